@@ -1,0 +1,92 @@
+"""What a backbone is: a description that builds a module which can be cut into g and f."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ampmix.errors import unknown
+
+Cut = tuple[Callable[..., Tensor], tuple[Tensor, ...]]
+"""``f, g``: what a policy is handed. ``f(*g)`` is the model's output."""
+
+
+class CutModule(nn.Module, ABC):
+    """A classifier of padded token ids that can be cut at its sites.
+
+    ``forward(ids, mask)`` is ``f(*g)`` of any cut, so that a cut cannot drift from the model.
+    """
+
+    config: Backbone
+
+    def cut(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        site: str | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Cut:
+        """The model as f(g) on a batch.
+
+        Dropout masks are drawn here, once, so that f is a deterministic function: every pass of a
+        training step sees the same.
+
+        Args:
+            ids: token ids ``[B, L]``, padded with 0.
+            mask: true where there is a token, ``[B, L]``.
+            site: one of the backbone's ``sites``; None for the cheapest.
+            generator: source of dropout masks.
+
+        Returns:
+            f and g; g is a tuple of hidden states and boolean masks.
+
+        Raises:
+            AmpmixError: for an unknown site.
+        """
+        self.config.check_site(site)
+        return self._cut(ids, mask, site or self.config.sites[-1], generator)
+
+    @abstractmethod
+    def _cut(
+        self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None
+    ) -> Cut: ...
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits ``[B, C]``."""
+        f, g = self.cut(ids, mask)
+        return f(*g)
+
+
+class Backbone(ABC):
+    """A frozen description of an architecture; :meth:`build` makes the module."""
+
+    name: ClassVar[str]
+    sites: ClassVar[tuple[str, ...]]
+    reference_name: ClassVar[str] = ""
+    """What the paper's tables call it with default settings, if they do."""
+
+    def check_site(self, site: str | None) -> None:
+        """Raise AmpmixError unless None or one of ``sites``."""
+        if site is not None and site not in self.sites:
+            raise unknown(f"site of backbone {self.name}", site, self.sites)
+
+    @abstractmethod
+    def build(
+        self, vocabulary_size: int, classes: int, generator: torch.Generator
+    ) -> CutModule:
+        """A module with initial weights drawn from `generator` alone."""
+
+
+def dropout_scale(
+    like: Tensor, p: float, training: bool, generator: torch.Generator | None
+) -> Tensor | None:
+    """A dropout mask for tensors like `like`, already divided by the share kept; None for none."""
+    if not training or p == 0.0:
+        return None
+    keep = torch.rand(like.shape, generator=generator, device=like.device) >= p
+    return keep.to(like.dtype).div_(1.0 - p)

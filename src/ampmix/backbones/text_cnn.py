@@ -1,0 +1,251 @@
+"""TextCNN: one convolution over word embeddings, max-pooled over time (Kim, EMNLP 2014)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ampmix.backbones._backbone import Backbone, Cut, CutModule, dropout_scale
+from ampmix.errors import AmpmixError
+from ampmix.mixing import mix, take_pairs
+
+
+@dataclass(frozen=True)
+class TextCNN(Backbone):
+    """The convolutional classifier of Kim (2014), with the paper's hyper-parameters as defaults.
+
+    ``features = relu(max over windows(embeddings * filters + bias))``, dropout, then a linear layer.
+    Windows are those that hold at least one word: padding never wins the maximum.
+
+    Args:
+        embedding_dim: width of the word embeddings.
+        filter_sizes: window widths in words; in a spec string ``filter_sizes=3+4+5``.
+        feature_maps: filters of each width.
+        dropout: share of the pooled features dropped while training, in [0, 1).
+
+    Sites: ``word`` mixes word embeddings; ``sent`` the pooled features, before dropout.
+
+    Raises:
+        AmpmixError: for sizes below 1 or a dropout outside [0, 1).
+
+    >>> model = TextCNN().build(100, 6, torch.Generator().manual_seed(0))
+    >>> model(torch.tensor([[4, 7, 2]]), torch.ones(1, 3, dtype=torch.bool)).shape
+    torch.Size([1, 6])
+    """
+
+    name: ClassVar[str] = "cnn"
+    sites: ClassVar[tuple[str, ...]] = ("word", "sent")
+    reference_name: ClassVar[str] = "cnn-rand"
+    embedding_dim: int = 300
+    filter_sizes: tuple[int, ...] = (3, 4, 5)
+    feature_maps: int = 100
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        if min(self.embedding_dim, self.feature_maps, *self.filter_sizes, 1) < 1:
+            raise AmpmixError(f"{self}: every size must be 1 or more")
+        if not 0 <= self.dropout < 1:
+            raise AmpmixError(f"dropout is {self.dropout}: it must be in [0, 1)")
+
+    def build(self, vocabulary_size: int, classes: int, generator: torch.Generator) -> CutModule:
+        """The module, with PyTorch's usual initial distributions and embeddings from U(-0.25, 0.25)."""
+        return TextCNNModule(self, vocabulary_size, classes, generator)
+
+
+class TextCNNModule(CutModule):
+    """The trainable TextCNN.
+
+    Parameters: ``embedding [V, d]`` (row 0 is padding and stays zero), ``filters [d, sum(sizes),
+    maps]`` (filter width by width, word by word within a width), ``bias [widths * maps]``, ``output``.
+    """
+
+    config: TextCNN
+
+    def __init__(
+        self, config: TextCNN, vocabulary_size: int, classes: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.config = config
+        sizes, maps, dim = config.filter_sizes, config.feature_maps, config.embedding_dim
+
+        def uniform(bound: float, *shape: int) -> nn.Parameter:
+            values = torch.empty(*shape)
+            return nn.Parameter(values.uniform_(-bound, bound, generator=generator))
+
+        self.embedding = uniform(0.25, vocabulary_size, dim)
+        with torch.no_grad():
+            self.embedding[0] = 0.0
+        bounds = [(dim * size) ** -0.5 for size in sizes]
+        filters = [uniform(b, dim, s, maps) for b, s in zip(bounds, sizes, strict=True)]
+        self.filters = nn.Parameter(torch.cat([part.detach() for part in filters], dim=1))
+        biases = [uniform(b, maps) for b in bounds]
+        self.bias = nn.Parameter(torch.cat([part.detach() for part in biases]))
+        features = len(sizes) * maps
+        self.output = nn.Linear(features, classes, device="meta").to_empty(device="cpu")
+        self.output.weight = uniform(features**-0.5, classes, features)
+        self.output.bias = uniform(features**-0.5, classes)
+
+    def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
+        h = self._convolve(ids)
+        windows = self._window_mask(mask)
+        like = h.new_empty(()).expand(ids.shape[0], h.shape[-1])
+        scale = dropout_scale(like, self.config.dropout, self.training, generator)
+
+        if site == "sent":
+            features, _ = _masked_max(h, windows)
+            return _Classify(self.output, scale), (F.relu(features),)
+        return _PoolAndClassify(_Classify(self.output, scale)), (h, windows)
+
+    def _convolve(self, ids: Tensor) -> Tensor:
+        """Filter responses of every window, before the ReLU: ``[B, T, features]``, T = L + widest - 1.
+
+        This is affine in the embeddings, and mixing commutes with affine maps:
+        ``A(lam x + (1 - lam) x') + b = lam (A x + b) + (1 - lam) (A x' + b)``. So mixing here is mixing
+        word embeddings, and one convolution serves lam, its gradient and lam_adv.
+
+        Being linear, it also need not be done word by word: each DISTINCT word of the batch goes
+        through the filters once, and windows add up the results. Window t ends at word t; words
+        before the first and after the last count as zero.
+        """
+        words, inverse = torch.unique(ids, return_inverse=True)
+        vectors = F.embedding(words, self.embedding, padding_idx=0)
+        responses = vectors @ self.filters.flatten(1)
+        h: Tensor = _AddWindows.apply(responses, inverse, self.bias, self.config.filter_sizes)  # type: ignore[no-untyped-call]
+        return h
+
+    def _window_mask(self, mask: Tensor) -> Tensor:
+        """True for the windows that hold a word, ``[B, T, widths]``."""
+        sizes = self.config.filter_sizes
+        padded = F.pad(mask, (0, max(sizes) - 1))
+        held = [padded]
+        for _ in range(max(sizes) - 1):
+            held.append(held[-1] | F.pad(held[-1], (1, 0))[:, :-1])
+        return torch.stack([held[size - 1] for size in sizes], dim=-1)
+
+
+class _AddWindows(torch.autograd.Function):
+    """Sum the filter responses of the words in every window, plus a bias.
+
+    ``out[b, t, w] = bias[w] + sum_j responses[inverse[b, t - size_w + 1 + j], slot(w, j)]``, with one
+    slot for every position j in a window of width size_w.
+
+    Shapes: responses ``[U, sum(sizes) * maps]``, inverse ``[B, L]``, out ``[B, L + widest - 1, widths * maps]``.
+    """
+
+    @staticmethod
+    def _shifts(sizes: tuple[int, ...], maps: int) -> list[tuple[slice, int, slice]]:
+        """For every slot: its columns in the responses, its shift in time, its columns in the output."""
+        shifts, slot = [], 0
+        for w, size in enumerate(sizes):
+            out = slice(w * maps, (w + 1) * maps)
+            for j in range(size):
+                shifts.append((slice(slot * maps, (slot + 1) * maps), size - 1 - j, out))
+                slot += 1
+        return shifts
+
+    @staticmethod
+    def forward(
+        ctx: Any, responses: Tensor, inverse: Tensor, bias: Tensor, sizes: tuple[int, ...]
+    ) -> Tensor:
+        length = inverse.shape[1]
+        shape = (inverse.shape[0], length + max(sizes) - 1, bias.shape[0])
+        out = bias.expand(shape).contiguous()
+        by_word = F.embedding(inverse, responses)
+        for source, shift, target in _AddWindows._shifts(sizes, bias.shape[0] // len(sizes)):
+            out[:, shift : shift + length, target] += by_word[..., source]
+        ctx.save_for_backward(inverse)
+        ctx.sizes, ctx.words = sizes, responses.shape[0]
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor, None]:
+        (inverse,), grad = ctx.saved_tensors, grads[0]
+        length, maps = inverse.shape[1], grad.shape[-1] // len(ctx.sizes)
+        by_word = grad.new_empty(*inverse.shape, sum(ctx.sizes) * maps)
+        for source, shift, target in _AddWindows._shifts(ctx.sizes, maps):
+            by_word[..., source] = grad[:, shift : shift + length, target]
+        responses = torch.ops.aten.embedding_dense_backward(by_word, inverse, ctx.words, -1, False)
+        return responses, None, grad.sum((0, 1)), None
+
+
+@dataclass(frozen=True)
+class _Classify:
+    """f after the ``sent`` site: dropout, then the linear layer."""
+
+    output: nn.Module
+    scale: Tensor | None
+
+    def __call__(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.output(features if self.scale is None else features * self.scale)
+        return logits
+
+
+@dataclass(frozen=True)
+class _PoolAndClassify:
+    """f after the ``word`` site: maximum over time, ReLU, then :class:`_Classify`.
+
+    The ReLU comes after the maximum, which is the same and cheaper.
+    """
+
+    classify: _Classify
+
+    def __call__(self, h: Tensor, windows: Tensor) -> Tensor:
+        return self.classify(F.relu(_masked_max(h, windows)[0]))
+
+    def mixed(
+        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Logits of the mixed windows (see :class:`ampmix.policies._policy.MixingHead`)."""
+        pooled: Tensor = _MixedMax.apply(*g, lam, perm, *partners)  # type: ignore[no-untyped-call]
+        return self.classify(F.relu(pooled))
+
+
+def _masked_max(h: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
+    """Maximum over time of the windows that hold a word, and where it is.
+
+    Shapes: h ``[B, T, widths * maps]``, windows ``[B, T, widths]``, results ``[B, widths * maps]``.
+    """
+    barred = torch.where(windows, 0.0, float("-inf")).to(h.dtype).unsqueeze(-1)
+    masked = (h.unflatten(-1, (windows.shape[-1], -1)) + barred).flatten(-2)
+    # as pictures of height T, width 1 and channels last: that kernel is vectorised, max(dim) is not
+    picture = masked.unsqueeze(-2).permute(0, 3, 1, 2)
+    values, index = F.max_pool2d(picture, (h.shape[-2], 1), return_indices=True)
+    return values.flatten(1), index.flatten(1)
+
+
+class _MixedMax(torch.autograd.Function):
+    """Mix, then :func:`_masked_max`, with gradients only where a maximum was.
+
+    The maximum makes all but one window in T irrelevant to a feature, so the gradients of h and lam
+    are read and written at those alone, where mixing first would pass over all of them again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        h: Tensor,
+        windows: Tensor,
+        lam: Tensor,
+        perm: Tensor,
+        partner: Tensor,
+        partner_windows: Tensor,
+    ) -> Tensor:
+        mixed = mix(h, lam, perm, partner)
+        values, index = _masked_max(mixed, windows | partner_windows)
+        ctx.save_for_backward(h, lam, perm, partner, index)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        h, lam, perm, partner, index = ctx.saved_tensors
+        grad, at, weight = grads[0], index.unsqueeze(1), lam.unsqueeze(-1).to(h.dtype)
+        inverse = perm.argsort()
+        partner_grad = take_pairs(grad * (1 - weight), inverse).unsqueeze(1)
+        grad_h = torch.zeros_like(h).scatter_(1, at, (grad * weight).unsqueeze(1))
+        grad_h.scatter_add_(1, take_pairs(at, inverse), partner_grad)
+        slope = (h.gather(1, at) - partner.gather(1, at)).squeeze(1)
+        return grad_h, None, (slope * grad).sum(-1).to(lam.dtype), None, None, None

@@ -1,0 +1,139 @@
+"""A trained model as people use it: texts in, labels and probabilities out, a folder on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ampmix import components
+from ampmix.backbones._backbone import Backbone, CutModule
+from ampmix.errors import AmpmixError
+from ampmix.text import TOKENIZERS, Encoded, Vocabulary
+
+FORMAT = 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained text classifier.
+
+    A folder holds ``model.safetensors`` (weights) and ``config.json`` (architecture, classes,
+    tokenizer, vocabulary and what is told of its training); nothing in it is executed on loading.
+
+    >>> classifier = Classifier.load("runs/support-tickets/model")      # doctest: +SKIP
+    >>> classifier.predict(["my parcel never arrived"])                 # doctest: +SKIP
+    ['delivery']
+    """
+
+    backbone: Backbone
+    model: CutModule
+    vocabulary: Vocabulary
+    classes: tuple[str, ...]
+    tokenizer: str
+    max_length: int = 512
+
+    def predict_proba(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
+        """Class probabilities, ``[n, classes]``, columns in the order of ``classes``."""
+        tokenize = TOKENIZERS[self.tokenizer]
+        lists = [tokenize(text) for text in texts]
+        encoded = Encoded.of_tokens(lists, [0] * len(lists), self.vocabulary, self.max_length)
+        probabilities = logits_of(self.model, encoded).softmax(1).numpy()
+        return np.asarray(probabilities, dtype=np.float32)
+
+    def predict(self, texts: Iterable[str]) -> list[str]:
+        """The most probable class of each text."""
+        return [self.classes[i] for i in self.predict_proba(texts).argmax(1)]
+
+    def save(self, folder: str | Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write the model folder; it appears whole or not at all.
+
+        Args:
+            folder: where; an earlier model there is replaced.
+            about: facts on its training, kept in the configuration.
+        """
+        from safetensors.torch import save_file
+
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        config = {
+            "format": FORMAT,
+            "backbone": components.spec(self.backbone),
+            "classes": self.classes,
+            "tokenizer": self.tokenizer,
+            "max_length": self.max_length,
+            "about": dict(about or {}),
+            "vocabulary": self.vocabulary.words,
+        }
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".model-") as draft:
+            state = {name: value.cpu().contiguous() for name, value in self.model.state_dict().items()}
+            save_file(state, Path(draft) / WEIGHTS)
+            text = json.dumps(config, ensure_ascii=False, indent=1)
+            (Path(draft) / CONFIG).write_text(text + "\n", encoding="utf-8")
+            ready = Path(draft) / "ready"
+            ready.mkdir(mode=0o755)
+            for name in (WEIGHTS, CONFIG):
+                (Path(draft) / name).rename(ready / name)
+            if folder.exists():
+                shutil.rmtree(folder)
+            ready.rename(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Classifier:
+        """The classifier in a folder that :meth:`save` wrote.
+
+        Raises:
+            AmpmixError: if the folder is no such folder.
+        """
+        from safetensors.torch import load_file
+
+        try:
+            config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
+            weights = load_file(Path(folder) / WEIGHTS)
+        except (OSError, ValueError) as error:
+            raise AmpmixError(f"{folder} is not a model folder: {error}") from error
+        if config.get("format") != FORMAT:
+            raise AmpmixError(
+                f"{folder} has format {config.get('format')!r}, this ampmix reads {FORMAT}"
+            )
+        backbone = components.parse(config["backbone"], "ampmix.backbones", "backbone")
+        vocabulary = Vocabulary(tuple(config["vocabulary"]))
+        classes = tuple(config["classes"])
+        model = backbone.build(len(vocabulary), len(classes), torch.Generator())
+        model.load_state_dict(weights)
+        return cls(
+            backbone, model, vocabulary, classes, config["tokenizer"], config["max_length"]
+        )
+
+
+def logits_of(
+    model: CutModule, part: Encoded, device: str = "cpu", batch_size: int = 256
+) -> Tensor:
+    """Logits of every text, ``[n, classes]`` on the CPU, without dropout or mixing.
+
+    Texts of like length go together, so that little is computed on padding.
+    """
+    training = model.training
+    model.eval()
+    order = np.argsort(part.lengths, kind="stable")
+    logits = []
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            ids, mask, _ = part.batch(order[start : start + batch_size])
+            outputs = model(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+            logits.append(outputs.float().cpu())
+    model.train(training)
+    if not logits:
+        return torch.empty(0, 0)
+    result = torch.cat(logits)
+    return torch.empty_like(result).index_copy_(0, torch.from_numpy(order), result)

@@ -1,0 +1,180 @@
+"""Compare policies: do the runs that are not recorded yet, sum up, keep the best policy's model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ampmix import yardstick
+from ampmix.executor import execute
+from ampmix.plan import Plan, Run
+from ampmix.records import RecordStore, RunRecord, check_writable, write_json
+from ampmix.summary import Row, best_policy, paper_cells, rows
+
+
+class Progress(Protocol):
+    """Who is told how a comparison goes on."""
+
+    def on_step(self, run: Run, step: int) -> None:
+        """`run` has done `step` steps."""
+
+    def on_record(self, record: RunRecord) -> None:
+        """A run has ended and is recorded."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a comparison found.
+
+    Attributes:
+        plan: what was compared.
+        rows: the yardstick, then the policies in their order.
+        model: the folder of the chosen model, or None if every run failed.
+        chosen: its policy: the one with the lowest mean development error.
+        chosen_seed: its seed: the one with the lowest development error (then loss) of that policy.
+        trained: how many runs were done now; the others were recorded already.
+        unreadable: record files that were set aside, with the reason.
+    """
+
+    plan: Plan
+    rows: tuple[Row, ...]
+    model: Path | None
+    chosen: str | None
+    chosen_seed: int | None
+    trained: int
+    unreadable: tuple[tuple[Path, str], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``summary.json`` holds; errors and differences in percent."""
+        from ampmix import components
+
+        plan = self.plan
+        return {
+            "dataset": plan.dataset.name,
+            "data_hash": plan.dataset.fingerprint,
+            "classes": list(plan.dataset.classes),
+            "notes": list(plan.dataset.notes),
+            "backbone": components.spec(plan.backbone),
+            "seeds": plan.seeds,
+            "fraction": plan.fraction,
+            "design": "cross-validation" if plan.cross_validated else "test set",
+            "steps": plan.config.steps,
+            "baseline": plan.baseline,
+            "rows": [row.as_json() for row in self.rows],
+            "model": None
+            if self.model is None
+            else {"folder": self.model.name, "policy": self.chosen, "seed": self.chosen_seed},
+        }
+
+
+def remaining(plan: Plan, out: Path) -> list[Run]:
+    """The runs of a plan that are not recorded in `out` yet."""
+    store = RecordStore(out / "records")
+    return [run for run in plan.runs() if store.get(plan.specification(run)) is None]
+
+
+def compare(plan: Plan, out: str | Path, workers: int = 1, progress: Progress | None = None) -> Summary:
+    """Do what is left of a plan and sum it up.
+
+    Writes to `out`: ``records/`` (one file a run, see :mod:`ampmix.records`), ``summary.json``, and
+    ``model/``, the best policy's model. Finished runs are never done again, whatever happens: after
+    an interruption the same call goes on.
+
+    Args:
+        plan: what to compare.
+        out: the output folder.
+        workers: processes; the results do not depend on it.
+        progress: told of every step and record.
+
+    Raises:
+        AmpmixError: if `out` cannot be written to, or a worker dies.
+    """
+    out = Path(out)
+    check_writable(out)
+    store, models = RecordStore(out / "records"), out / "models"
+    found = {run: store.get(plan.specification(run)) for run in plan.runs()}
+    missing = [run for run, record in found.items() if record is None]
+
+    def on_step(run: Run, step: int) -> None:
+        if progress is not None:
+            progress.on_step(run, step)
+
+    def do(runs: list[Run]) -> None:
+        for record in execute(plan, runs, models, workers, on_step):
+            store.add(record)
+            run = Run(record.specification["policy"], record.specification["seed"])
+            found[run] = record
+            _keep_best(plan, found, run.policy, models)
+            if progress is not None:
+                progress.on_record(record)
+
+    if missing:
+        do(missing)
+    records: dict[str, dict[int, RunRecord]] = {}
+    for run, record in found.items():
+        assert record is not None
+        records.setdefault(run.policy, {})[run.seed] = record
+    names = {p: policy.reference_name for p, policy in zip(plan.policy_names, plan.policies, strict=True)}
+    reference = plan.backbone.reference_name if plan.fraction == 1.0 else ""
+    made = rows(
+        records,
+        plan.baseline,
+        yardstick.NAME,
+        paper_cells(plan.dataset.title, reference, names),
+        plan.cross_validated,
+    )
+    chosen = best_policy(made)
+    best = None if chosen is None else _best_run(plan, found, chosen.policy)
+    if best is not None:
+        if not (models / plan.run_id(best)).exists():
+            do([best])  # somebody removed its weights
+        _install(models / plan.run_id(best), out / "model")
+    summary = Summary(
+        plan=plan,
+        rows=tuple(made),
+        model=None if best is None else out / "model",
+        chosen=None if best is None else best.policy,
+        chosen_seed=None if best is None else best.seed,
+        trained=len(missing),
+        unreadable=tuple(store.unreadable),
+    )
+    write_json(out / "summary.json", summary.as_json())
+    return summary
+
+
+def _best_run(plan: Plan, found: dict[Run, RunRecord | None], policy: str) -> Run | None:
+    """The policy's run with the lowest development error, then loss, then seed."""
+    done = [
+        (record.result["dev_error"], record.result["dev_loss"], run.seed, run)
+        for run, record in found.items()
+        if run.policy == policy and record is not None and "dev_error" in record.result
+    ]
+    return min(done)[-1] if done else None
+
+
+def _keep_best(plan: Plan, found: dict[Run, RunRecord | None], policy: str, models: Path) -> None:
+    """Keep one model a policy: weights take far more room than records."""
+    best = _best_run(plan, found, policy)
+    for run, record in found.items():
+        if run.policy == policy and record is not None and run != best:
+            shutil.rmtree(models / plan.run_id(run), ignore_errors=True)
+
+
+def _install(source: Path, target: Path) -> None:
+    """Make `target` a copy of the model folder `source`, sharing the files where possible."""
+
+    def link(original: str, copy: str) -> str:
+        try:
+            os.link(original, copy)
+        except OSError:
+            shutil.copyfile(original, copy)
+        return copy
+
+    draft = target.with_name(f".{target.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(source, draft, copy_function=link)
+    shutil.rmtree(target, ignore_errors=True)
+    draft.rename(target)

@@ -1,0 +1,44 @@
+"""Data sets: one file for each known one, and `table` for a user's own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from ampmix import components
+from ampmix.data import TextDataset
+from ampmix.datasets.table import read_table
+from ampmix.errors import AmpmixError, unknown
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    test: str | Path | None = None,
+    dev: str | Path | None = None,
+    encoding: str | None = None,
+) -> TextDataset:
+    """The data set of that name, such as ``trec``, or the one in a user's file.
+
+    `text` and `label` (columns), `test`, `dev` (files) and `encoding` go with a file, which is read
+    by `ampmix.datasets.table.read_table`.
+
+    Raises AmpmixError if there is neither, if the options do not fit, or as the readers do.
+    """
+    given = str(name_or_path)
+    options = {"text": text, "label": label, "test": test, "dev": dev, "encoding": encoding}
+    names = components.find(__name__)
+    name = given.split("[")[0].strip()
+    if isinstance(name_or_path, str) and name in names:
+        if used := [f"--{option}" for option, value in options.items() if value is not None]:
+            raise AmpmixError(
+                f"{' and '.join(used)} cannot be given with data set {name}: "
+                "such options go with a file of your own"
+            )
+        return cast(TextDataset, components.parse(given, __name__, "data set").load())
+    path = Path(name_or_path)
+    if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1 or path.exists():
+        return read_table(path, text=text, label=label, test=test, dev=dev, encoding=encoding)
+    raise AmpmixError(f"{unknown('data set', given, names)}; nor is there a file of that name")

@@ -1,0 +1,176 @@
+"""Find a public file that a data set needs: in AMPMIX_DATA, in the cache, or by downloading it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from ampmix.errors import AmpmixError
+
+ATTEMPTS = 3
+TIMEOUT = 20.0  # seconds without a byte
+PAUSE = 1.0  # seconds before the second attempt; doubled after each
+LIMIT = 64 * 2**20  # bytes; the largest file of the paper's data sets has about 4 MB
+_CHUNK = 2**16
+
+
+def fetch(relative_path: str, sha256: str, url: str) -> Path:
+    """The path of a file with the given SHA-256 (hex): found, or downloaded from `url` once.
+
+    Looked for below the folder AMPMIX_DATA, then below the cache (AMPMIX_CACHE, or the user's cache
+    folder). A download resumes where an earlier one broke off, is checked before it takes its
+    place, and holds a lock, so that processes started together download once.
+
+    Raises AmpmixError if a file found was altered, or if there is none and no way to get it.
+    """
+    if data := os.environ.get("AMPMIX_DATA"):
+        if not Path(data).is_dir():
+            raise AmpmixError(f"AMPMIX_DATA is {data!r}: there is no such folder; mend or unset it")
+        if (path := Path(data, relative_path)).is_file():
+            return _checked(path, sha256)
+    cache = Path(os.environ.get("AMPMIX_CACHE") or platformdirs.user_cache_dir("ampmix"))
+    path = cache / relative_path
+    if path.is_file():
+        return _checked(path, sha256)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(cache / ".lock"):
+            if not path.is_file():  # another process may have brought it while this one waited
+                part = path.with_name(path.name + ".part")
+                _download(url, part, sha256, f"put the file at {path} or set AMPMIX_DATA")
+                os.replace(part, path)
+    except OSError as error:
+        raise AmpmixError(f"cannot write to {cache} ({error}): set AMPMIX_CACHE") from error
+    return _checked(path, sha256)
+
+
+def _checked(path: Path, sha256: str) -> Path:
+    try:
+        found = _sha256(path)
+    except OSError as error:
+        raise AmpmixError(f"cannot read {path}: {error.strerror}") from error
+    if found != sha256:
+        raise AmpmixError(
+            f"{path} was altered (its sha256 begins with {found[:12]}, not {sha256[:12]}): "
+            "delete it to have it downloaded again, or put the original there"
+        )
+    return path
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _download(url: str, part: Path, sha256: str, way_out: str) -> None:
+    """Bring `url` into `part`, in several attempts if need be."""
+    problem = ""
+    for attempt in range(ATTEMPTS):
+        time.sleep(PAUSE * 2 ** (attempt - 1) if attempt else 0)
+        try:
+            resumed = _transfer(url, part)
+        except urllib.error.HTTPError as error:
+            problem = f"HTTP status {error.code}"
+            if error.code < 500 and error.code not in (408, 416, 429):
+                break  # asking again will not help
+        except urllib.error.URLError as error:
+            problem = str(error.reason)
+        except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
+            problem = str(error) or type(error).__name__
+        else:
+            found = _sha256(part)
+            if found == sha256:
+                return
+            part.unlink()
+            problem = f"its sha256 begins with {found[:12]}, not {sha256[:12]}"
+            if not resumed:
+                break
+    raise AmpmixError(f"cannot download {url}: {problem} (attempt {attempt + 1}); {way_out}")
+
+
+def _transfer(url: str, part: Path) -> bool:
+    """One attempt; returns whether it continued an earlier one."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "ampmix"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # more is here than the server has: what is here cannot be right
+            part.unlink(missing_ok=True)
+        raise
+    with response:
+        # A server may ignore the range and send all of it, or send another range.
+        resumed = have > 0 and response.status == 206
+        if resumed and not (response.headers["Content-Range"] or "").startswith(f"bytes {have}-"):
+            part.unlink()
+            raise ConnectionError("the server resumed at another place")
+        have = have if resumed else 0
+        length = response.headers["Content-Length"]
+        total = have + int(length) if length else None
+        with part.open("ab" if resumed else "wb") as file:
+            for chunk in _chunks(response):
+                have += len(chunk)
+                if have > LIMIT:
+                    part.unlink()
+                    raise AmpmixError(f"{url} is larger than {LIMIT >> 20} MiB: not downloaded")
+                file.write(chunk)
+                _progress(f"\r{part.stem}: {have >> 10}{f' of {total >> 10}' if total else ''} KiB")
+        _progress("\n")
+    if total is not None and have < total:
+        raise ConnectionError(f"the connection broke off after {have} of {total} bytes")
+    return resumed
+
+
+def _chunks(response: Any) -> Iterator[bytes]:
+    """What the server sends; its failures as ConnectionError, apart from those of the disk."""
+    try:
+        while chunk := response.read(_CHUNK):
+            yield chunk
+    except OSError as error:
+        raise ConnectionError(str(error) or type(error).__name__) from error
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an operating-system lock, which a process that dies lets go of."""
+    with path.open("a+b") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            while True:
+                with contextlib.suppress(OSError):  # gives up after ten seconds: ask again
+                    file.seek(0)
+                    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+                    break
+            try:
+                yield
+            finally:
+                file.seek(0)
+                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)  # let go of when the file is closed
+            yield

@@ -1,0 +1,197 @@
+"""Read a table's columns as text from CSV, TSV, JSON Lines or Parquet, or say what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import difflib
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from ampmix.errors import AmpmixError
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file that was read: its columns' names, and each column's values as they came."""
+
+    path: Path
+    columns: list[str]
+    values: Callable[[str], list[Any]]
+    notes: tuple[str, ...] = ()
+
+    def fault(self, problem: str) -> AmpmixError:
+        """An error about this file; `problem` continues a sentence that its path begins."""
+        return _fault(self.path, problem)
+
+    def check(self, column: str) -> None:
+        """Raise AmpmixError, with near names, if there is no such column."""
+        if column not in self.columns:
+            near = difflib.get_close_matches(column, self.columns, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise self.fault(f"has no column {column!r}: {hint}It has {listed(self.columns)}")
+
+    def strings(self, column: str) -> list[str]:
+        """A column as text, "" where a value is missing."""
+        self.check(column)
+        try:
+            return [_as_text(value) for value in self.values(column)]
+        except TypeError as error:
+            raise self.fault(f"holds a {error} in column {column!r}: it must hold text") from None
+
+
+def read(path: Path, encoding: str | None) -> Table:
+    """Read the file that `path` names, in `encoding` (UTF-8 unless given; Parquet needs none)."""
+    if path.is_dir():
+        raise AmpmixError(f"{str(path)!r} is a folder: give one file in it")
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES and path.exists():
+        what = f"the suffix {suffix!r}" if suffix else "no suffix"
+        raise _fault(path, f"has {what}: files ending in {', '.join(SUFFIXES)} are read")
+    try:
+        raw = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise AmpmixError(f"there is no file {str(path)!r}: {_near(path)}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AmpmixError(f"cannot read {str(path)!r}: {reason}") from None
+    if suffix == ".parquet" and raw:
+        return _read_parquet(path, raw)
+    content = _decode(path, raw, encoding or "utf-8").removeprefix("\ufeff")
+    if not content.strip():
+        raise _fault(path, "is empty")
+    return _read_csv(path, content) if suffix in (".csv", ".tsv") else _read_json(path, content)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        # JSON can spell half a surrogate pair, which is no text and which no file can hold.
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, dict, bytes)):
+        raise TypeError(type(value).__name__)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # whole numbers become floats where a value is missing
+    return str(value)
+
+
+def _near(path: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        names = [sibling.name for sibling in path.parent.iterdir()]
+        for near in difflib.get_close_matches(path.name, names, n=1):
+            return f"did you mean {str(path.with_name(near))!r}?"
+    return "check the path"
+
+
+def _decode(path: Path, raw: bytes, encoding: str) -> str:
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise _fault(
+            path,
+            f"is not {encoding}: line {line} holds the byte 0x{raw[error.start]:02x}; give its "
+            f"encoding, such as --encoding {'utf-16' if utf16 else 'cp1252 or --encoding latin-1'}",
+        ) from None
+    except (LookupError, ValueError):
+        raise AmpmixError(
+            f"cannot read {str(path)!r} with encoding {encoding!r}: "
+            "give one such as utf-8, utf-16, cp1252 or latin-1"
+        ) from None
+
+
+def _read_csv(path: Path, content: str) -> Table:
+    import polars
+
+    start = content.lstrip("\r\n")
+    line, notes, delimiter = start.split("\n", 1)[0], [], ","
+    if path.suffix.lower() == ".tsv":
+        delimiter = "\t"
+    elif "," not in line and (";" in line or "\t" in line):
+        delimiter = max(";\t", key=line.count)
+        notes = [f"{path.name} is read with {'semicolons' if delimiter == ';' else 'tabs'}"]
+    try:
+        columns = next(csv.reader(io.StringIO(start, newline=""), delimiter=delimiter))
+        for column in columns:
+            if columns.count(column) > 1:
+                raise _fault(path, f"has two columns named {column!r}: rename one")
+        frame = polars.read_csv(
+            start.encode(errors="replace"), separator=delimiter, infer_schema=False
+        )
+        frame.columns = columns
+    except (polars.exceptions.PolarsError, csv.Error):
+        raise _fault(path, _csv_problem(content, delimiter)) from None
+    frame = frame.filter(~polars.all_horizontal(polars.all().is_null()))  # blank lines
+    return Table(path, columns, lambda column: frame[column].to_list(), tuple(notes))
+
+
+def _csv_problem(content: str, delimiter: str) -> str:
+    """Where a CSV file goes wrong: polars says what it could not parse, but not the line."""
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
+    line, width = 1, 0
+    try:
+        for row in reader:
+            width = width or len(row)
+            if len(row) > width:
+                return (
+                    f"has {len(row)} fields in line {line} but {width} in its header: "
+                    'put "" around texts that hold the delimiter'
+                )
+            line = reader.line_num + 1
+    except csv.Error:
+        return (
+            f"has a quote that goes wrong in line {line}: close it, and write a quote inside "
+            'a quoted text as ""'
+        )
+    return "is not well-formed: check its quotes and delimiters"
+
+
+def _read_json(path: Path, content: str) -> Table:
+    # By the standard library: polars refuses columns of mixed types, even those nobody asked for.
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(content.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = getattr(error, "msg", "cannot be parsed")
+            raise _fault(path, f"is not JSON Lines: line {number}: {reason}") from None
+        if not isinstance(row, dict):
+            raise _fault(
+                path, f'is not JSON Lines: line {number} is no object like {{"text": ...}}'
+            )
+        rows.append(row)
+    columns = list(dict.fromkeys(chain.from_iterable(rows)))
+    return Table(path, columns, lambda column: [row.get(column) for row in rows])
+
+
+def _read_parquet(path: Path, raw: bytes) -> Table:
+    import polars
+
+    try:
+        frame = polars.read_parquet(io.BytesIO(raw))
+    except (polars.exceptions.PolarsError, OSError):
+        raise _fault(path, "is not a Parquet file or is damaged: write it anew") from None
+    return Table(path, frame.columns, lambda column: frame[column].to_list())
+
+
+def _fault(path: Path, problem: str) -> AmpmixError:
+    return AmpmixError(f"{str(path)!r} {problem}")
+
+
+def listed(names: tuple[str, ...] | list[str]) -> str:
+    shown = ", ".join(map(repr, names[:20]))
+    return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown

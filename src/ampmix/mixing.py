@@ -1,0 +1,229 @@
+"""The arithmetic of mixing: coefficients, pairs, mixed hidden states, interpolated losses.
+
+Pure functions of tensors. Equation numbers are those of Liu et al., "Adversarial Mixing Policy for
+Relaxing Locally Linear Constraints in Mixup", EMNLP 2021. Throughout, a batch of B examples may
+have any leading axes before it (seeds trained at once, say): shapes are written ``[..., B]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ampmix.errors import AmpmixError
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""``loss(logits, y)``: one value per example, shape ``[..., B]``."""
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+"""Where randomness comes from: one generator; one for each index of the leading axis, so that a
+seed draws alike alone and beside others; or None for PyTorch's global one."""
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of each example, in nats.
+
+    Args:
+        logits: ``[..., B, C]``.
+        y: class indices ``[..., B]``, or class probabilities ``[..., B, C]``.
+
+    Returns:
+        ``[..., B]``.
+    """
+    flat_y = y.reshape(-1) if y.dim() < logits.dim() else y.reshape(-1, y.shape[-1])
+    loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), flat_y, reduction="none")
+    return loss.reshape(logits.shape[:-1])
+
+
+def sample_lam(
+    alpha: float,
+    shape: Sequence[int],
+    *,
+    generator: Generators = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Mixing coefficients, lam ~ Beta(alpha, alpha), one per example (Eq. 10).
+
+    Drawn as the sigmoid of a difference of two log-Gamma variables, with
+    ``Gamma(a) = Gamma(a + 1) * U^(1/a)`` inside the logarithm, so that a tiny alpha (1e-3) gives
+    zeros and ones rather than NaN; at ``alpha = 1`` as the uniform distribution that it is.
+
+    Args:
+        alpha: the shape of the Beta distribution, > 0.
+        shape: ``[..., B]``.
+
+    Returns:
+        A tensor of that shape in [0, 1].
+
+    >>> lam = sample_lam(1.0, (50,), generator=torch.Generator().manual_seed(0))
+    >>> lam.shape, bool((lam >= 0).all() and (lam <= 1).all())
+    (torch.Size([50]), True)
+    """
+
+    def draw(shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
+        if alpha == 1.0:
+            return torch.rand(*shape, generator=generator, device=device, dtype=dtype)
+        concentration = torch.full((2, *shape), alpha + 1.0, device=device, dtype=dtype)
+        boosted = torch._standard_gamma(concentration, generator=generator)  # type: ignore[call-arg]
+        u = 1.0 - torch.rand(2, *shape, generator=generator, device=device, dtype=dtype)
+        log_gamma = boosted.log() + u.log() / alpha
+        return torch.sigmoid(log_gamma[0] - log_gamma[1])
+
+    return _each(draw, shape, generator)
+
+
+def pair(
+    shape: Sequence[int],
+    *,
+    generator: Generators = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Partners within a batch: `perm`, example i is mixed with example ``perm[i]`` (Section 3.2).
+
+    A uniformly random cyclic order: a permutation in which nobody is paired with themselves, as
+    "pairs it up with another sample" says. (A plain random permutation, common in public code,
+    leaves one example a batch unmixed on average.) A batch of one has only itself.
+
+    Args:
+        shape: ``[..., B]``.
+
+    Returns:
+        int64 of that shape; along the last axis a permutation of 0 .. B-1.
+
+    >>> perm = pair((5,), generator=torch.Generator().manual_seed(0))
+    >>> sorted(perm.tolist()), bool((perm == torch.arange(5)).any())
+    ([0, 1, 2, 3, 4], False)
+    """
+
+    def draw(shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
+        order = torch.rand(*shape, generator=generator, device=device).argsort(dim=-1)
+        return torch.empty_like(order).scatter_(-1, order, order.roll(1, dims=-1))
+
+    return _each(draw, shape, generator)
+
+
+def _each(
+    draw: Callable[[Sequence[int], torch.Generator | None], Tensor],
+    shape: Sequence[int],
+    generator: Generators,
+) -> Tensor:
+    """`draw` at once from one generator, or row by row from one for each leading index."""
+    if generator is None or isinstance(generator, torch.Generator):
+        return draw(shape, generator)
+    if len(shape) < 2 or len(generator) != shape[0]:
+        raise AmpmixError(
+            f"{len(generator)} generators for a batch of shape {list(shape)}: "
+            "give one, or one for each index of the leading axis"
+        )
+    return torch.stack([draw(shape[1:], one) for one in generator])
+
+
+def take_pairs(x: Tensor, perm: Tensor) -> Tensor:
+    """``x[perm]`` along the batch axis: ``[..., B, *rest]`` by ``[..., B]`` gives the partners."""
+    batch_dims = perm.dim()
+    if batch_dims == 1:
+        return x.index_select(0, perm)
+    n = perm.shape[-1]
+    rows = torch.arange(perm.numel() // n, device=perm.device).mul_(n).unsqueeze(-1)
+    index = (perm.reshape(-1, n) + rows).reshape(-1)
+    return x.flatten(0, batch_dims - 1).index_select(0, index).reshape(x.shape)
+
+
+class _Mix(torch.autograd.Function):
+    """``lam * x + (1 - lam) * x[perm]`` with a backward that only reads, adds and permutes.
+
+    Autograd's own would add up the gradient of ``x[perm]`` into a zeroed tensor; as perm is a
+    permutation, its inverse does the same by reading. Halves are mixed in float32: in bfloat16 a
+    lam that AMP moved by 0.002 would be rounded back to where it was.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, lam: Tensor, perm: Tensor, partner: Tensor) -> Tensor:
+        ctx.save_for_backward(x, lam, perm, partner)
+        weight = _beside(lam, x)
+        return torch.lerp(partner.to(weight.dtype), x.to(weight.dtype), weight).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, lam, perm, partner = ctx.saved_tensors
+        weight = _beside(lam, x)
+        grad = grads[0].to(weight.dtype)
+        grad_x = grad_lam = None
+        if ctx.needs_input_grad[0]:
+            inverse = perm.argsort(dim=-1)
+            partner_weight = _beside(take_pairs(1.0 - lam, inverse), x)
+            grad_x = (grad * weight).addcmul_(take_pairs(grad, inverse), partner_weight).to(x.dtype)
+        if ctx.needs_input_grad[1]:
+            slope = (x.to(weight.dtype) - partner.to(weight.dtype)).mul_(grad)
+            grad_lam = slope.reshape(*perm.shape, -1).sum(-1).to(lam.dtype)
+        return grad_x, grad_lam, None, None
+
+
+def _beside(lam: Tensor, x: Tensor) -> Tensor:
+    """lam with trailing axes for broadcasting against x, in x's precision but at least float32."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return lam.to(dtype).reshape(*lam.shape, *[1] * (x.dim() - lam.dim()))
+
+
+def mix(x: Tensor, lam: Tensor, perm: Tensor, partner: Tensor | None = None) -> Tensor:
+    """The mixed hidden state, ``lam * x + (1 - lam) * x[perm]`` (Eq. 11).
+
+    lam is the weight of the UNPERMUTED example. Differentiable in x and lam, once. A boolean x is
+    a mask and gives the union, ``x | x[perm]``: what either of two mixed sequences has is there.
+
+    Args:
+        x: ``[..., B, *rest]``, floating point or boolean.
+        lam: ``[..., B]`` in [0, 1].
+        perm: ``[..., B]``, from :func:`pair`.
+        partner: ``take_pairs(x.detach(), perm)``, for those who mix the same x again.
+
+    Returns:
+        Shape and dtype of x. Half precisions are mixed in float32 and rounded once.
+
+    >>> x = torch.tensor([[0.0], [10.0]])
+    >>> mix(x, torch.tensor([0.9, 0.5]), torch.tensor([1, 0])).tolist()
+    [[1.0], [5.0]]
+    """
+    if partner is None:
+        partner = take_pairs(x.detach(), perm)
+    if x.dtype == torch.bool:
+        return x | partner
+    if not x.is_floating_point():
+        raise AmpmixError(
+            f"cannot mix a tensor of {x.dtype}: mix floating-point hidden states (embed ids first)"
+        )
+    mixed: Tensor = _Mix.apply(x, lam, perm, partner)  # type: ignore[no-untyped-call]
+    return mixed
+
+
+def interpolate_loss(loss: Loss, logits: Tensor, y: Tensor, lam: Tensor, perm: Tensor) -> Tensor:
+    """The Mixup loss of each example, ``lam * l(f, y) + (1 - lam) * l(f, y[perm])`` (Eq. 17).
+
+    Interpolating losses rather than one-hot labels (Eq. 12) is the same for cross-entropy, and
+    carries class weights, label smoothing, multi-label BCE and squared error along.
+
+    Args:
+        loss: any per-example loss.
+        logits: ``[..., B, *]``.
+        y: targets ``[..., B, *]``.
+        lam: ``[..., B]``; a constant here: the label's lam is never perturbed nor differentiated.
+        perm: ``[..., B]``.
+
+    Returns:
+        ``[..., B]``.
+
+    Raises:
+        AmpmixError: if the loss does not return one value per example.
+    """
+    own, partner = loss(logits, y), loss(logits, take_pairs(y, perm))
+    if own.shape != lam.shape:
+        raise AmpmixError(
+            f"the loss has shape {list(own.shape)} where the batch has {list(lam.shape)}: "
+            'it must give one value per example (reduction="none")'
+        )
+    return torch.lerp(partner, own, lam.detach().to(own.dtype))

@@ -1,0 +1,176 @@
+"""What all policies share: how they are called and what they return."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ampmix.errors import AmpmixError
+from ampmix.mixing import Generators, Loss, cross_entropy, mix, take_pairs
+
+Hidden = Tensor | tuple[Tensor, ...]
+"""g: a tensor ``[..., B, *]``, or a tuple of tensors whose floating-point members are mixed and
+whose boolean members (masks) are united with the partner's."""
+
+Head = Callable[..., Tensor]
+"""f: from hidden states to logits ``[..., B, C]``; a tuple g is passed as that many arguments."""
+
+
+@runtime_checkable
+class MixingHead(Protocol):
+    """An f that mixes its own input faster than mixing first and calling it afterwards would."""
+
+    def __call__(self, *g: Tensor) -> Tensor:
+        """Logits of hidden states."""
+        ...
+
+    def mixed(
+        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Logits of hidden states mixed at lam with `partners`, differentiable in g and lam."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Mixed:
+    """What a policy did to a batch of B examples.
+
+    Attributes:
+        loss: per-example loss to minimise, ``[..., B]``, with its graph: ``mixed.loss.mean().backward()``.
+        lam: mixing coefficients, ``[..., B]``; ones where nothing was mixed.
+        lam_adv: the coefficients after MaxOp, ``[..., B]``; `lam` itself for policies without it.
+        mask: where the loss was taken at `lam_adv` (Eq. 21), boolean ``[..., B]``.
+        perm: partners, int64 ``[..., B]``.
+    """
+
+    loss: Tensor
+    lam: Tensor
+    lam_adv: Tensor
+    mask: Tensor
+    perm: Tensor
+
+
+@dataclass(frozen=True)
+class Policy(ABC):
+    """A way to turn hidden states and targets into a training loss.
+
+    A policy knows no model: it is handed ``g`` (hidden states at the site) and ``f`` (the rest of
+    the model), as in the paper's f(x) = f_k(g_k(x)). Policies are immutable and hold no state.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def reference_name(self) -> str:
+        """What the paper's tables call this policy (``word-amp``), or "" if they do not have it."""
+        changed = {field.name for field in fields(self) if getattr(self, field.name) != field.default}
+        if changed - {"site"}:
+            return ""
+        return f"{self.mixing_site}-{self.name}" if self.mixing_site else self.name
+
+    @property
+    def mixing_site(self) -> str | None:
+        """The site that the policy mixes at, or None if it does not mix."""
+        return getattr(self, "site", None)
+
+    def __call__(
+        self,
+        f: Head,
+        g: Hidden,
+        y: Tensor,
+        *,
+        loss: Loss = cross_entropy,
+        generator: Generators = None,
+        batch_dims: int | None = None,
+    ) -> Mixed:
+        """The training loss of a batch.
+
+        Args:
+            f: hidden states to logits.
+            g: hidden states ``[..., B, *]``, or a tuple (see :data:`Hidden`).
+            y: targets, ``[..., B]`` class indices or whatever `loss` takes.
+            loss: any per-example loss, ``loss(logits, y) -> [..., B]``.
+            generator: source of lam and pairs (see :data:`ampmix.mixing.Generators`).
+            batch_dims: how many axes of y count examples, leading axes included. By default all
+                of an integer y and the first of a floating-point y.
+
+        Returns:
+            :class:`Mixed`.
+
+        Raises:
+            AmpmixError: for shapes that do not fit, with the shapes.
+        """
+        parts = g if isinstance(g, tuple) else (g,)
+        dims = batch_dims or (1 if y.is_floating_point() else max(y.dim(), 1))
+        shape = y.shape[:dims]
+        for part in parts:
+            if part.shape[:dims] != shape:
+                raise AmpmixError(
+                    f"hidden states of shape {list(part.shape)} do not fit targets of shape "
+                    f"{list(y.shape)}: both must begin with the batch's {list(shape)}"
+                )
+        return self._train(f, parts, y, shape, loss, generator)
+
+    @abstractmethod
+    def _train(
+        self,
+        f: Head,
+        g: tuple[Tensor, ...],
+        y: Tensor,
+        shape: torch.Size,
+        loss: Loss,
+        generator: Generators,
+    ) -> Mixed: ...
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise unless alpha parametrises a Beta distribution."""
+    if not 0 < alpha < float("inf"):
+        raise AmpmixError(f"alpha is {alpha}: it must be above 0 (the paper uses 1)")
+
+
+def partners_of(g: tuple[Tensor, ...], perm: Tensor) -> tuple[Tensor, ...]:
+    """Every part of g in the order of the partners, without a graph."""
+    return tuple(take_pairs(part.detach(), perm) for part in g)
+
+
+def forward_mixed(
+    f: Head, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
+) -> Tensor:
+    """``f(lam * g + (1 - lam) * g[perm])``, fused if f knows how (:class:`MixingHead`)."""
+    if isinstance(f, MixingHead):
+        return f.mixed(g, lam, perm, partners)
+    return f(*(mix(x, lam, perm, partner) for x, partner in zip(g, partners, strict=True)))
+
+
+@contextmanager
+def replayed(state: Any | None) -> Iterator[None]:
+    """Run with PyTorch's random state set to `state`, then go on as if nothing had been drawn."""
+    if state is None:
+        yield
+        return
+    cpu, device, gpu = state
+    now_cpu = torch.get_rng_state()
+    now_gpu = torch.cuda.get_rng_state(device) if device is not None else None
+    torch.set_rng_state(cpu)
+    if device is not None:
+        torch.cuda.set_rng_state(gpu, device)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(now_cpu)
+        if device is not None and now_gpu is not None:
+            torch.cuda.set_rng_state(now_gpu, device)
+
+
+def random_state(like: Tensor) -> Any:
+    """PyTorch's random state on the CPU and on the device of `like`, for :func:`replayed`."""
+    device = like.device if like.is_cuda else None
+    gpu = torch.cuda.get_rng_state(device) if device is not None else None
+    return torch.get_rng_state(), device, gpu

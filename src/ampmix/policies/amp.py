@@ -1,0 +1,154 @@
+"""The Adversarial Mixing Policy: WordAMP and SentAMP (RandOp, MaxOp, MinOp)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ampmix.errors import AmpmixError
+from ampmix.mixing import Generators, Loss, interpolate_loss
+from ampmix.policies._policy import (
+    Head,
+    Mixed,
+    Policy,
+    check_alpha,
+    forward_mixed,
+    partners_of,
+    random_state,
+    replayed,
+)
+from ampmix.policies.mixup import rand_op
+
+DIRECTIONS = ("gradient", "sign")
+
+
+def max_op(lam: Tensor, grad: Tensor, eps: float, direction: str = "gradient") -> Tensor:
+    """MaxOp: move lam up the loss, ``clip(lam + eps * clip(grad, -1, 1), 0, 1)`` (Eqs. 15, 16).
+
+    Args:
+        lam: coefficients ``[..., B]``.
+        grad: ``d loss_i / d lam_i`` through the hidden state alone, ``[..., B]``, of the SUM of
+            the per-example losses, so that it does not depend on the batch size.
+        eps: largest change of lam, >= 0 (the paper: 0.002).
+        direction: ``gradient`` as published (no sign, no normalisation), or ``sign``, which moves
+            every lam by eps, as FGSM would.
+
+    Returns:
+        lam_adv, ``[..., B]``, a constant.
+
+    >>> max_op(torch.tensor([0.5, 1.0]), torch.tensor([-9.0, 0.3]), eps=0.1).tolist()
+    [0.4000000059604645, 1.0]
+    """
+    step = grad.sign() if direction == "sign" else grad.clamp(-1.0, 1.0)
+    return (lam + eps * step).clamp(0.0, 1.0).detach()
+
+
+def min_op(loss: Tensor, loss_adv: Tensor) -> tuple[Tensor, Tensor]:
+    """MinOp: keep the larger of the two losses of each example (Eqs. 18-21).
+
+    Returns:
+        The final loss ``[..., B]`` and the mask, true where `loss_adv` was the larger. The mask is a
+        constant: no gradient goes through the comparison.
+    """
+    mask = loss_adv.detach() > loss.detach()
+    return torch.where(mask, loss_adv, loss), mask
+
+
+@dataclass(frozen=True)
+class AMP(Policy):
+    """Adversarial Mixing Policy (Liu et al., EMNLP 2021, Eqs. 10-21).
+
+    RandOp mixes as :class:`~ampmix.Mixup`; MaxOp moves the hidden state's lam, never the label's,
+    up the gradient of the loss; MinOp trains on the larger of the losses before and after.
+
+    Args:
+        alpha: lam ~ Beta(alpha, alpha), > 0.
+        eps: step size of MaxOp, >= 0. The published 0.002 changes losses by about 0.1 %;
+            ``eps=0`` is Mixup to the bit.
+        site: ``word`` (WordAMP) or ``sent`` (SentAMP); see :class:`~ampmix.Mixup`.
+        min_op: false trains on the perturbed loss alone (the ablation "+MaxOp" of Table 4).
+        direction: ``gradient`` as published, or ``sign`` (see :func:`max_op`).
+        shared_dropout: both forward passes of a step draw the same dropout masks, by replaying
+            PyTorch's random state. Otherwise MinOp chooses between two dropout draws, whose
+            difference is about 100 times what eps = 0.002 causes. The paper is silent on it.
+
+    Departures from the authors' released code, which departs from the paper: the gradient is that
+    of the sum, not the mean, of the losses (a mean would divide eps by the batch size), and there is
+    no re-weighting by a running z-score.
+
+    The two passes run f twice: an f that updates running statistics (BatchNorm) does so twice.
+
+    Raises:
+        AmpmixError: for alpha <= 0, eps < 0, an unknown direction, or an f whose loss does not depend
+            on the mixed hidden state (its gradient would be zero without a word).
+
+    >>> f = torch.nn.Linear(4, 3)
+    >>> mixed = AMP(eps=0.1)(f, torch.randn(8, 4), torch.randint(3, (8,)))
+    >>> mixed.loss.mean().backward()
+    >>> bool(((mixed.lam_adv - mixed.lam).abs() <= 0.1 + 1e-6).all())
+    True
+    """
+
+    name: ClassVar[str] = "amp"
+    rank: ClassVar[int] = 2
+    alpha: float = 1.0
+    eps: float = 0.002
+    site: str = "word"
+    min_op: bool = True
+    direction: str = "gradient"
+    shared_dropout: bool = True
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha)
+        if not 0 <= self.eps < float("inf"):
+            raise AmpmixError(f"eps is {self.eps}: it must be 0 or above (the paper uses 0.002)")
+        if self.direction not in DIRECTIONS:
+            raise AmpmixError(
+                f"direction is {self.direction!r}: it must be {' or '.join(DIRECTIONS)}"
+            )
+
+    def _train(
+        self,
+        f: Head,
+        g: tuple[Tensor, ...],
+        y: Tensor,
+        shape: torch.Size,
+        loss: Loss,
+        generator: Generators,
+    ) -> Mixed:
+        lam, perm = rand_op(self.alpha, shape, g[0], generator)
+        partners = partners_of(g, perm)
+        before = random_state(g[0]) if self.shared_dropout else None
+
+        with torch.enable_grad():
+            # without MinOp nothing but lam's gradient is wanted of this pass
+            hidden = g if self.min_op else tuple(part.detach() for part in g)
+            lam_hidden = lam.clone().requires_grad_()
+            logits = forward_mixed(f, hidden, lam_hidden, perm, partners)
+            loss_rand = interpolate_loss(loss, logits, y, lam, perm)
+            grad = _gradient(loss_rand, lam_hidden, retain_graph=self.min_op)
+        lam_adv = max_op(lam, grad, self.eps, self.direction)
+
+        with replayed(before):
+            logits_adv = forward_mixed(f, g, lam_adv, perm, partners)
+        loss_adv = interpolate_loss(loss, logits_adv, y, lam, perm)  # the label keeps lam (Eq. 8)
+        if not self.min_op:
+            return Mixed(loss_adv, lam, lam_adv, torch.ones_like(lam, dtype=torch.bool), perm)
+        final, mask = min_op(loss_rand, loss_adv)
+        return Mixed(final, lam, lam_adv, mask, perm)
+
+
+def _gradient(loss: Tensor, lam: Tensor, retain_graph: bool) -> Tensor:
+    """d loss_i / d lam_i (Eq. 16); ``autograd.grad`` leaves the parameters' ``.grad`` alone."""
+    grad = None
+    if loss.requires_grad:
+        (grad,) = torch.autograd.grad(loss.sum(), lam, retain_graph=retain_graph, allow_unused=True)
+    if grad is None:
+        raise AmpmixError(
+            "the loss does not depend on the mixed hidden state, so lam has no gradient: "
+            "f must use its argument differentiably"
+        )
+    return grad

@@ -1,0 +1,191 @@
+"""Run records: one immutable JSON file a run, named by the hash of what determines the run."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ampmix.errors import AmpmixError
+
+FORMAT = 1
+PACKAGES = ("ampmix", "torch", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run: what determined it, what came out, and where it was made.
+
+    Attributes:
+        specification: everything that determines the run: data hash, split, backbone, policy,
+            settings, seed.
+        result: ``status`` (``done`` or ``failed``); of a run that is done, among others,
+            ``test_error`` (a fraction), ``test_wrong`` (a string of 0 and 1, one a test example),
+            ``dev_error``, ``best_step``, ``curve`` and ``test_reads``; of one that failed, ``error``.
+        provenance: versions, git state, time and duration. The same command twice gives the same
+            specification and result to the bit; provenance differs by its nature.
+    """
+
+    specification: Mapping[str, Any]
+    result: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The run's name: the first 16 hex digits of the specification's SHA-256."""
+        return run_id(self.specification)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of specification and result: equal for runs that are equal to the bit."""
+        return _sha256({"specification": self.specification, "result": self.result})
+
+    @property
+    def done(self) -> bool:
+        """Whether the run ended with a result."""
+        return bool(self.result["status"] == "done")
+
+    @property
+    def test_wrong(self) -> npt.NDArray[np.bool_]:
+        """True where a test example was misclassified, ``[n_test]``."""
+        return np.frombuffer(self.result["test_wrong"].encode("ascii"), np.uint8) == ord("1")
+
+
+def run_id(specification: Mapping[str, Any]) -> str:
+    """The name of the run that a specification determines."""
+    return _sha256(specification)[:16]
+
+
+class RecordStore:
+    """A folder of run records, one file each, written atomically and never changed.
+
+    Files that are truncated, altered or of another format are not read and never deleted; they are
+    listed in ``unreadable``.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.unreadable: list[tuple[Path, str]] = []
+
+    def path(self, identity: str) -> Path:
+        """Where the record of that id is or will be."""
+        return self.folder / f"{identity}.json"
+
+    def get(self, specification: Mapping[str, Any]) -> RunRecord | None:
+        """The record of a run, or None if there is none that can be read."""
+        path = self.path(run_id(specification))
+        if not path.exists():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            record = RunRecord(content["specification"], content["result"], content["provenance"])
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']}, this ampmix reads {FORMAT}")
+            if content["digest"] != record.digest or record.id != path.stem:
+                raise ValueError("its content does not match its digest")
+        except (ValueError, KeyError, TypeError) as error:
+            self.unreadable.append((path, str(error)))
+            return None
+        return record
+
+    def add(self, record: RunRecord) -> None:
+        """Write a record: whole or not at all. An unreadable file in its place is set aside."""
+        path = self.path(record.id)
+        if path.exists() and self.get(record.specification) is None:
+            path.rename(path.with_suffix(".unreadable"))
+        content = {
+            "format": FORMAT,
+            "digest": record.digest,
+            "specification": record.specification,
+            "result": record.result,
+            "provenance": record.provenance,
+        }
+        write_json(path, content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that a reader finds the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(content, file, ensure_ascii=False, indent=1, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder and write a file into it, so that a mistake shows before any work is done.
+
+    Raises:
+        AmpmixError: if that cannot be done.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise AmpmixError(
+            f"cannot write to the output folder {folder} ({reason}): give another with --out"
+        ) from error
+
+
+def provenance(seconds: float) -> dict[str, Any]:
+    """Versions, git state of the current folder, the time now (UTC) and the run's duration."""
+    return {
+        "versions": {"python": platform.python_version(), **_versions()},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "git": git_state(),
+        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the current folder's repository and whether it has changes; None outside of one."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def _sha256(content: Any) -> str:
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,84 @@
+"""How far a comparison is: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+PLAIN_EVERY = 15.0  # seconds between plain lines
+
+
+class RunsProgress:
+    """Progress over runs of equally many steps, as a context manager.
+
+    Args:
+        runs: how many runs are to be done.
+        steps: steps of each.
+        console: where to show it.
+    """
+
+    def __init__(self, runs: int, steps: int, console: Console) -> None:
+        self._runs, self._steps, self._console = runs, steps, console
+        self._at: dict[Hashable, int] = {}
+        self._done = self._failed = 0
+        self._started = self._said = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=runs * steps)
+
+    def __enter__(self) -> RunsProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def on_step(self, run: Hashable, step: int) -> None:
+        """`run` has done `step` steps."""
+        if run not in self._at or self._at[run] < step:
+            self._at[run] = step
+        self._show()
+
+    def on_record(self, record: Any) -> None:
+        """A run has ended."""
+        run = (record.specification["policy"], record.specification["seed"])
+        self._at[run] = self._steps
+        self._done += 1
+        self._failed += not record.done
+        self._show()
+
+    def _show(self) -> None:
+        steps = sum(self._at.values())
+        failed = f", {self._failed} failed" if self._failed else ""
+        description = f"{self._done} of {self._runs} runs{failed}"
+        self._bar.update(self._task, completed=steps, description=description)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._said > PLAIN_EVERY and steps:
+            self._said = now
+            share = steps / (self._runs * self._steps)
+            left = (now - self._started) * (1 - share) / share
+            self._console.print(f"{description}, {share:.0%}, about {duration(left)} left")
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``3 min`` or ``2.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,193 @@
+"""From run records to rows: errors, differences with intervals, verdicts, the paper's number."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ampmix import statistics
+from ampmix.records import RunRecord
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Records = Mapping[int, RunRecord]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one policy. Errors and differences are in percent of the test texts.
+
+    Attributes:
+        policy: spec string, or the yardstick's name.
+        errors: test error by seed (fold), in the order of ``seeds``.
+        seeds: the seeds that finished.
+        mean, std: of the errors; std is that of a sample, None with one seed.
+        difference: mean difference to the baseline over the seeds that both finished.
+        interval: its 95 % confidence interval, for new seeds and new texts.
+        p: two-sided p-value of no difference, Holm-corrected over the policies.
+        detectable: smallest difference that this design shows with 80 % power.
+        decision: ``lower error``, ``higher error``, ``no difference shown``, ``not decided``, or
+            ``baseline``.
+        verdict: the same in a sentence.
+        dev_error: mean development error, by which the model was chosen; None for the yardstick.
+        failures: what stopped the runs that failed, by seed.
+        paper: error and standard deviation printed in the paper for this cell, if it has it.
+    """
+
+    policy: str
+    errors: tuple[float, ...]
+    seeds: tuple[int, ...]
+    mean: float | None
+    std: float | None
+    difference: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+    detectable: float | None
+    decision: str
+    verdict: str
+    dev_error: float | None
+    failures: Mapping[int, str]
+    paper: Mapping[str, float] | None
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self) | {"failures": {str(k): v for k, v in self.failures.items()}}
+
+
+def rows(
+    records: Mapping[str, Records],
+    baseline: str,
+    yardstick: str,
+    paper: Mapping[str, Mapping[str, float]],
+    cross_validated: bool,
+) -> list[Row]:
+    """One row for each policy in `records`, in their order.
+
+    The comparison is paired: seed by seed and, with a common test set, example by example
+    (:func:`ampmix.statistics.crossed_difference`); in cross-validation fold by fold
+    (:func:`ampmix.statistics.corrected_resampled_t`). Holm's correction runs over the policies; the
+    yardstick is another method, not one of the policies tried, and is left out of it.
+
+    Args:
+        records: policy to seed to record.
+        baseline: the policy that the others are compared with.
+        yardstick: the name of the yardstick's row.
+        paper: the paper's error and std by policy.
+        cross_validated: whether every seed has a test fold of its own.
+    """
+    compared = {
+        policy: _compare(own, records[baseline], cross_validated)
+        for policy, own in records.items()
+        if policy != baseline
+    }
+    family = [policy for policy in compared if policy != yardstick]
+    raw = [comparison.p if (comparison := compared[policy]) else None for policy in family]
+    adjusted = {
+        policy: None if np.isnan(p) else p
+        for policy, p in zip(family, statistics.holm(raw).tolist(), strict=True)
+    }
+    made = []
+    for policy, own in records.items():
+        comparison = compared.get(policy)
+        p = adjusted.get(policy, comparison.p if comparison else None)
+        made.append(_row(policy, own, comparison, p, policy == baseline, paper.get(policy)))
+    return made
+
+
+def _compare(
+    own: Records, baseline: Records, cross_validated: bool
+) -> statistics.Comparison | None:
+    """The paired comparison over the seeds that both finished, in percent; None without any."""
+    seeds = [s for s in own if own[s].done and s in baseline and baseline[s].done]
+    if not seeds:
+        return None
+    ours, theirs = [own[s] for s in seeds], [baseline[s] for s in seeds]
+    for a, b in zip(ours, theirs, strict=True):
+        if a.result["split_hash"] != b.result["split_hash"]:
+            raise ValueError(f"records {a.id} and {b.id} are of different splits")
+    if not cross_validated:
+        wrong = np.stack([record.test_wrong for record in ours])
+        wrong_baseline = np.stack([record.test_wrong for record in theirs])
+        return statistics.crossed_difference(wrong, wrong_baseline).scaled(100)
+    differences = [a.test_wrong.mean() - b.test_wrong.mean() for a, b in zip(ours, theirs, strict=True)]
+    n_train = [r.result["n_train"] + r.result["n_dev"] for r in ours]
+    n_test = [r.result["n_test"] for r in ours]
+    return statistics.corrected_resampled_t(differences, n_train, n_test).scaled(100)
+
+
+def _row(
+    policy: str,
+    own: Records,
+    comparison: statistics.Comparison | None,
+    p: float | None,
+    is_baseline: bool,
+    paper: Mapping[str, float] | None,
+) -> Row:
+    done = {seed: record for seed, record in sorted(own.items()) if record.done}
+    errors = [100 * float(record.test_wrong.mean()) for record in done.values()]
+    dev = [record.result["dev_error"] for record in done.values() if "dev_error" in record.result]
+    failures = {s: str(r.result["error"]) for s, r in sorted(own.items()) if not r.done}
+    if comparison is not None:
+        decision = statistics.decide(comparison, p)
+        verdict = statistics.verdict(comparison, p)
+    elif is_baseline:
+        decision = verdict = "baseline"
+    else:
+        decision, verdict = "not decided", "not decided: no seed finished for both"
+    return Row(
+        policy=policy,
+        errors=tuple(errors),
+        seeds=tuple(done),
+        mean=float(np.mean(errors)) if errors else None,
+        std=float(np.std(errors, ddof=1)) if len(errors) > 1 else None,
+        difference=comparison.difference if comparison else None,
+        interval=comparison.interval if comparison else None,
+        p=p,
+        detectable=comparison.detectable if comparison else None,
+        decision=decision,
+        verdict=verdict,
+        dev_error=100 * float(np.mean(dev)) if dev else None,
+        failures=failures,
+        paper=paper,
+    )
+
+
+def paper_cells(title: str, backbone: str, policies: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The paper's error and std (percent) for each policy that Table 2 has.
+
+    Args:
+        title: the data set's name in the paper's tables, "" if it is not one of them.
+        backbone: the backbone's name in ``reference.toml``, "" likewise.
+        policies: spec string to the policy's name there, "" likewise.
+    """
+    cells = {
+        (row["dataset"], row["backbone"], row["policy"]): {"error": row["error"], "std": row["std"]}
+        for row in _reference()["table2"]
+    }
+    found = {spec: cells.get((title, backbone, name)) for spec, name in policies.items()}
+    return {spec: cell for spec, cell in found.items() if cell is not None}
+
+
+@lru_cache(maxsize=1)
+def _reference() -> dict[str, Any]:
+    """``paper/reference.toml``, from the installed package or from a source checkout."""
+    here = Path(__file__).parent
+    for path in (here / "paper" / "reference.toml", here.parents[1] / "paper" / "reference.toml"):
+        if path.exists():
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+    raise FileNotFoundError("paper/reference.toml is missing from this installation of ampmix")
+
+
+def best_policy(made: Sequence[Row]) -> Row | None:
+    """The policy with the lowest mean development error; of equals the first. Never the test set."""
+    candidates = [row for row in made if row.dev_error is not None]
+    return min(candidates, key=lambda row: row.dev_error or 0.0, default=None)

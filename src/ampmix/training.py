@@ -1,0 +1,249 @@
+"""fit(): one model trained with one policy on one split, chosen on the development set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ampmix.backbones._backbone import Backbone, CutModule
+from ampmix.classifier import Classifier, logits_of
+from ampmix.data import Examples, Split
+from ampmix.errors import AmpmixError
+from ampmix.policies._policy import Policy
+from ampmix.streams import numpy_stream, torch_seed
+from ampmix.text import TOKENIZERS, Encoded, Vocabulary
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; the defaults are the paper's for CNN and RNN (Section 4.2).
+
+    Args:
+        steps: optimiser steps.
+        batch_size: examples a step.
+        lr: Adam's step size.
+        weight_decay: L2 coefficient added to the gradient.
+        clip: largest norm of the gradient, 0 for no clipping (as in the paper).
+        eval_every: steps between readings of the development set.
+        max_length: tokens after which a text is cut.
+        device: where to train, as PyTorch names it.
+
+    Raises:
+        AmpmixError: for values outside their range.
+    """
+
+    steps: int = 8000
+    batch_size: int = 50
+    lr: float = 2e-4
+    weight_decay: float = 1e-8
+    clip: float = 0.0
+    eval_every: int = 100
+    max_length: int = 512
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "eval_every", "max_length"):
+            if getattr(self, name) < 1:
+                raise AmpmixError(f"{name} is {getattr(self, name)}: it must be 1 or more")
+        if not 0 < self.lr < math.inf:
+            raise AmpmixError(f"lr is {self.lr}: it must be above 0")
+        for name in ("weight_decay", "clip"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise AmpmixError(f"{name} is {getattr(self, name)}: it must be 0 or more")
+
+
+class Diverged(AmpmixError):
+    """The training loss became NaN or infinite."""
+
+
+class Reading(NamedTuple):
+    """One reading of the development set; errors are fractions, losses in nats."""
+
+    step: int
+    train_loss: float
+    dev_error: float
+    dev_loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What :func:`fit` returns.
+
+    Attributes:
+        classifier: the model at the chosen step.
+        best: the reading that it was chosen by.
+        curve: every reading of the development set.
+        test_wrong: true where a test example is misclassified, ``[n_test]``.
+        test_reads: the steps at which the test set was read: the chosen one, once.
+        truncated: texts cut to ``max_length``, over all parts.
+    """
+
+    classifier: Classifier
+    best: Reading
+    curve: tuple[Reading, ...]
+    test_wrong: npt.NDArray[np.bool_]
+    test_reads: tuple[int, ...]
+    truncated: int
+    seed: int = field(default=0)
+
+    @property
+    def test_error(self) -> float:
+        """Share of the test examples misclassified."""
+        return float(self.test_wrong.mean())
+
+
+def fit(
+    backbone: Backbone,
+    policy: Policy,
+    data: Split,
+    config: TrainConfig | None = None,
+    seed: int = 0,
+    *,
+    on_step: Callable[[int], None] | None = None,
+) -> Fit:
+    """Train a backbone with a policy; keep the step with the lowest development error.
+
+    The vocabulary comes from the training part alone. Ties in development error go to the lower
+    development loss, then to the earlier step. The test set is read once, after choosing. Random
+    streams for initial weights, batches, mixing and dropout are separate, and none depends on the
+    policy: with one seed all policies share split, initial weights, batch order and dropout masks.
+    No global random state is touched.
+
+    Args:
+        backbone: what to train, such as ``TextCNN()``.
+        policy: how, such as ``AMP(eps=0.1, site="sent")``.
+        data: a split, from :func:`ampmix.data.split_holdout` or :func:`ampmix.data.split_fold`.
+        config: optimisation settings.
+        seed: the run's seed, >= 0.
+        on_step: called with the number of steps done, after each.
+
+    Returns:
+        :class:`Fit`.
+
+    Raises:
+        Diverged: if the loss is not finite, with the step.
+        AmpmixError: for a site that the backbone does not have.
+    """
+    config = config or TrainConfig()
+    vocabulary, parts = _encode(data, config.max_length)
+    device = torch.device(config.device)
+    model = backbone.build(len(vocabulary), len(data.classes), _generator(seed, "weights"))
+    model.to(device)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+    )
+    step_once = _stepper(model, policy, optimizer, config, seed)
+    curve: list[Reading] = []
+    best, best_state, losses = None, {}, []
+
+    model.train()
+    for step, batch in enumerate(_batches(parts.train, config, seed), start=1):
+        losses.append(step_once(batch))
+        if not math.isfinite(losses[-1]):
+            raise Diverged(
+                f"the training loss is {losses[-1]} at step {step}: lower the learning rate "
+                f"(now {config.lr:g}) or clip gradients"
+            )
+        if step % config.eval_every == 0 or step == config.steps:
+            reading = Reading(step, float(np.mean(losses)), *_measure(model, parts.dev, config))
+            curve.append(reading)
+            losses.clear()
+            if best is None or (reading.dev_error, reading.dev_loss) < (best.dev_error, best.dev_loss):
+                best, best_state = reading, {k: v.clone() for k, v in model.state_dict().items()}
+        if on_step is not None:
+            on_step(step)
+
+    assert best is not None  # the last step always reads
+    model.load_state_dict(best_state)
+    test_logits = logits_of(model, parts.test, config.device)
+    return Fit(
+        classifier=Classifier(
+            backbone, model, vocabulary, data.classes, data.tokenizer, config.max_length
+        ),
+        best=best,
+        curve=tuple(curve),
+        test_wrong=test_logits.argmax(1).numpy() != parts.test.labels,
+        test_reads=(best.step,),
+        truncated=sum(part.truncated for part in parts),
+        seed=seed,
+    )
+
+
+class _Parts(NamedTuple):
+    train: Encoded
+    dev: Encoded
+    test: Encoded
+
+
+def _encode(data: Split, max_length: int) -> tuple[Vocabulary, _Parts]:
+    tokenize = TOKENIZERS[data.tokenizer]
+    tokens = [tokenize(text) for text in data.train.texts]
+    vocabulary = Vocabulary.build(tokens)
+
+    def encode(examples: Examples) -> Encoded:
+        lists = (tokenize(text) for text in examples.texts)
+        return Encoded.of_tokens(lists, examples.labels, vocabulary, max_length)
+
+    train = Encoded.of_tokens(tokens, data.train.labels, vocabulary, max_length)
+    return vocabulary, _Parts(train, encode(data.dev), encode(data.test))
+
+
+def _generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(torch_seed(seed, purpose))
+
+
+def _batches(
+    train: Encoded, config: TrainConfig, seed: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """``config.steps`` batches: a new order every epoch, the last batch of each may be smaller."""
+    rng, done = numpy_stream(seed, "batches"), 0
+    while True:
+        order = rng.permutation(len(train))
+        for start in range(0, len(order), config.batch_size):
+            if done == config.steps:
+                return
+            done += 1
+            ids, mask, labels = train.batch(order[start : start + config.batch_size])
+            yield torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels)
+
+
+def _stepper(
+    model: CutModule,
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    seed: int,
+) -> Callable[[tuple[Tensor, Tensor, Tensor]], float]:
+    """One optimiser step on a batch, as a function that returns the mean loss."""
+    mixing = _generator(seed, "mixing", config.device)
+    dropout = _generator(seed, "dropout", config.device)
+    parameters = list(model.parameters())
+
+    def step(batch: tuple[Tensor, Tensor, Tensor]) -> float:
+        ids, mask, y = (part.to(config.device) for part in batch)
+        f, g = model.cut(ids, mask, policy.mixing_site, generator=dropout)
+        loss = policy(f, g, y, generator=mixing).loss.mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if config.clip:
+            torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def _measure(model: CutModule, part: Encoded, config: TrainConfig) -> tuple[float, float]:
+    """Error (a fraction) and mean cross-entropy (nats) on a part."""
+    logits = logits_of(model, part, config.device)
+    labels = torch.from_numpy(part.labels)
+    error = (logits.argmax(1) != labels).double().mean()
+    return error.item(), F.cross_entropy(logits.double(), labels).item()

@@ -1,0 +1,44 @@
+"""What costs nothing: TF-IDF and logistic regression on the same split."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ampmix.data import Split
+from ampmix.text import TOKENIZERS
+
+NAME = "tfidf-logreg"
+
+
+def yardstick(data: Split) -> npt.NDArray[np.bool_]:
+    """Where TF-IDF + logistic regression errs on the test part.
+
+    scikit-learn's defaults on words and pairs of words (the data set's own tokenizer, logarithmic
+    counts, C = 10). It has no use for a development set, so it trains on those labels too: a
+    network sees them as well, to choose its step.
+
+    Args:
+        data: a split.
+
+    Returns:
+        bool ``[n_test]``, true where wrong.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(
+        TfidfVectorizer(
+            tokenizer=TOKENIZERS[data.tokenizer],
+            token_pattern=None,
+            lowercase=False,
+            ngram_range=(1, 2),
+            sublinear_tf=True,
+        ),
+        LogisticRegression(C=10.0, max_iter=1000),
+    )
+    labels = np.concatenate([data.train.labels, data.dev.labels])
+    model.fit(data.train.texts + data.dev.texts, labels)
+    wrong: npt.NDArray[np.bool_] = model.predict(data.test.texts) != data.test.labels
+    return wrong
