@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -188,20 +189,14 @@ def test_without_a_network_the_way_out_is_named(server: Server, tmp_path: Path) 
     assert time.perf_counter() - start < 30
 
 
-def _child(url: str) -> None:
-    fetch("set/file.txt", SHA256, url)
-
-
 def test_processes_at_once_download_once(server: Server) -> None:
-    context = multiprocessing.get_context("spawn")
-    children = [context.Process(target=_child, args=(server.url,)) for _ in range(3)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(timeout=60)
-        if child.is_alive():
+    code = f"from ampmix.datasets._files import fetch; fetch{('set/file.txt', SHA256, server.url)}"
+    children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    try:
+        assert [child.wait(timeout=60) for child in children] == [0, 0, 0]
+    finally:
+        for child in children:
             child.kill()
-    assert [child.exitcode for child in children] == [0, 0, 0]
     assert server.requests == [None]
     assert get(server).read_bytes() == CONTENT
 

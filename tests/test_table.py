@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,11 @@ def rows(dataset: TextDataset) -> list[tuple[str, str]]:
     return list(zip(dataset.train.texts, labels, strict=True))
 
 
-NASTY = st.text(st.characters(exclude_categories=("Cs",)), max_size=12) | st.text(
-    ",;\"'\n\t\\ a\x00\x85\u2028\r", max_size=12
-)
+# Python 3.10's csv module refuses the character NUL, and names its line.
+NUL = "\0" if sys.version_info >= (3, 11) else ""
+NASTY = st.text(
+    st.characters(exclude_categories=("Cs",), exclude_characters="" if NUL else "\0"), max_size=12
+) | st.text(",;\"'\n\t\\ a\x85\u2028\r" + NUL, max_size=12)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -51,8 +54,7 @@ def test_what_csv_writes_is_read_back(
 ) -> None:
     file = io.StringIO(newline="")
     delimiter = "," if suffix == ".csv" else "\t"
-    # All is quoted: the csv module leaves a trailing carriage return bare, which no reader can tell
-    # from a line end.
+    # All is quoted: the csv module writes a carriage return bare, which is a line end to readers.
     writer = csv.writer(file, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL)
     writer.writerows([("text", "label"), *table])
     path = write(tmp_path, "t" + suffix, ("\ufeff" if bom else "") + file.getvalue())
@@ -177,6 +179,30 @@ def test_labels_of_any_type(tmp_path: Path, labels: list[Any], classes: tuple[st
         dataset = read_table(tmp_path / name)
         assert dataset.classes == classes
         assert len(dataset.train) == 4
+
+
+BARE = st.text('ab "c', min_size=1, max_size=6).filter(lambda text: not text.startswith('"'))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(BARE, min_size=1, max_size=5))
+def test_bare_quotes_inside_a_text_swallow_no_rows(tmp_path: Path, texts: list[str]) -> None:
+    content = "text,label\n" + "".join(f"{text},{i}\n" for i, text in enumerate(texts))
+    assert read(write(tmp_path, "t.csv", content), None).strings("text") == texts
+
+
+def test_a_quote_left_open_is_refused_even_if_a_later_one_could_close_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.csv", 'text,label\n"aa,1\n"cc ",1\n b,0\n c",0\n')
+    with pytest.raises(AmpmixError, match="line 2"):
+        read_table(path)
+
+
+def test_old_line_ends_and_long_texts(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    content = PLAIN.replace("good film", "x" * 200_000)
+    dataset = read_table(write(tmp_path, "t.csv", content.replace("\n", "\r")))
+    assert len(dataset.train.texts[0]) == 200_000 and len(dataset.train) == 4
+    assert csv.field_size_limit() == limit
 
 
 def test_mixed_json_types_and_half_surrogates(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ class Classifier:
             "vocabulary": self.vocabulary.words,
         }
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".model-") as draft:
-            state = {name: value.cpu().contiguous() for name, value in self.model.state_dict().items()}
+            weights = self.model.state_dict()
+            state = {name: value.cpu().contiguous() for name, value in weights.items()}
             save_file(state, Path(draft) / WEIGHTS)
             text = json.dumps(config, ensure_ascii=False, indent=1)
             (Path(draft) / CONFIG).write_text(text + "\n", encoding="utf-8")
@@ -111,9 +112,7 @@ class Classifier:
         classes = tuple(config["classes"])
         model = backbone.build(len(vocabulary), len(classes), torch.Generator())
         model.load_state_dict(weights)
-        return cls(
-            backbone, model, vocabulary, classes, config["tokenizer"], config["max_length"]
-        )
+        return cls(backbone, model, vocabulary, classes, config["tokenizer"], config["max_length"])
 
 
 def logits_of(

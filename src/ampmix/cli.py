@@ -54,7 +54,9 @@ def _add_compare(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "data", metavar="DATA", help="a known data set (ampmix list) or a CSV, TSV, JSONL, Parquet file"
+        "data",
+        metavar="DATA",
+        help="a known data set (ampmix list), or a CSV, TSV, JSONL or Parquet",
     )
     what = parser.add_argument_group("what to compare")
     what.add_argument("--policies", default=POLICIES, metavar="LIST", help="default: %(default)s")
@@ -112,7 +114,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     policies = components.parse_list(arguments.policies, "ampmix.policies", "policy")
     backbone = components.parse(arguments.backbone, "ampmix.backbones", "backbone")
     known = arguments.data.split("[")[0] in components.find("ampmix.datasets")
-    steps = arguments.steps if arguments.steps is not None else PAPER_STEPS if known else TABLE_STEPS
+    steps = arguments.steps
+    if steps is None:
+        steps = PAPER_STEPS if known else TABLE_STEPS
     config = TrainConfig(
         steps=steps,
         batch_size=arguments.batch_size,
@@ -206,7 +210,7 @@ def _on_sigterm(number: int, frame: Any) -> NoReturn:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for what the user can mend, 130 for an interruption."""
+    """Run a command; returns the exit code: 0, 2 for what the user can mend, 130 if interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     signal.signal(signal.SIGTERM, _on_sigterm)

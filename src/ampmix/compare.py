@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ampmix import yardstick
+from ampmix import components, yardstick
 from ampmix.executor import execute
 from ampmix.plan import Plan, Run
 from ampmix.records import RecordStore, RunRecord, check_writable, write_json
@@ -49,8 +49,6 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         """What ``summary.json`` holds; errors and differences in percent."""
-        from ampmix import components
-
         plan = self.plan
         return {
             "dataset": plan.dataset.name,
@@ -76,7 +74,9 @@ def remaining(plan: Plan, out: Path) -> list[Run]:
     return [run for run in plan.runs() if store.get(plan.specification(run)) is None]
 
 
-def compare(plan: Plan, out: str | Path, workers: int = 1, progress: Progress | None = None) -> Summary:
+def compare(
+    plan: Plan, out: str | Path, workers: int = 1, progress: Progress | None = None
+) -> Summary:
     """Do what is left of a plan and sum it up.
 
     Writes to `out`: ``records/`` (one file a run, see :mod:`ampmix.records`), ``summary.json``, and
@@ -117,7 +117,7 @@ def compare(plan: Plan, out: str | Path, workers: int = 1, progress: Progress | 
     for run, record in found.items():
         assert record is not None
         records.setdefault(run.policy, {})[run.seed] = record
-    names = {p: policy.reference_name for p, policy in zip(plan.policy_names, plan.policies, strict=True)}
+    names = {components.spec(policy): policy.reference_name for policy in plan.policies}
     reference = plan.backbone.reference_name if plan.fraction == 1.0 else ""
     made = rows(
         records,

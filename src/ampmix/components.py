@@ -12,7 +12,7 @@ import dataclasses
 import importlib
 import pkgutil
 import re
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from ampmix.errors import AmpmixError, unknown
@@ -20,7 +20,7 @@ from ampmix.errors import AmpmixError, unknown
 _SPEC = re.compile(r"\s*(?P<name>[\w.\-]+)\s*(?:\[(?P<options>.*)\])?\s*", re.DOTALL)
 
 
-@lru_cache(maxsize=None)
+@cache
 def find(package: str) -> dict[str, type]:
     """All components of `package` by name, in the order of their ``rank`` (default 0), then name.
 
@@ -33,11 +33,13 @@ def find(package: str) -> dict[str, type]:
             continue
         module = importlib.import_module(f"{package}.{module_info.name}")
         for cls in vars(module).values():
-            own = isinstance(cls, type) and cls.__module__ == module.__name__
-            if own and dataclasses.is_dataclass(cls) and isinstance(getattr(cls, "name", None), str):
-                if cls.name in found:
-                    raise TypeError(f"two components of {package} are named {cls.name!r}")
-                found[cls.name] = cls
+            if not (isinstance(cls, type) and cls.__module__ == module.__name__):
+                continue
+            name = getattr(cls, "name", None)
+            if dataclasses.is_dataclass(cls) and isinstance(name, str):
+                if name in found:
+                    raise TypeError(f"two components of {package} are named {name!r}")
+                found[name] = cls
     return dict(sorted(found.items(), key=lambda item: (getattr(item[1], "rank", 0), item[0])))
 
 

@@ -1,4 +1,4 @@
-"""Runs in worker processes: one thread each, an allocator that keeps its pages, tidy interruption."""
+"""Runs in worker processes: one thread each, pages kept by the allocator, tidily interrupted."""
 
 from __future__ import annotations
 

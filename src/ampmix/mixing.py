@@ -56,6 +56,9 @@ def sample_lam(
     Args:
         alpha: the shape of the Beta distribution, > 0.
         shape: ``[..., B]``.
+        generator: source of randomness, see :data:`Generators`.
+        device: where the result lives.
+        dtype: its precision.
 
     Returns:
         A tensor of that shape in [0, 1].
@@ -69,7 +72,7 @@ def sample_lam(
         if alpha == 1.0:
             return torch.rand(*shape, generator=generator, device=device, dtype=dtype)
         concentration = torch.full((2, *shape), alpha + 1.0, device=device, dtype=dtype)
-        boosted = torch._standard_gamma(concentration, generator=generator)  # type: ignore[call-arg]
+        boosted = torch._standard_gamma(concentration, generator=generator)
         u = 1.0 - torch.rand(2, *shape, generator=generator, device=device, dtype=dtype)
         log_gamma = boosted.log() + u.log() / alpha
         return torch.sigmoid(log_gamma[0] - log_gamma[1])
@@ -91,6 +94,8 @@ def pair(
 
     Args:
         shape: ``[..., B]``.
+        generator: source of randomness, see :data:`Generators`.
+        device: where the result lives.
 
     Returns:
         int64 of that shape; along the last axis a permutation of 0 .. B-1.
@@ -165,7 +170,7 @@ class _Mix(torch.autograd.Function):
 
 
 def _beside(lam: Tensor, x: Tensor) -> Tensor:
-    """lam with trailing axes for broadcasting against x, in x's precision but at least float32."""
+    """Lam with trailing axes for broadcasting against x, in x's precision but at least float32."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     return lam.to(dtype).reshape(*lam.shape, *[1] * (x.dim() - lam.dim()))
 

@@ -125,9 +125,7 @@ class Plan:
         else:
             policy = components.parse(run.policy, "ampmix.policies", "policy")
             try:
-                fitted = fit(
-                    self.backbone, policy, split, self.config, run.seed, on_step=on_step
-                )
+                fitted = fit(self.backbone, policy, split, self.config, run.seed, on_step=on_step)
             except Diverged as error:
                 result |= {"status": "failed", "error": str(error)}
             else:
@@ -141,9 +139,7 @@ class Plan:
                     "run": self.run_id(run),
                 }
                 fitted.classifier.save(models / self.run_id(run), about)
-        return RunRecord(
-            self.specification(run), result, provenance(time.monotonic() - started)
-        )
+        return RunRecord(self.specification(run), result, provenance(time.monotonic() - started))
 
 
 def _training_result(fitted: Fit) -> dict[str, Any]:

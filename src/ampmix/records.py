@@ -33,7 +33,7 @@ class RunRecord:
             settings, seed.
         result: ``status`` (``done`` or ``failed``); of a run that is done, among others,
             ``test_error`` (a fraction), ``test_wrong`` (a string of 0 and 1, one a test example),
-            ``dev_error``, ``best_step``, ``curve`` and ``test_reads``; of one that failed, ``error``.
+            ``dev_error``, ``best_step``, ``curve`` and ``test_reads``; of a failed one, ``error``.
         provenance: versions, git state, time and duration. The same command twice gives the same
             specification and result to the bit; provenance differs by its nature.
     """
@@ -60,7 +60,8 @@ class RunRecord:
     @property
     def test_wrong(self) -> npt.NDArray[np.bool_]:
         """True where a test example was misclassified, ``[n_test]``."""
-        return np.frombuffer(self.result["test_wrong"].encode("ascii"), np.uint8) == ord("1")
+        digits = np.frombuffer(self.result["test_wrong"].encode("ascii"), np.uint8)
+        return np.asarray(digits == ord("1"))
 
 
 def run_id(specification: Mapping[str, Any]) -> str:

@@ -118,7 +118,8 @@ def _compare(
         wrong = np.stack([record.test_wrong for record in ours])
         wrong_baseline = np.stack([record.test_wrong for record in theirs])
         return statistics.crossed_difference(wrong, wrong_baseline).scaled(100)
-    differences = [a.test_wrong.mean() - b.test_wrong.mean() for a, b in zip(ours, theirs, strict=True)]
+    pairs = zip(ours, theirs, strict=True)
+    differences = [a.test_wrong.mean() - b.test_wrong.mean() for a, b in pairs]
     n_train = [r.result["n_train"] + r.result["n_dev"] for r in ours]
     n_test = [r.result["n_test"] for r in ours]
     return statistics.corrected_resampled_t(differences, n_train, n_test).scaled(100)
@@ -136,6 +137,7 @@ def _row(
     errors = [100 * float(record.test_wrong.mean()) for record in done.values()]
     dev = [record.result["dev_error"] for record in done.values() if "dev_error" in record.result]
     failures = {s: str(r.result["error"]) for s, r in sorted(own.items()) if not r.done}
+    decision: str
     if comparison is not None:
         decision = statistics.decide(comparison, p)
         verdict = statistics.verdict(comparison, p)
@@ -161,7 +163,9 @@ def _row(
     )
 
 
-def paper_cells(title: str, backbone: str, policies: Mapping[str, str]) -> dict[str, dict[str, float]]:
+def paper_cells(
+    title: str, backbone: str, policies: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
     """The paper's error and std (percent) for each policy that Table 2 has.
 
     Args:
@@ -188,6 +192,6 @@ def _reference() -> dict[str, Any]:
 
 
 def best_policy(made: Sequence[Row]) -> Row | None:
-    """The policy with the lowest mean development error; of equals the first. Never the test set."""
+    """The policy with the lowest mean development error, the first of equals; no test set here."""
     candidates = [row for row in made if row.dev_error is not None]
     return min(candidates, key=lambda row: row.dev_error or 0.0, default=None)

@@ -156,7 +156,7 @@ def fit(
             reading = Reading(step, float(np.mean(losses)), *_measure(model, parts.dev, config))
             curve.append(reading)
             losses.clear()
-            if best is None or (reading.dev_error, reading.dev_loss) < (best.dev_error, best.dev_loss):
+            if best is None or reading[2:] < best[2:]:  # error, then loss
                 best, best_state = reading, {k: v.clone() for k, v in model.state_dict().items()}
         if on_step is not None:
             on_step(step)

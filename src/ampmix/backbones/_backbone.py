@@ -76,9 +76,7 @@ class Backbone(ABC):
             raise unknown(f"site of backbone {self.name}", site, self.sites)
 
     @abstractmethod
-    def build(
-        self, vocabulary_size: int, classes: int, generator: torch.Generator
-    ) -> CutModule:
+    def build(self, vocabulary_size: int, classes: int, generator: torch.Generator) -> CutModule:
         """A module with initial weights drawn from `generator` alone."""
 
 

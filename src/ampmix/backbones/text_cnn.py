@@ -18,7 +18,7 @@ from ampmix.mixing import mix, take_pairs
 class TextCNN(Backbone):
     """The convolutional classifier of Kim (2014), with the paper's hyper-parameters as defaults.
 
-    ``features = relu(max over windows(embeddings * filters + bias))``, dropout, then a linear layer.
+    ``features = relu(max over windows(embeddings * filters + bias))``, dropout, a linear layer.
     Windows are those that hold at least one word: padding never wins the maximum.
 
     Args:
@@ -52,15 +52,15 @@ class TextCNN(Backbone):
             raise AmpmixError(f"dropout is {self.dropout}: it must be in [0, 1)")
 
     def build(self, vocabulary_size: int, classes: int, generator: torch.Generator) -> CutModule:
-        """The module, with PyTorch's usual initial distributions and embeddings from U(-0.25, 0.25)."""
+        """The module; embeddings from U(-0.25, 0.25), the rest as PyTorch's own layers."""
         return TextCNNModule(self, vocabulary_size, classes, generator)
 
 
 class TextCNNModule(CutModule):
     """The trainable TextCNN.
 
-    Parameters: ``embedding [V, d]`` (row 0 is padding and stays zero), ``filters [d, sum(sizes),
-    maps]`` (filter width by width, word by word within a width), ``bias [widths * maps]``, ``output``.
+    Parameters: ``embedding [V, d]`` (row 0 is padding and stays zero); ``filters [d, sum(sizes),
+    maps]``, width by width, and word by word within a width; ``bias [widths * maps]``; ``output``.
     """
 
     config: TextCNN
@@ -101,11 +101,11 @@ class TextCNNModule(CutModule):
         return _PoolAndClassify(_Classify(self.output, scale)), (h, windows)
 
     def _convolve(self, ids: Tensor) -> Tensor:
-        """Filter responses of every window, before the ReLU: ``[B, T, features]``, T = L + widest - 1.
+        """Responses of every window before the ReLU, ``[B, T, features]``, T = L + widest - 1.
 
         This is affine in the embeddings, and mixing commutes with affine maps:
-        ``A(lam x + (1 - lam) x') + b = lam (A x + b) + (1 - lam) (A x' + b)``. So mixing here is mixing
-        word embeddings, and one convolution serves lam, its gradient and lam_adv.
+        ``A(lam x + (1 - lam) x') + b = lam (A x + b) + (1 - lam) (A x' + b)``. So mixing here is
+        mixing word embeddings, and one convolution serves lam, its gradient and lam_adv.
 
         Being linear, it also need not be done word by word: each DISTINCT word of the batch goes
         through the filters once, and windows add up the results. Window t ends at word t; words
@@ -130,15 +130,16 @@ class TextCNNModule(CutModule):
 class _AddWindows(torch.autograd.Function):
     """Sum the filter responses of the words in every window, plus a bias.
 
-    ``out[b, t, w] = bias[w] + sum_j responses[inverse[b, t - size_w + 1 + j], slot(w, j)]``, with one
-    slot for every position j in a window of width size_w.
+    ``out[b, t, w] = bias[w] + sum_j responses[inverse[b, t - size_w + 1 + j], slot(w, j)]``, with
+    one slot for every position j in a window of width size_w.
 
-    Shapes: responses ``[U, sum(sizes) * maps]``, inverse ``[B, L]``, out ``[B, L + widest - 1, widths * maps]``.
+    Shapes: responses ``[U, sum(sizes) * maps]``, inverse ``[B, L]``, out ``[B, L + widest - 1,
+    widths * maps]``.
     """
 
     @staticmethod
     def _shifts(sizes: tuple[int, ...], maps: int) -> list[tuple[slice, int, slice]]:
-        """For every slot: its columns in the responses, its shift in time, its columns in the output."""
+        """For every slot: its columns in the responses, its shift in time, its output columns."""
         shifts, slot = [], 0
         for w, size in enumerate(sizes):
             out = slice(w * maps, (w + 1) * maps)
@@ -210,7 +211,7 @@ def _masked_max(h: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
     Shapes: h ``[B, T, widths * maps]``, windows ``[B, T, widths]``, results ``[B, widths * maps]``.
     """
     barred = torch.where(windows, 0.0, float("-inf")).to(h.dtype).unsqueeze(-1)
-    masked = (h.unflatten(-1, (windows.shape[-1], -1)) + barred).flatten(-2)
+    masked = (h.reshape(*windows.shape, -1) + barred).flatten(-2)
     # as pictures of height T, width 1 and channels last: that kernel is vectorised, max(dim) is not
     picture = masked.unsqueeze(-2).permute(0, 3, 1, 2)
     values, index = F.max_pool2d(picture, (h.shape[-2], 1), return_indices=True)

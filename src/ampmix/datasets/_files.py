@@ -49,7 +49,7 @@ def fetch(relative_path: str, sha256: str, url: str) -> Path:
             if not path.is_file():  # another process may have brought it while this one waited
                 part = path.with_name(path.name + ".part")
                 _download(url, part, sha256, f"put the file at {path} or set AMPMIX_DATA")
-                os.replace(part, path)
+                part.replace(path)
     except OSError as error:
         raise AmpmixError(f"cannot write to {cache} ({error}): set AMPMIX_CACHE") from error
     return _checked(path, sha256)

@@ -113,49 +113,53 @@ def _decode(path: Path, raw: bytes, encoding: str) -> str:
 
 
 def _read_csv(path: Path, content: str) -> Table:
-    import polars
-
-    start = content.lstrip("\r\n")
-    line, notes, delimiter = start.split("\n", 1)[0], [], ","
+    # By the standard library: polars refuses a bare quote inside a text (27" wide), and takes some
+    # quotes that are never closed for one long text, which swallows rows in silence.
+    line, notes, delimiter = content.lstrip("\r\n").split("\n", 1)[0], [], ","
     if path.suffix.lower() == ".tsv":
         delimiter = "\t"
     elif "," not in line and (";" in line or "\t" in line):
         delimiter = max(";\t", key=line.count)
         notes = [f"{path.name} is read with {'semicolons' if delimiter == ';' else 'tabs'}"]
-    try:
-        columns = next(csv.reader(io.StringIO(start, newline=""), delimiter=delimiter))
-        for column in columns:
-            if columns.count(column) > 1:
-                raise _fault(path, f"has two columns named {column!r}: rename one")
-        frame = polars.read_csv(
-            start.encode(errors="replace"), separator=delimiter, infer_schema=False
-        )
-        frame.columns = columns
-    except (polars.exceptions.PolarsError, csv.Error):
-        raise _fault(path, _csv_problem(content, delimiter)) from None
-    frame = frame.filter(~polars.all_horizontal(polars.all().is_null()))  # blank lines
-    return Table(path, columns, lambda column: frame[column].to_list(), tuple(notes))
+    rows = _csv_rows(path, content, delimiter)
+    columns = rows.pop(0)
+    for column in columns:
+        if columns.count(column) > 1:
+            raise _fault(path, f"has two columns named {column!r}: rename one")
+
+    def values(column: str) -> list[Any]:
+        at = columns.index(column)
+        return [row[at] if at < len(row) else None for row in rows]
+
+    return Table(path, columns, values, tuple(notes))
 
 
-def _csv_problem(content: str, delimiter: str) -> str:
-    """Where a CSV file goes wrong: polars says what it could not parse, but not the line."""
+def _csv_rows(path: Path, content: str, delimiter: str) -> list[list[str]]:
+    """The header and the rows, without blank lines; a row may be shorter than the header."""
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
-    line, width = 1, 0
+    rows: list[list[str]] = []
+    line = 1  # where the record begins: a quoted text may run over several lines
+    limit = csv.field_size_limit(min(len(content) + 1, 2**31 - 1))
     try:
         for row in reader:
-            width = width or len(row)
-            if len(row) > width:
-                return (
-                    f"has {len(row)} fields in line {line} but {width} in its header: "
-                    'put "" around texts that hold the delimiter'
+            if rows and len(row) > len(rows[0]):
+                raise _fault(
+                    path,
+                    f"has {len(row)} fields in line {line} but {len(rows[0])} in its header: "
+                    'put "" around texts that hold the delimiter',
                 )
+            if row:
+                rows.append(row)
             line = reader.line_num + 1
-    except csv.Error:
-        return (
-            f"has a quote that goes wrong in line {line}: close it, and write a quote inside "
-            'a quoted text as ""'
-        )
-    return "is not well-formed: check its quotes and delimiters"
+    except csv.Error as error:
+        raise _fault(
+            path,
+            f"has a quote that goes wrong in line {line} ({error}): close it, and write a quote "
+            'inside a quoted text as ""',
+        ) from None
+    finally:
+        csv.field_size_limit(limit)
+    return rows
 
 
 def _read_json(path: Path, content: str) -> Table:

@@ -42,7 +42,7 @@ class Mixed:
     """What a policy did to a batch of B examples.
 
     Attributes:
-        loss: per-example loss to minimise, ``[..., B]``, with its graph: ``mixed.loss.mean().backward()``.
+        loss: per-example loss to minimise, ``[..., B]``, with its graph.
         lam: mixing coefficients, ``[..., B]``; ones where nothing was mixed.
         lam_adv: the coefficients after MaxOp, ``[..., B]``; `lam` itself for policies without it.
         mask: where the loss was taken at `lam_adv` (Eq. 21), boolean ``[..., B]``.
@@ -69,7 +69,7 @@ class Policy(ABC):
     @property
     def reference_name(self) -> str:
         """What the paper's tables call this policy (``word-amp``), or "" if they do not have it."""
-        changed = {field.name for field in fields(self) if getattr(self, field.name) != field.default}
+        changed = {f.name for f in fields(self) if getattr(self, f.name) != f.default}
         if changed - {"site"}:
             return ""
         return f"{self.mixing_site}-{self.name}" if self.mixing_site else self.name

@@ -50,8 +50,8 @@ def min_op(loss: Tensor, loss_adv: Tensor) -> tuple[Tensor, Tensor]:
     """MinOp: keep the larger of the two losses of each example (Eqs. 18-21).
 
     Returns:
-        The final loss ``[..., B]`` and the mask, true where `loss_adv` was the larger. The mask is a
-        constant: no gradient goes through the comparison.
+        The final loss ``[..., B]`` and the mask, true where `loss_adv` was the larger. The mask is
+        a constant: no gradient goes through the comparison.
     """
     mask = loss_adv.detach() > loss.detach()
     return torch.where(mask, loss_adv, loss), mask
@@ -76,14 +76,14 @@ class AMP(Policy):
             difference is about 100 times what eps = 0.002 causes. The paper is silent on it.
 
     Departures from the authors' released code, which departs from the paper: the gradient is that
-    of the sum, not the mean, of the losses (a mean would divide eps by the batch size), and there is
-    no re-weighting by a running z-score.
+    of the sum, not the mean, of the losses (a mean would divide eps by the batch size), and there
+    is no re-weighting by a running z-score.
 
     The two passes run f twice: an f that updates running statistics (BatchNorm) does so twice.
 
     Raises:
-        AmpmixError: for alpha <= 0, eps < 0, an unknown direction, or an f whose loss does not depend
-            on the mixed hidden state (its gradient would be zero without a word).
+        AmpmixError: for alpha <= 0, eps < 0, an unknown direction, or an f whose loss does not
+            depend on the mixed hidden state (its gradient would be zero without a word).
 
     >>> f = torch.nn.Linear(4, 3)
     >>> mixed = AMP(eps=0.1)(f, torch.randn(8, 4), torch.randint(3, (8,)))
@@ -142,7 +142,7 @@ class AMP(Policy):
 
 
 def _gradient(loss: Tensor, lam: Tensor, retain_graph: bool) -> Tensor:
-    """d loss_i / d lam_i (Eq. 16); ``autograd.grad`` leaves the parameters' ``.grad`` alone."""
+    """D loss_i / d lam_i (Eq. 16); ``autograd.grad`` leaves the parameters' ``.grad`` alone."""
     grad = None
     if loss.requires_grad:
         (grad,) = torch.autograd.grad(loss.sum(), lam, retain_graph=retain_graph, allow_unused=True)

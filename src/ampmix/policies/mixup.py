@@ -33,7 +33,7 @@ def rand_op(
 class Mixup(Policy):
     """Mixup at a hidden layer (Zhang et al. 2018; Verma et al. 2019; Guo et al. 2019).
 
-    ``g = lam * g + (1 - lam) * g[perm]``, loss interpolated alike (Eqs. 10-13, 17), lam per example.
+    ``lam * g + (1 - lam) * g[perm]``, the loss alike (Eqs. 10-13, 17), one lam per example.
 
     Args:
         alpha: lam ~ Beta(alpha, alpha), > 0.

@@ -30,15 +30,16 @@ def print_comparison(summary: Mapping[str, Any], console: Console, yardstick: st
         table.add_column("paper", justify="right", no_wrap=True)
     for row in rows:
         style = STYLES.get(row["decision"], "dim" if row["policy"] == yardstick else "")
-        cells = [
-            row["policy"],
+        cells: list[Text | str] = [
+            Text(row["policy"]),
             mean_std(row["mean"], row["std"]),
             "baseline" if row["decision"] == "baseline" else signed(row["difference"]),
             interval(row["interval"]),
             p_value(row["p"]),
         ]
         if with_paper:
-            cells.append(mean_std(row["paper"]["error"], row["paper"]["std"]) if row["paper"] else "")
+            paper = row["paper"]
+            cells.append(mean_std(paper["error"], paper["std"]) if paper else "")
         table.add_row(*cells, style=style)
     console.print(table)
     console.print()
@@ -65,9 +66,9 @@ def sentences(summary: Mapping[str, Any], yardstick: str) -> list[str]:
         f"Difference to {summary['baseline']} in points, paired by {paired}; negative is a lower "
         "error. p is Holm-corrected over the policies."
     )
-    networks = [row["mean"] for row in rows if row["policy"] != yardstick and row["mean"] is not None]
-    own = next((row["mean"] for row in rows if row["policy"] == yardstick), None)
-    if networks and own is not None and own < min(networks):
+    means = {row["policy"]: row["mean"] for row in rows if row["mean"] is not None}
+    own = means.pop(yardstick, None)
+    if means and own is not None and own < min(means.values()):
         said.append(f"No network has a lower mean error than {yardstick}: consider using that.")
     if summary["model"]:
         said.append(
