@@ -34,6 +34,7 @@ class Server(ThreadingHTTPServer):
     busy = 0  # so many answers are status 503
     status = 0
     shift = 0  # ranges start so many bytes off
+    delay = 0.0  # seconds before an answer
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -55,6 +56,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server, wanted = self.server, self.headers["Range"]
         server.requests.append(wanted)
+        time.sleep(server.delay)
         if server.busy or server.status:
             server.busy = max(0, server.busy - 1)
             self.send_error(server.status or 503)
@@ -191,6 +193,7 @@ def test_without_a_network_the_way_out_is_named(server: Server, tmp_path: Path) 
 
 def test_processes_at_once_download_once(server: Server) -> None:
     code = f"from ampmix.datasets._files import fetch; fetch{('set/file.txt', SHA256, server.url)}"
+    server.delay = 1.0  # time for all of them to find no file
     children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     try:
         assert [child.wait(timeout=60) for child in children] == [0, 0, 0]

@@ -1,0 +1,233 @@
+"""What a training step costs: policies, sites, a minimal loop by hand, and a naive AMP.
+
+    python benchmarks/step.py [--rounds N]
+
+One thread, real batches of 50 TREC questions (AMPMIX_DATA, else downloaded), all candidates in turn
+on the same batch, over and over; medians, and ratios of medians with the quartiles of the
+batch-by-batch ratio. Written to ``benchmarks/results/step.json``.
+
+The naive AMP is written here in the style of the paper's released code, to have something to
+compare with: three ``Conv1d``, padding to the data set's longest question, binary cross-entropy on
+softmax outputs, the lambda gradient from a full backward pass with the graph retained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ampmix.executor import WORKER_ENVIRONMENT
+
+if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
+    # the environment that training runs in; the allocator reads it once, at the start
+    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WORKER_ENVIRONMENT})
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ampmix import datasets
+from ampmix.backbones.text_cnn import TextCNN
+from ampmix.components import parse
+from ampmix.data import split_holdout
+from ampmix.training import TrainConfig, _batches, _encode, _generator, _stepper
+
+RESULTS = Path(__file__).parent / "results" / "step.json"
+POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
+Batch = tuple[Tensor, Tensor, Tensor]
+Step = Callable[[Batch], float]
+
+
+def ours(policy: str, vocabulary: int, classes: int) -> Step:
+    """The step that fit() takes."""
+    model = TextCNN().build(vocabulary, classes, _generator(0, "weights"))
+    model.train()
+    config = TrainConfig()
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+    )
+    return _stepper(model, parse(policy, "ampmix.policies", "policy"), optimizer, config, seed=0)
+
+
+def minimal(policy: str, vocabulary: int, classes: int) -> Step:
+    """What somebody who knows our TextCNN and mixup would write for one fixed policy, no more."""
+    model = TextCNN().build(vocabulary, classes, _generator(0, "weights"))
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-4, weight_decay=1e-8, fused=True)
+
+    def step(batch: Batch) -> float:
+        ids, mask, y = batch
+        if policy == "none":
+            f, g = model.cut(ids, mask)
+            loss = F.cross_entropy(f(*g), y)
+        else:
+            f, (h, windows) = model.cut(ids, mask, "word")
+            lam, perm = torch.rand(len(y)), torch.randperm(len(y))
+            weight = lam[:, None, None]
+            logits = f(weight * h + (1 - weight) * h[perm], windows | windows[perm])
+            own = F.cross_entropy(logits, y, reduction="none")
+            partner = F.cross_entropy(logits, y[perm], reduction="none")
+            loss = (lam * own + (1 - lam) * partner).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+class NaiveCNN(nn.Module):
+    """Three Conv1d over embeddings of questions padded to one length, softmax at the end."""
+
+    def __init__(self, vocabulary: int, classes: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, 300, padding_idx=0)
+        self.convolutions = nn.ModuleList(nn.Conv1d(300, 100, size) for size in (3, 4, 5))
+        self.dropout = nn.Dropout(0.5)
+        self.output = nn.Linear(300, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class probabilities."""
+        pooled = [F.relu(conv(x.transpose(1, 2))).amax(-1) for conv in self.convolutions]
+        return self.output(self.dropout(torch.cat(pooled, 1))).softmax(-1)
+
+
+def naive(policy: str, vocabulary: int, classes: int, length: int) -> Step:
+    """Mixup or AMP on word embeddings in the style of the released code."""
+    model = NaiveCNN(vocabulary, classes)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-4, weight_decay=1e-8)
+
+    def mixed(ids: Tensor, y: Tensor, lam: Tensor, lam_label: Tensor, perm: Tensor) -> Tensor:
+        x = model.embedding(ids)
+        x = lam[:, None, None] * x + (1 - lam[:, None, None]) * x[perm]
+        target = lam_label[:, None] * y + (1 - lam_label[:, None]) * y[perm]
+        return F.binary_cross_entropy(model(x), target, reduction="none").mean(1)
+
+    def step(batch: Batch) -> float:
+        ids = F.pad(batch[0], (0, length - batch[0].shape[1]))
+        y = F.one_hot(batch[2], classes).float()
+        lam, perm = torch.rand(len(y)), torch.randperm(len(y))
+        if policy == "mixup":
+            final = mixed(ids, y, lam, lam, perm)
+        else:
+            moving = lam.clone().requires_grad_()
+            loss = mixed(ids, y, moving, lam, perm)
+            loss.mean().backward(retain_graph=True)
+            assert moving.grad is not None
+            lam_adv = (lam + 0.002 * moving.grad.clamp(-1, 1)).clamp(0, 1)
+            loss_adv = mixed(ids, y, lam_adv, lam, perm)
+            larger = (loss_adv > loss).float().detach()
+            final = larger * loss_adv + (1 - larger) * loss
+        optimizer.zero_grad()
+        final.mean().backward()
+        optimizer.step()
+        return final.mean().item()
+
+    return step
+
+
+def matmul_speed(size: int = 512, seconds: float = 1.0) -> float:
+    """Measured speed of large float32 matrix products on one thread, FLOP/s."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    times: list[float] = []
+    while sum(times) < seconds:
+        started = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - started)
+    return 2 * size**3 / float(np.median(times))
+
+
+def useful_flops(batch: Batch, classes: int) -> float:
+    """Arithmetic of one step of ``none`` in matrix products: forward and two backward passes."""
+    words = torch.unique(batch[0]).numel()
+    return 3 * 2 * (words * 300 * 1200 + len(batch[2]) * 300 * classes)
+
+
+def measure(steps: dict[str, Step], batches: list[Batch], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of every step, candidates interleaved batch by batch."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(rounds + 1):
+        for batch in batches:
+            for name, step in steps.items():
+                started = time.perf_counter()
+                step(batch)
+                if number:  # the first round warms up
+                    times[name].append(1e3 * (time.perf_counter() - started))
+    return times
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+    data = split_holdout(datasets.load("trec"), seed=0)
+    vocabulary, parts = _encode(data, 512)
+    batches = list(_batches(parts.train, TrainConfig(steps=60), seed=0))
+    sizes = (len(vocabulary), len(data.classes))
+    length = int(parts.train.lengths.max())
+    steps = {policy: ours(policy, *sizes) for policy in POLICIES}
+    steps |= {f"minimal {policy}": minimal(policy, *sizes) for policy in ("none", "mixup")}
+    steps |= {f"naive {policy}": naive(policy, *sizes, length) for policy in ("mixup", "amp")}
+    times = measure(steps, batches, arguments.rounds)
+    medians = {name: float(np.median(values)) for name, values in times.items()}
+
+    ratios: dict[str, Any] = {}
+    for title, above, below, limit in (
+        ("WordAMP / WordMixup", "amp", "mixup", "<= 1.2"),
+        ("SentAMP / SentMixup", "amp[site=sent]", "mixup[site=sent]", "<= 1.1"),
+        ("fit's step / minimal loop, none", "none", "minimal none", "<= 1.1"),
+        ("fit's step / minimal loop, mixup", "mixup", "minimal mixup", "<= 1.1"),
+        ("naive AMP / WordAMP", "naive amp", "amp", ">= 5"),
+        ("naive Mixup / WordMixup", "naive mixup", "mixup", ""),
+    ):
+        paired = np.array(times[above]) / np.array(times[below])
+        low, high = np.percentile(paired, [25, 75])
+        ratios[title] = {
+            "ratio": medians[above] / medians[below],
+            "quartiles": [low, high],
+            "aim": limit,
+        }
+    speed = matmul_speed()
+    flops = float(np.mean([useful_flops(batch, sizes[1]) for batch in batches]))
+    share = flops / (1e-3 * medians["none"]) / speed
+
+    print("median ms a step")
+    for name, value in medians.items():
+        print(f"  {name:34s}{value:9.2f}")
+    print("ratio of medians [quartiles batch by batch]")
+    for title, row in ratios.items():
+        low, high = row["quartiles"]
+        print(f"  {title:34s}{row['ratio']:9.2f}  [{low:.2f}, {high:.2f}]  {row['aim']}")
+    print(
+        f"matrix products run at {speed / 1e9:.0f} GFLOP/s; a step of none does {flops / 1e6:.0f} "
+        f"MFLOP in them: {share:.0%} of that speed"
+    )
+    RESULTS.parent.mkdir(exist_ok=True)
+    report = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread used",
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "median_ms": medians,
+        "ratios": ratios,
+        "matmul_flops_per_second": speed,
+        "step_flops": flops,
+        "share_of_matmul_speed": share,
+    }
+    RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
