@@ -153,13 +153,17 @@ def useful_flops(batch: Batch, classes: int) -> float:
 
 
 def measure(steps: dict[str, Step], batches: list[Batch], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of every step, candidates interleaved batch by batch."""
+    """Milliseconds of every step, candidates interleaved batch by batch in a new order each time.
+
+    Who comes after a large model finds the caches cold, so nobody should always be that one.
+    """
     times: dict[str, list[float]] = {name: [] for name in steps}
+    rng, names = np.random.default_rng(0), list(steps)
     for number in range(rounds + 1):
         for batch in batches:
-            for name, step in steps.items():
+            for name in rng.permutation(names).tolist():
                 started = time.perf_counter()
-                step(batch)
+                steps[name](batch)
                 if number:  # the first round warms up
                     times[name].append(1e3 * (time.perf_counter() - started))
     return times

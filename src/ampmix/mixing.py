@@ -25,7 +25,9 @@ seed draws alike alone and beside others; or None for PyTorch's global one."""
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy of each example, in nats.
+    """Cross-entropy of each example, in nats, at least in float32.
+
+    In bfloat16 a loss is rounded to 0.4 %, four times what AMP's published step changes it by.
 
     Args:
         logits: ``[..., B, C]``.
@@ -35,8 +37,8 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
         ``[..., B]``.
     """
     flat_y = y.reshape(-1) if y.dim() < logits.dim() else y.reshape(-1, y.shape[-1])
-    loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), flat_y, reduction="none")
-    return loss.reshape(logits.shape[:-1])
+    flat = logits.reshape(-1, logits.shape[-1]).to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(flat, flat_y, reduction="none").reshape(logits.shape[:-1])
 
 
 def sample_lam(
@@ -225,10 +227,17 @@ def interpolate_loss(loss: Loss, logits: Tensor, y: Tensor, lam: Tensor, perm: T
     Raises:
         AmpmixError: if the loss does not return one value per example.
     """
-    own, partner = loss(logits, y), loss(logits, take_pairs(y, perm))
-    if own.shape != lam.shape:
+    own = per_example(loss, logits, y, lam.shape)
+    partner = per_example(loss, logits, take_pairs(y, perm), lam.shape)
+    return torch.lerp(partner, own, lam.detach().to(own.dtype))
+
+
+def per_example(loss: Loss, logits: Tensor, y: Tensor, shape: Sequence[int]) -> Tensor:
+    """``loss(logits, y)``, or AmpmixError unless it has one value per example."""
+    values = loss(logits, y)
+    if values.shape != torch.Size(shape):
         raise AmpmixError(
-            f"the loss has shape {list(own.shape)} where the batch has {list(lam.shape)}: "
+            f"the loss has shape {list(values.shape)} where the batch has {list(shape)}: "
             'it must give one value per example (reduction="none")'
         )
-    return torch.lerp(partner, own, lam.detach().to(own.dtype))
+    return values

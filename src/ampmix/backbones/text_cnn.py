@@ -154,7 +154,7 @@ class _AddWindows(torch.autograd.Function):
     ) -> Tensor:
         length = inverse.shape[1]
         shape = (inverse.shape[0], length + max(sizes) - 1, bias.shape[0])
-        out = bias.expand(shape).contiguous()
+        out = bias.repeat(*shape[:2], 1)
         by_word = F.embedding(inverse, responses)
         for source, shift, target in _AddWindows._shifts(sizes, bias.shape[0] // len(sizes)):
             out[:, shift : shift + length, target] += by_word[..., source]
@@ -201,8 +201,7 @@ class _PoolAndClassify:
         self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
     ) -> Tensor:
         """Logits of the mixed windows (see :class:`ampmix.policies._policy.MixingHead`)."""
-        pooled: Tensor = _MixedMax.apply(*g, lam, perm, *partners)  # type: ignore[no-untyped-call]
-        return self.classify(F.relu(pooled))
+        return self.classify(F.relu(_mixed_max(*g, lam, perm, *partners)))
 
 
 def _masked_max(h: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,43 +209,69 @@ def _masked_max(h: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
 
     Shapes: h ``[B, T, widths * maps]``, windows ``[B, T, widths]``, results ``[B, widths * maps]``.
     """
-    barred = torch.where(windows, 0.0, float("-inf")).to(h.dtype).unsqueeze(-1)
-    masked = (h.reshape(*windows.shape, -1) + barred).flatten(-2)
-    # as pictures of height T, width 1 and channels last: that kernel is vectorised, max(dim) is not
-    picture = masked.unsqueeze(-2).permute(0, 3, 1, 2)
+    return _max_over_time((h.reshape(*windows.shape, -1) + _barred(windows, h)).flatten(-2))
+
+
+def _barred(windows: Tensor, like: Tensor) -> Tensor:
+    """What to add so that windows without a word cannot be the maximum, ``[B, T, widths, 1]``."""
+    return torch.where(windows, 0.0, float("-inf")).to(like.dtype).unsqueeze(-1)
+
+
+def _max_over_time(h: Tensor) -> tuple[Tensor, Tensor]:
+    """``h.max(dim=1)`` as pictures of width 1, channels last: that kernel is vectorised."""
+    picture = h.unsqueeze(-2).permute(0, 3, 1, 2)
     values, index = F.max_pool2d(picture, (h.shape[-2], 1), return_indices=True)
     return values.flatten(1), index.flatten(1)
 
 
-class _MixedMax(torch.autograd.Function):
+def _mixed_max(
+    h: Tensor,
+    windows: Tensor,
+    lam: Tensor,
+    perm: Tensor,
+    partner: Tensor,
+    partner_windows: Tensor,
+) -> Tensor:
     """Mix, then :func:`_masked_max`, with gradients only where a maximum was.
 
     The maximum makes all but one window in T irrelevant to a feature, so the gradients of h and lam
     are read and written at those alone, where mixing first would pass over all of them again.
     """
+    values, index = _MixedMax.apply(  # type: ignore[no-untyped-call]
+        h, windows | partner_windows, lam.detach(), perm, partner
+    )
+    pooled: Tensor = values
+    if lam.requires_grad:
+        # adds nothing but d pooled / d lam, so that lam's gradient never runs through h
+        at = index.unsqueeze(1)
+        slope = (h.detach().gather(1, at) - partner.gather(1, at)).squeeze(1)
+        pooled = pooled + (lam - lam.detach()).to(h.dtype).unsqueeze(-1) * slope
+    return pooled
+
+
+class _MixedMax(torch.autograd.Function):
+    """The maximum over time of mixed windows and where it is; differentiable in h."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        h: Tensor,
-        windows: Tensor,
-        lam: Tensor,
-        perm: Tensor,
-        partner: Tensor,
-        partner_windows: Tensor,
-    ) -> Tensor:
+        ctx: Any, h: Tensor, windows: Tensor, lam: Tensor, perm: Tensor, partner: Tensor
+    ) -> tuple[Tensor, Tensor]:
         mixed = mix(h, lam, perm, partner)
-        values, index = _masked_max(mixed, windows | partner_windows)
-        ctx.save_for_backward(h, lam, perm, partner, index)
-        return values
+        mixed.view(*windows.shape, -1).add_(_barred(windows, h))
+        values, index = _max_over_time(mixed)
+        ctx.mark_non_differentiable(index)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(lam, perm, index)
+        ctx.shape = h.shape
+        return values, index
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        h, lam, perm, partner, index = ctx.saved_tensors
-        grad, at, weight = grads[0], index.unsqueeze(1), lam.unsqueeze(-1).to(h.dtype)
-        inverse = perm.argsort()
+        (lam, perm, index), grad = ctx.saved_tensors, grads[0]
+        if grad is None:
+            return (None,) * 5
+        at, weight, inverse = index.unsqueeze(1), lam.unsqueeze(-1).to(grad.dtype), perm.argsort()
         partner_grad = take_pairs(grad * (1 - weight), inverse).unsqueeze(1)
-        grad_h = torch.zeros_like(h).scatter_(1, at, (grad * weight).unsqueeze(1))
+        grad_h = grad.new_zeros(ctx.shape).scatter_(1, at, (grad * weight).unsqueeze(1))
         grad_h.scatter_add_(1, take_pairs(at, inverse), partner_grad)
-        slope = (h.gather(1, at) - partner.gather(1, at)).squeeze(1)
-        return grad_h, None, (slope * grad).sum(-1).to(lam.dtype), None, None, None
+        return grad_h, None, None, None, None

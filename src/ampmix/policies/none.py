@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ampmix.mixing import Generators, Loss
+from ampmix.mixing import Generators, Loss, per_example
 from ampmix.policies._policy import Head, Mixed, Policy
 
 
@@ -36,4 +36,5 @@ class NoMixup(Policy):
     ) -> Mixed:
         lam = torch.ones(shape, device=g[0].device)
         perm = torch.arange(shape[-1], device=g[0].device).expand(shape)
-        return Mixed(loss(f(*g), y), lam, lam, torch.zeros_like(lam, dtype=torch.bool), perm)
+        mask = torch.zeros_like(lam, dtype=torch.bool)
+        return Mixed(per_example(loss, f(*g), y, shape), lam, lam, mask, perm)
