@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ampmix.errors import AmpmixError
 
@@ -156,6 +157,7 @@ class _Mix(torch.autograd.Function):
         return torch.lerp(partner.to(weight.dtype), x.to(weight.dtype), weight).to(x.dtype)
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, lam, perm, partner = ctx.saved_tensors
         weight = _beside(lam, x)
@@ -193,8 +195,8 @@ def mix(x: Tensor, lam: Tensor, perm: Tensor, partner: Tensor | None = None) -> 
         Shape and dtype of x. Half precisions are mixed in float32 and rounded once.
 
     >>> x = torch.tensor([[0.0], [10.0]])
-    >>> mix(x, torch.tensor([0.9, 0.5]), torch.tensor([1, 0])).tolist()
-    [[1.0], [5.0]]
+    >>> mix(x, torch.tensor([0.75, 0.5]), torch.tensor([1, 0])).tolist()
+    [[2.5], [5.0]]
     """
     if partner is None:
         partner = take_pairs(x.detach(), perm)

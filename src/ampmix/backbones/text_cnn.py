@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ampmix.backbones._backbone import Backbone, Cut, CutModule, dropout_scale
 from ampmix.errors import AmpmixError
@@ -163,6 +164,7 @@ class _AddWindows(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor, None]:
         (inverse,), grad = ctx.saved_tensors, grads[0]
         length, maps = inverse.shape[1], grad.shape[-1] // len(ctx.sizes)
@@ -201,7 +203,9 @@ class _PoolAndClassify:
         self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
     ) -> Tensor:
         """Logits of the mixed windows (see :class:`ampmix.policies._policy.MixingHead`)."""
-        return self.classify(F.relu(_mixed_max(*g, lam, perm, *partners)))
+        (h, windows), (partner, partner_windows) = g, partners
+        pooled = _mixed_max(h, windows | partner_windows, lam, perm, partner)
+        return self.classify(F.relu(pooled))
 
 
 def _masked_max(h: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,23 +228,14 @@ def _max_over_time(h: Tensor) -> tuple[Tensor, Tensor]:
     return values.flatten(1), index.flatten(1)
 
 
-def _mixed_max(
-    h: Tensor,
-    windows: Tensor,
-    lam: Tensor,
-    perm: Tensor,
-    partner: Tensor,
-    partner_windows: Tensor,
-) -> Tensor:
+def _mixed_max(h: Tensor, windows: Tensor, lam: Tensor, perm: Tensor, partner: Tensor) -> Tensor:
     """Mix, then :func:`_masked_max`, with gradients only where a maximum was.
 
     The maximum makes all but one window in T irrelevant to a feature, so the gradients of h and lam
     are read and written at those alone, where mixing first would pass over all of them again.
     """
-    values, index = _MixedMax.apply(  # type: ignore[no-untyped-call]
-        h, windows | partner_windows, lam.detach(), perm, partner
-    )
-    pooled: Tensor = values
+    pooled: Tensor
+    pooled, index = _MixedMax.apply(h, windows, lam.detach(), perm, partner)  # type: ignore[no-untyped-call]
     if lam.requires_grad:
         # adds nothing but d pooled / d lam, so that lam's gradient never runs through h
         at = index.unsqueeze(1)
@@ -266,6 +261,7 @@ class _MixedMax(torch.autograd.Function):
         return values, index
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (lam, perm, index), grad = ctx.saved_tensors, grads[0]
         if grad is None:
