@@ -173,11 +173,10 @@ def test_integers_cannot_be_mixed(dtype: torch.dtype) -> None:
         mix(torch.ones(2, 3, dtype=dtype), torch.ones(2), torch.tensor([1, 0]))
 
 
-@pytest.mark.parametrize("shape", [(4,), (4, 3), (2, 4, 3), (2, 4)])
-@pytest.mark.parametrize("lead", [1, 2])
+@pytest.mark.parametrize(
+    ("shape", "lead"), [((4,), 1), ((4, 3), 1), ((3, 2, 2), 1), ((2, 4), 2), ((2, 4, 3), 2)]
+)
 def test_gradients_of_mix_pass_gradcheck(shape: tuple[int, ...], lead: int) -> None:
-    if lead >= len(shape) + 1:
-        pytest.skip("no axis left for examples")
     x = hidden(0, *shape).requires_grad_()
     lam = torch.rand(shape[:lead], generator=rng(1), dtype=torch.float64).requires_grad_()
     perm = pair(shape[:lead], generator=rng(2))

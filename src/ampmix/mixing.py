@@ -157,7 +157,7 @@ class _Mix(torch.autograd.Function):
         return torch.lerp(partner.to(weight.dtype), x.to(weight.dtype), weight).to(x.dtype)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, lam, perm, partner = ctx.saved_tensors
         weight = _beside(lam, x)

@@ -164,7 +164,7 @@ class _AddWindows(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor, None]:
         (inverse,), grad = ctx.saved_tensors, grads[0]
         length, maps = inverse.shape[1], grad.shape[-1] // len(ctx.sizes)
@@ -261,7 +261,7 @@ class _MixedMax(torch.autograd.Function):
         return values, index
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (lam, perm, index), grad = ctx.saved_tensors, grads[0]
         if grad is None:
