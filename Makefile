@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(STAMP)  ## the main job: does mixing help on examples/support-tickets.csv?
-	$(BIN)/ampmix compare examples/support-tickets.csv --steps 600 --lr 5e-4 --out ampmix-runs/demo
+	$(BIN)/ampmix compare examples/support-tickets.csv --steps 500 --lr 5e-4 --out ampmix-runs/demo
 
 test: $(STAMP)  ## all tests (AMPMIX_DATA=FOLDER for those on the real data sets)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile

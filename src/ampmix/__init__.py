@@ -1,12 +1,66 @@
-"""ampmix: Mixup and the Adversarial Mixing Policy for text classifiers, and whether they helped."""
+"""ampmix: Mixup and the Adversarial Mixing Policy for text classifiers, and whether they helped.
+
+The mixing core (policies and pure functions) imports PyTorch and nothing heavier; what needs more
+is imported when it is first used.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ampmix.errors import AmpmixError
-from ampmix.mixing import mix, pair, sample_lam
+from ampmix.mixing import cross_entropy, mix, pair, sample_lam
+from ampmix.policies._policy import Mixed, Policy
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 
+if TYPE_CHECKING:
+    from ampmix.backbones.text_cnn import TextCNN
+    from ampmix.classifier import Classifier
+    from ampmix.data import split_fold, split_holdout
+    from ampmix.datasets import load as load_dataset
+    from ampmix.training import TrainConfig, fit
+
 __version__ = "0.1.0"
-__all__ = ["AMP", "AmpmixError", "Mixup", "NoMixup", "mix", "pair", "sample_lam"]
+__all__ = [
+    "AMP",
+    "AmpmixError",
+    "Classifier",
+    "Mixed",
+    "Mixup",
+    "NoMixup",
+    "Policy",
+    "TextCNN",
+    "TrainConfig",
+    "cross_entropy",
+    "fit",
+    "load_dataset",
+    "mix",
+    "pair",
+    "sample_lam",
+    "split_fold",
+    "split_holdout",
+]
+
+_LAZY = {
+    "Classifier": ("ampmix.classifier", "Classifier"),
+    "TextCNN": ("ampmix.backbones.text_cnn", "TextCNN"),
+    "TrainConfig": ("ampmix.training", "TrainConfig"),
+    "fit": ("ampmix.training", "fit"),
+    "load_dataset": ("ampmix.datasets", "load"),
+    "split_fold": ("ampmix.data", "split_fold"),
+    "split_holdout": ("ampmix.data", "split_holdout"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ampmix' has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
