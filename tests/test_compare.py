@@ -723,3 +723,14 @@ def test_a_run_gives_the_same_record_as_a_training_by_hand(tmp_path: Path) -> No
     assert (tmp_path / record.id / "model.safetensors").exists()
     spec = components.spec(Classifier.load(tmp_path / record.id).backbone)
     assert spec == components.spec(TINY)
+
+
+def test_every_fold_is_checked_before_training_not_the_first_alone() -> None:
+    """2, 3 and 5 texts in 2 folds: with 0.7 of the labels fold 0 has a development set, 1 none."""
+    labels = [0] * 2 + [1] * 3 + [2] * 5
+    small = TextDataset("small", tuple("abc"), Examples(tuple(map(str, labels)), labels))
+    split_fold(small, 0, 2, fraction=0.7)
+    with pytest.raises(AmpmixError, match="too small to split"):
+        split_fold(small, 1, 2, fraction=0.7)
+    with pytest.raises(AmpmixError, match="too small to split"):
+        Plan(small, TINY, (NoMixup(),), 2, fraction=0.7)

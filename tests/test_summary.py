@@ -165,13 +165,6 @@ def test_one_seed_decides_nothing(cross_validated: bool) -> None:
     assert made["none"].std is None
 
 
-def test_a_single_test_text_is_no_reason_to_fail() -> None:
-    records = {"none": runs("none", ["1", "0", "1"]), "mixup": runs("mixup", ["1", "0", "0"])}
-    made = rows(records)["mixup"]
-    assert made.errors == (100, 0, 0)
-    assert made.decision in ("not decided", "no difference shown")
-
-
 def test_the_baseline_alone() -> None:
     made = rows({"yard": runs("yard", YARD, dev=None), "none": runs("none", NONE)})
     assert made["none"].decision == "baseline"

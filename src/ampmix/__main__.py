@@ -1,8 +1,6 @@
 """``python -m ampmix``."""
 
-import sys
-
-from ampmix.cli import main
+from ampmix.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -47,6 +46,8 @@ class Classifier:
         """Class probabilities, ``[n, classes]``, columns in the order of ``classes``."""
         tokenize = TOKENIZERS[self.tokenizer]
         lists = [tokenize(text) for text in texts]
+        if not lists:
+            return np.empty((0, len(self.classes)), dtype=np.float32)
         encoded = Encoded.of_tokens(lists, [0] * len(lists), self.vocabulary, self.max_length)
         probabilities = logits_of(self.model, encoded).softmax(1).numpy()
         return np.asarray(probabilities, dtype=np.float32)
@@ -61,6 +62,9 @@ class Classifier:
         Args:
             folder: where; an earlier model there is replaced.
             about: facts on its training, kept in the configuration.
+
+        Raises:
+            AmpmixError: if `folder` holds something else than a model.
         """
         from safetensors.torch import save_file
 
@@ -75,44 +79,55 @@ class Classifier:
             "about": dict(about or {}),
             "vocabulary": self.vocabulary.words,
         }
+        if folder.exists() and not (folder / CONFIG).is_file():
+            raise AmpmixError(f"{folder} is there and is no model folder: give another name")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".model-") as draft:
+            ready, earlier = Path(draft) / "ready", Path(draft) / "earlier"
+            ready.mkdir(mode=0o755)
             weights = self.model.state_dict()
             state = {name: value.cpu().contiguous() for name, value in weights.items()}
-            save_file(state, Path(draft) / WEIGHTS)
+            save_file(state, ready / WEIGHTS)
+            (ready / WEIGHTS).chmod(0o644)
             text = json.dumps(config, ensure_ascii=False, indent=1)
-            (Path(draft) / CONFIG).write_text(text + "\n", encoding="utf-8")
-            ready = Path(draft) / "ready"
-            ready.mkdir(mode=0o755)
-            for name in (WEIGHTS, CONFIG):
-                (Path(draft) / name).rename(ready / name)
+            (ready / CONFIG).write_text(text + "\n", encoding="utf-8")
             if folder.exists():
-                shutil.rmtree(folder)
-            ready.rename(folder)
+                folder.rename(earlier)
+            try:
+                ready.rename(folder)
+            except BaseException:
+                if earlier.exists():
+                    earlier.rename(folder)
+                raise
 
     @classmethod
     def load(cls, folder: str | Path) -> Classifier:
         """The classifier in a folder that :meth:`save` wrote.
 
         Raises:
-            AmpmixError: if the folder is no such folder.
+            AmpmixError: if the folder is no such folder, or its files do not fit each other.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
             config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
-            weights = load_file(Path(folder) / WEIGHTS)
-        except (OSError, ValueError) as error:
-            raise AmpmixError(f"{folder} is not a model folder: {error}") from error
-        if config.get("format") != FORMAT:
-            raise AmpmixError(
-                f"{folder} has format {config.get('format')!r}, this ampmix reads {FORMAT}"
+            if config["format"] != FORMAT:
+                raise ValueError(f"it has format {config['format']!r}, this ampmix reads {FORMAT}")
+            if config["tokenizer"] not in TOKENIZERS:
+                raise ValueError(f"this ampmix has no tokenizer {config['tokenizer']!r}")
+            backbone = components.parse(config["backbone"], "ampmix.backbones", "backbone")
+            vocabulary = Vocabulary(tuple(config["vocabulary"]))
+            classes = tuple(config["classes"])
+            model = backbone.build(len(vocabulary), len(classes), torch.Generator())
+            model.load_state_dict(load_file(Path(folder) / WEIGHTS))
+            return cls(
+                backbone, model, vocabulary, classes, config["tokenizer"], config["max_length"]
             )
-        backbone = components.parse(config["backbone"], "ampmix.backbones", "backbone")
-        vocabulary = Vocabulary(tuple(config["vocabulary"]))
-        classes = tuple(config["classes"])
-        model = backbone.build(len(vocabulary), len(classes), torch.Generator())
-        model.load_state_dict(weights)
-        return cls(backbone, model, vocabulary, classes, config["tokenizer"], config["max_length"])
+        except KeyError as error:
+            raise AmpmixError(f"{folder} is not a model folder: {CONFIG} lacks {error}") from error
+        except (OSError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise AmpmixError(f"{folder} is not a model folder: {reason}") from error
 
 
 def logits_of(

@@ -7,6 +7,7 @@ import difflib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,9 +28,18 @@ class _Parser(argparse.ArgumentParser):
 
     def reject(self, extra: Sequence[str]) -> NoReturn:
         """Raise for arguments that no option takes."""
+        if not extra[0].startswith("-"):
+            raise AmpmixError(
+                f"unexpected argument {extra[0]!r}: one DATA at a time (quote spec strings; a test "
+                "set goes with --test)"
+            )
         known = [name for action in self._actions for name in action.option_strings]
         near = difflib.get_close_matches(extra[0].split("=")[0], known, n=2, cutoff=0.6)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else "ampmix COMMAND --help lists what there is"
+        )
         raise AmpmixError(f"unknown option {extra[0]!r}: {hint}")
 
 
@@ -134,17 +144,19 @@ def _compare(arguments: argparse.Namespace) -> int:
         dev=arguments.dev,
         encoding=arguments.encoding,
     )
+    plan = Plan(dataset, backbone, tuple(policies), arguments.seeds, arguments.fraction, config)
     out = Path(arguments.out or Path("ampmix-runs") / dataset.name)
     check_writable(out)
-    plan = Plan(dataset, backbone, tuple(policies), arguments.seeds, arguments.fraction, config)
 
     screen, messages = Console(highlight=False), Console(stderr=True, highlight=False)
+    wrap = not screen.is_terminal  # lines in a pipe are nobody's to break
     for note in dataset.notes:
-        messages.print(f"note: {note}", markup=False)
-    screen.print(describe(plan), markup=False)
+        messages.print(f"note: {note}", markup=False, soft_wrap=wrap)
+    screen.print(describe(plan), markup=False, soft_wrap=wrap)
     runs = remaining(plan, out)
     if not runs:
-        screen.print(f"All {len(plan.runs())} runs are recorded in {out}: nothing to train.")
+        recorded = f"All {len(plan.runs())} runs are recorded in {out}: nothing to train."
+        screen.print(recorded, markup=False, soft_wrap=wrap)
     progress = RunsProgress(len(runs), config.steps, messages)
     try:
         with progress:
@@ -161,7 +173,8 @@ def _compare(arguments: argparse.Namespace) -> int:
         messages.print(f"note: set aside the unreadable record {path.name}: {reason}", markup=False)
     screen.print()
     print_comparison(summary.as_json(), screen, yardsticks.NAME)
-    screen.print(f"Written to {out}: summary.json, records/, model/.", markup=False)
+    files = "summary.json, records/" + (", model/" if summary.model else "")
+    screen.print(f"Written to {out}: {files}.", markup=False, soft_wrap=wrap)
     return 0
 
 
@@ -205,7 +218,10 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _on_sigterm(number: int, frame: Any) -> NoReturn:
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    """Ctrl-C or SIGTERM: stop in good order; a second one must not disturb that."""
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -213,7 +229,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 for what the user can mend, 130 if interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    for interrupting in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interrupting, _interrupt)
     try:
         parsed, extra = build_parser().parse_known_args(arguments)
         if extra:
@@ -224,14 +241,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(parsed.act(parsed))
     except AmpmixError as error:
         if debug:
-            raise
+            traceback.print_exc()
         print(f"ampmix: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print("Interrupted.", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        where = f": {error.filename}" if error.filename else ""
+        print(f"ampmix: {error.strerror or error}{where}; finished runs are kept", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run() -> NoReturn:
+    """The console script: :func:`main` as a process of its own."""
+    code = main()
+    if code == INTERRUPTED:
+        # at once: the pool's own clean-up at exit would wait for workers that are ended already
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

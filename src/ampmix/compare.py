@@ -104,13 +104,15 @@ def compare(
 
     def do(runs: list[Run]) -> None:
         for record in execute(plan, runs, models, workers, on_step):
-            store.add(record)
             run = Run(record.specification["policy"], record.specification["seed"])
-            found[run] = record
+            if found[run] is None:
+                store.add(record)
+                found[run] = record
             _keep_best(plan, found, run.policy, models)
             if progress is not None:
                 progress.on_record(record)
 
+    trained = len(missing)
     if missing:
         do(missing)
     records: dict[str, dict[int, RunRecord]] = {}
@@ -131,14 +133,17 @@ def compare(
     if best is not None:
         if not (models / plan.run_id(best)).exists():
             do([best])  # somebody removed its weights
+            trained += 1
         _install(models / plan.run_id(best), out / "model")
+    else:
+        shutil.rmtree(out / "model", ignore_errors=True)  # an earlier comparison's
     summary = Summary(
         plan=plan,
         rows=tuple(made),
         model=None if best is None else out / "model",
         chosen=None if best is None else best.policy,
         chosen_seed=None if best is None else best.seed,
-        trained=len(missing),
+        trained=trained,
         unreadable=tuple(store.unreadable),
     )
     write_json(out / "summary.json", summary.as_json())

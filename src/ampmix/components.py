@@ -37,7 +37,7 @@ def find(package: str) -> dict[str, type]:
                 continue
             name = getattr(cls, "name", None)
             if dataclasses.is_dataclass(cls) and isinstance(name, str):
-                if name in found:
+                if found.get(name, cls) is not cls:
                     raise TypeError(f"two components of {package} are named {name!r}")
                 found[name] = cls
     return dict(sorted(found.items(), key=lambda item: (getattr(item[1], "rank", 0), item[0])))
@@ -91,10 +91,11 @@ def parse_list(text: str, package: str, kind: str) -> list[Any]:
 
 def spec(component: Any) -> str:
     """The shortest spec string of a component: its name and what differs from the defaults."""
+    values = [(field, getattr(component, field.name)) for field in dataclasses.fields(component)]
     options = [
-        f"{field.name}={text_of(getattr(component, field.name))}"
-        for field in dataclasses.fields(component)
-        if getattr(component, field.name) != field.default
+        f"{field.name}={text_of(float(value) if isinstance(field.default, float) else value)}"
+        for field, value in values
+        if value != field.default
     ]
     return f"{component.name}[{','.join(options)}]" if options else str(component.name)
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -82,7 +83,7 @@ def _pass_on(reports: Any, on_step: OnStep) -> None:
             on_step(Run(*run), step)
 
 
-_worker: tuple[Plan, Path, Any, int] | None = None
+_worker: tuple[Plan, Path, Any] | None = None
 
 
 def _start_worker(plan: Plan, models: Path, reports: Any, parent: int) -> None:
@@ -92,12 +93,20 @@ def _start_worker(plan: Plan, models: Path, reports: Any, parent: int) -> None:
     import torch
 
     torch.set_num_threads(1)
-    _worker = (plan, models, reports, parent)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _worker = (plan, models, reports)
+
+
+def _end_with(parent: int) -> None:
+    """End this worker soon after its parent, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _run(run: Run) -> RunRecord:
     assert _worker is not None
-    plan, models, reports, parent = _worker
+    plan, models, reports = _worker
     last = 0.0
 
     def on_step(step: int) -> None:
@@ -105,8 +114,6 @@ def _run(run: Run) -> RunRecord:
         if time.monotonic() - last > REPORT_EVERY:
             last = time.monotonic()
             reports.put((tuple(run), step))
-            if os.getppid() != parent:
-                os._exit(1)  # whoever wanted the result is gone
 
     return plan.execute(run, models, on_step)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,12 +75,17 @@ class RecordStore:
     """A folder of run records, one file each, written atomically and never changed.
 
     Files that are truncated, altered or of another format are not read and never deleted; they are
-    listed in ``unreadable``.
+    listed in ``unreadable``, with the reason.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.unreadable: list[tuple[Path, str]] = []
+        self._unreadable: dict[Path, str] = {}
+
+    @property
+    def unreadable(self) -> list[tuple[Path, str]]:
+        """Files that could not be read so far, with the reason."""
+        return list(self._unreadable.items())
 
     def path(self, identity: str) -> Path:
         """Where the record of that id is or will be."""
@@ -96,8 +103,8 @@ class RecordStore:
                 raise ValueError(f"format {content['format']}, this ampmix reads {FORMAT}")
             if content["digest"] != record.digest or record.id != path.stem:
                 raise ValueError("its content does not match its digest")
-        except (ValueError, KeyError, TypeError) as error:
-            self.unreadable.append((path, str(error)))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            self._unreadable[path] = str(error)
             return None
         return record
 
@@ -105,7 +112,8 @@ class RecordStore:
         """Write a record: whole or not at all. An unreadable file in its place is set aside."""
         path = self.path(record.id)
         if path.exists() and self.get(record.specification) is None:
-            path.rename(path.with_suffix(".unreadable"))
+            kept = (path.with_suffix(f".unreadable{i or ''}") for i in itertools.count())
+            path.rename(next(name for name in kept if not name.exists()))
         content = {
             "format": FORMAT,
             "digest": record.digest,
@@ -161,11 +169,15 @@ def provenance(seconds: float) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=1)
 def git_state() -> dict[str, Any] | None:
-    """Commit of the current folder's repository and whether it has changes; None outside of one."""
+    """Commit of the current folder's repository, and whether tracked files differ; None outside."""
     try:
         commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+        return {
+            "commit": commit,
+            "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        }
     except (OSError, subprocess.SubprocessError):
         return None
 

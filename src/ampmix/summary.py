@@ -117,6 +117,11 @@ def _compare(
     if not cross_validated:
         wrong = np.stack([record.test_wrong for record in ours])
         wrong_baseline = np.stack([record.test_wrong for record in theirs])
+        if wrong.shape[1] < 2:  # one test text says nothing about new texts
+            difference = 100 * float(wrong.mean() - wrong_baseline.mean())
+            return statistics.Comparison(
+                difference, None, None, None, None, None, len(seeds), "crossed"
+            )
         return statistics.crossed_difference(wrong, wrong_baseline).scaled(100)
     pairs = zip(ours, theirs, strict=True)
     differences = [a.test_wrong.mean() - b.test_wrong.mean() for a, b in pairs]
@@ -141,6 +146,8 @@ def _row(
     if comparison is not None:
         decision = statistics.decide(comparison, p)
         verdict = statistics.verdict(comparison, p)
+        if decision == "no difference shown" and (comparison.detectable or 0) > 100:
+            verdict = f"{decision}; {comparison.n_seeds} are too few to show any"
     elif is_baseline:
         decision = verdict = "baseline"
     else:
@@ -152,7 +159,7 @@ def _row(
         mean=float(np.mean(errors)) if errors else None,
         std=float(np.std(errors, ddof=1)) if len(errors) > 1 else None,
         difference=comparison.difference if comparison else None,
-        interval=comparison.interval if comparison else None,
+        interval=_within_100(comparison.interval) if comparison else None,
         p=p,
         detectable=comparison.detectable if comparison else None,
         decision=decision,
@@ -161,6 +168,11 @@ def _row(
         failures=failures,
         paper=paper,
     )
+
+
+def _within_100(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    """An interval of differences in percent, as far as it is possible."""
+    return None if interval is None else (max(interval[0], -100.0), min(interval[1], 100.0))
 
 
 def paper_cells(

@@ -148,12 +148,11 @@ def fit(
     for step, batch in enumerate(_batches(parts.train, config, seed), start=1):
         losses.append(step_once(batch))
         if not math.isfinite(losses[-1]):
-            raise Diverged(
-                f"the training loss is {losses[-1]} at step {step}: lower the learning rate "
-                f"(now {config.lr:g}) or clip gradients"
-            )
+            raise Diverged(_advice("training loss", losses[-1], step, config))
         if step % config.eval_every == 0 or step == config.steps:
             reading = Reading(step, float(np.mean(losses)), *_measure(model, parts.dev, config))
+            if not math.isfinite(reading.dev_loss):
+                raise Diverged(_advice("development loss", reading.dev_loss, step, config))
             curve.append(reading)
             losses.clear()
             if best is None or reading[2:] < best[2:]:  # error, then loss
@@ -174,6 +173,13 @@ def fit(
         test_reads=(best.step,),
         truncated=sum(part.truncated for part in parts),
         seed=seed,
+    )
+
+
+def _advice(what: str, value: float, step: int, config: TrainConfig) -> str:
+    return (
+        f"the {what} is {value} at step {step}: lower the learning rate "
+        f"(now {config.lr:g}) or clip gradients"
     )
 
 

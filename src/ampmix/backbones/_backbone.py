@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -62,13 +63,20 @@ class CutModule(nn.Module, ABC):
         return f(*g)
 
 
+@dataclass(frozen=True)
 class Backbone(ABC):
     """A frozen description of an architecture; :meth:`build` makes the module."""
 
     name: ClassVar[str]
     sites: ClassVar[tuple[str, ...]]
-    reference_name: ClassVar[str] = ""
+    printed_as: ClassVar[str] = ""
     """What the paper's tables call it with default settings, if they do."""
+
+    @property
+    def reference_name(self) -> str:
+        """What the paper's tables call it, or "" if they do not have it."""
+        default = all(getattr(self, f.name) == f.default for f in fields(self))
+        return self.printed_as if default else ""
 
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or one of ``sites``."""

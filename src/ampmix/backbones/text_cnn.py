@@ -40,13 +40,15 @@ class TextCNN(Backbone):
 
     name: ClassVar[str] = "cnn"
     sites: ClassVar[tuple[str, ...]] = ("word", "sent")
-    reference_name: ClassVar[str] = "cnn-rand"
+    printed_as: ClassVar[str] = "cnn-rand"
     embedding_dim: int = 300
     filter_sizes: tuple[int, ...] = (3, 4, 5)
     feature_maps: int = 100
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
+        if not self.filter_sizes:
+            raise AmpmixError("filter_sizes is empty: give at least one window width")
         if min(self.embedding_dim, self.feature_maps, *self.filter_sizes, 1) < 1:
             raise AmpmixError(f"{self}: every size must be 1 or more")
         if not 0 <= self.dropout < 1:

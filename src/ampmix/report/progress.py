@@ -36,7 +36,7 @@ class RunsProgress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("starting", total=runs * steps)
+        self._task = self._bar.add_task("starting", total=max(runs * steps, 1))
 
     def __enter__(self) -> RunsProgress:
         self._bar.start()
@@ -72,7 +72,7 @@ class RunsProgress:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._said > PLAIN_EVERY and steps:
             self._said = now
-            share = steps / (self._runs * self._steps)
+            share = min(1.0, steps / max(self._runs * self._steps, 1))
             left = (now - self._started) * (1 - share) / share
             self._console.print(f"{description}, {share:.0%}, about {duration(left)} left")
 

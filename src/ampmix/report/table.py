@@ -44,7 +44,7 @@ def print_comparison(summary: Mapping[str, Any], console: Console, yardstick: st
     console.print(table)
     console.print()
     for sentence in sentences(summary, yardstick):
-        console.print(Text(sentence), soft_wrap=False)
+        console.print(Text(sentence), soft_wrap=not console.is_terminal)
 
 
 def sentences(summary: Mapping[str, Any], yardstick: str) -> list[str]:
@@ -56,15 +56,16 @@ def sentences(summary: Mapping[str, Any], yardstick: str) -> list[str]:
             said.append(f"{row['policy']}: {row['verdict']}.")
         if row["failures"]:
             seeds = ", ".join(row["failures"])
+            noun = "seed" if len(row["failures"]) == 1 else "seeds"
             reason = next(iter(row["failures"].values()))
             said.append(
                 f"{row['policy']}: {len(row['failures'])} of "
-                f"{len(row['failures']) + len(row['errors'])} runs failed (seed {seeds}): {reason}."
+                f"{len(row['failures']) + len(row['errors'])} runs failed ({noun} {seeds}): {reason}."
             )
     paired = "fold" if summary["design"] == "cross-validation" else "seed and test text"
     said.append(
         f"Difference to {summary['baseline']} in points, paired by {paired}; negative is a lower "
-        "error. p is Holm-corrected over the policies."
+        f"error. p is Holm-corrected over the policies (not that of {yardstick})."
     )
     means = {row["policy"]: row["mean"] for row in rows if row["mean"] is not None}
     own = means.pop(yardstick, None)
