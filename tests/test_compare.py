@@ -295,7 +295,7 @@ def test_amp_at_eps_zero_is_mixup_to_the_bit(finished: Finished) -> None:
 
 def test_what_is_printed(finished: Finished) -> None:
     lines = finished.done.stdout.splitlines()
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, table_of(finished.done.stdout).split("\n\n")[0].splitlines())) <= 80
     assert "72 training texts, 3 classes" in " ".join(lines)
     assert "3-fold cross-validation" in " ".join(finished.done.stdout.split())
     head = table_of(finished.done.stdout).split("\n\n")[0]
@@ -551,7 +551,7 @@ def test_all_runs_may_fail(
     assert main([*command, "--lr", "1e30", "--out", str(tmp_path / "out")]) == 0
     captured = capsys.readouterr()
     said = " ".join(captured.out.split())
-    assert "none: 2 of 2 runs failed (seed 0, 1): the training loss is nan at step 2" in said
+    assert "none: 2 of 2 runs failed (seeds 0, 1): the training loss is nan at step 2" in said
     assert "mixup: not decided" in said
     assert summary_in(tmp_path / "out")["model"] is None
     assert not (tmp_path / "out" / "model").exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ampmix.backbones.text_cnn import TextCNN
@@ -47,6 +47,7 @@ def anything_of(cls: type) -> Any:
 
 @pytest.mark.parametrize(("cls", "package", "kind"), KINDS)
 @given(st.data())
+@settings(deadline=None)
 def test_a_spec_reads_back_as_the_same_component(
     cls: type, package: str, kind: str, data: st.DataObject
 ) -> None:

@@ -92,6 +92,7 @@ def test_generators_that_do_not_fit_the_leading_axis_are_refused(shape: tuple[in
 
 
 @given(st.integers(2, 40), SEEDS)
+@settings(deadline=None)
 def test_partners_are_a_permutation_without_fixed_points(n: int, seed: int) -> None:
     perm = pair((n,), generator=rng(seed))
     assert sorted(perm.tolist()) == list(range(n))
@@ -99,6 +100,7 @@ def test_partners_are_a_permutation_without_fixed_points(n: int, seed: int) -> N
 
 
 @given(st.integers(1, 4), st.integers(2, 9), SEEDS)
+@settings(deadline=None)
 def test_partners_stay_within_their_leading_index(s: int, n: int, seed: int) -> None:
     perm = pair((s, n), generator=rng(seed))
     assert perm.shape == (s, n)
@@ -124,6 +126,7 @@ def test_every_partner_is_equally_likely() -> None:
 
 
 @given(SHAPES, st.integers(1, 6), SEEDS)
+@settings(deadline=None)
 def test_take_pairs_is_indexing(rest: tuple[int, ...], n: int, seed: int) -> None:
     x = hidden(seed, 2, n, *rest)
     perm = pair((2, n), generator=rng(seed))
@@ -145,7 +148,7 @@ def test_mix_equals_a_loop_over_examples(rest: tuple[int, ...], n: int, seed: in
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @given(st.integers(1, 7), SEEDS)
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_lam_one_is_the_identity_and_lam_zero_the_partner(
     dtype: torch.dtype, n: int, seed: int
 ) -> None:
@@ -156,6 +159,7 @@ def test_lam_one_is_the_identity_and_lam_zero_the_partner(
 
 
 @given(st.integers(1, 7), SEEDS)
+@settings(deadline=None)
 def test_a_mask_becomes_the_union_whatever_lam(n: int, seed: int) -> None:
     mask = hidden(seed, n, 4) > 0
     perm = pair((n,), generator=rng(seed))
@@ -260,6 +264,7 @@ def test_the_labels_lam_gets_no_gradient() -> None:
     st.floats(0, 2),
     st.sampled_from(["gradient", "sign"]),
 )
+@settings(deadline=None)
 def test_max_op_is_its_formula(lam: float, grad: float, eps: float, direction: str) -> None:
     as_tensor = torch.tensor([lam, grad], dtype=torch.float64)
     moved = max_op(as_tensor[:1], as_tensor[1:], eps, direction).item()
@@ -268,6 +273,7 @@ def test_max_op_is_its_formula(lam: float, grad: float, eps: float, direction: s
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50)), min_size=1, max_size=8))
+@settings(deadline=None)
 def test_min_op_keeps_the_larger_loss_and_prefers_the_unperturbed(
     losses: list[tuple[float, float]],
 ) -> None:

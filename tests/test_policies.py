@@ -177,7 +177,10 @@ def test_moving_lam_up_its_gradient_raises_the_loss() -> None:
 
 
 @given(
-    st.integers(1, 8), st.floats(0, 3), st.sampled_from(["gradient", "sign"]), st.integers(0, 99)
+    st.integers(1, 8),
+    st.floats(0, 3),
+    st.sampled_from(["gradient", "sign"]),
+    st.integers(0, 99) @ settings(deadline=None),
 )
 @settings(max_examples=40, deadline=None)
 def test_min_op_never_falls_below_either_loss(
@@ -361,24 +364,27 @@ def test_dropout_advances_the_global_state_as_one_pass_does(
         assert torch.equal(torch.get_rng_state(), expected)
 
 
-@every
-def test_a_failing_f_leaves_a_usable_random_state(policy: Policy) -> None:
-    calls = []
+@pytest.mark.parametrize("failing", [1, 2])
+def test_an_f_that_fails_leaves_the_random_state_where_the_passes_before_it_did(
+    failing: int,
+) -> None:
+    calls: list[int] = []
 
     def f(z: Tensor) -> Tensor:
         calls.append(1)
-        torch.rand(1)
-        if len(calls) == 2 or isinstance(policy, NoMixup | Mixup):
+        if len(calls) == failing:
             raise ValueError("out of memory, say")
+        torch.rand(1)
         return z
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        torch.rand(1)
+        if failing == 2:
+            torch.rand(1)
         expected = torch.get_rng_state()
         torch.manual_seed(3)
         with pytest.raises(ValueError, match="out of memory"):
-            policy(f, hidden(0, 4, 3), labels(0, 4), generator=rng())
+            AMP()(f, hidden(0, 4, 3), labels(0, 4), generator=rng())
         assert torch.equal(torch.get_rng_state(), expected)
 
 

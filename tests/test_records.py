@@ -234,7 +234,7 @@ def test_the_git_state_is_that_of_the_current_folder(
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert records.git_state() is None
+    assert records.git_state.__wrapped__() is None
 
     def git(*arguments: str) -> str:
         who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
@@ -242,18 +242,18 @@ def test_the_git_state_is_that_of_the_current_folder(
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     git("init", "--quiet")
-    assert records.git_state() is None  # no commit yet
+    assert records.git_state.__wrapped__() is None  # no commit yet
     (tmp_path / "a").write_text("a")
     git("add", "a")
     git("commit", "--quiet", "--message", "a")
-    assert records.git_state() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    assert records.git_state.__wrapped__() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
     (tmp_path / "a").write_text("b")
-    assert records.git_state() == {"commit": git("rev-parse", "HEAD"), "dirty": True}
+    assert records.git_state.__wrapped__() == {"commit": git("rev-parse", "HEAD"), "dirty": True}
 
 
 def test_without_git_there_is_no_git_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert records.git_state() is None
+    assert records.git_state.__wrapped__() is None
 
 
 def test_checking_a_folder_makes_it_and_leaves_nothing_in_it(tmp_path: Path) -> None:

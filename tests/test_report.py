@@ -66,7 +66,11 @@ def summary(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 def shown(content: dict[str, Any], width: int = 80) -> str:
     file = io.StringIO()
-    table.print_comparison(content, Console(width=width, file=file), "tfidf-logreg")
+    table.print_comparison(
+        content,
+        Console(width=width, file=file, force_terminal=True, no_color=True, color_system=None),
+        "tfidf-logreg",
+    )
     return file.getvalue()
 
 
@@ -124,7 +128,7 @@ def test_what_is_not_known_is_left_out() -> None:
 def test_failures_are_told_with_their_number_and_step() -> None:
     rows = [baseline(**FAILED | {"decision": "baseline"}), row("mixup", **FAILED)]
     text = " ".join(shown(summary(*rows, model=None)).split())
-    assert "none: 2 of 2 runs failed (seed 0, 1): the training loss is nan at step 7" in text
+    assert "none: 2 of 2 runs failed (seeds 0, 1): the training loss is nan at step 7" in text
     assert "mixup: 2 of 2 runs failed" in text
     assert "mixup: not decided: no seed finished for both." in text
     assert "None" not in text

@@ -209,6 +209,12 @@ def test_streams_of_different_purposes_and_seeds_differ() -> None:
     assert all(0 <= seed < 2**63 for seed in drawn)
 
 
+def test_streams_are_the_same_in_every_process() -> None:
+    """Values written down once: a stream that used Python's ``hash`` would differ here."""
+    assert torch_seed(0, "weights") == 6465559029600296246
+    assert torch_seed(3, "mixing") == 51355822907851994
+
+
 @every_backbone
 @pytest.mark.parametrize("site", ["word", "sent"])
 @pytest.mark.parametrize("options", [{"eps": 0.0}, {"eps": 1e-12}, {"eps": 0.0, "min_op": False}])
@@ -691,10 +697,19 @@ def test_a_save_that_fails_leaves_the_earlier_model(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_saving_does_not_delete_a_folder_that_is_no_model(
-    trained: Classifier, tmp_path: Path
+@pytest.mark.parametrize("beside", [(), ("config.json",), ("config.json", "model.safetensors")])
+def test_saving_does_not_delete_files_of_others(
+    trained: Classifier, tmp_path: Path, beside: tuple[str, ...]
 ) -> None:
-    (tmp_path / "thesis.txt").write_text("years of work")
+    """Even where they lie beside a configuration: other libraries call theirs the same."""
+    for name in ("thesis.txt", *beside):
+        (tmp_path / name).write_text("years of work")
     with pytest.raises(AmpmixError, match=tmp_path.name):
         trained.save(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_saving_into_an_empty_folder_works(trained: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    trained.save(tmp_path / "model")
+    assert Classifier.load(tmp_path / "model").predict(["apple"]) == ["A"]

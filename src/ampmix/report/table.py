@@ -54,13 +54,11 @@ def sentences(summary: Mapping[str, Any], yardstick: str) -> list[str]:
     for row in rows:
         if row["decision"] != "baseline":
             said.append(f"{row['policy']}: {row['verdict']}.")
-        if row["failures"]:
-            seeds = ", ".join(row["failures"])
-            noun = "seed" if len(row["failures"]) == 1 else "seeds"
-            reason = next(iter(row["failures"].values()))
+        if failures := row["failures"]:
+            noun = "seed" if len(failures) == 1 else "seeds"
             said.append(
-                f"{row['policy']}: {len(row['failures'])} of "
-                f"{len(row['failures']) + len(row['errors'])} runs failed ({noun} {seeds}): {reason}."
+                f"{row['policy']}: {len(failures)} of {len(failures) + len(row['errors'])} runs "
+                f"failed ({noun} {', '.join(failures)}): {next(iter(failures.values()))}."
             )
     paired = "fold" if summary["design"] == "cross-validation" else "seed and test text"
     said.append(
