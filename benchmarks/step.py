@@ -39,6 +39,7 @@ from ampmix import datasets
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.components import parse
 from ampmix.data import split_holdout
+from ampmix.text import WordReader
 from ampmix.training import TrainConfig, _batches, _encode, _generator, _stepper
 
 RESULTS = Path(__file__).parent / "results" / "step.json"
@@ -47,9 +48,9 @@ Batch = tuple[Tensor, Tensor, Tensor]
 Step = Callable[[Batch], float]
 
 
-def ours(policy: str, vocabulary: int, classes: int) -> Step:
+def ours(policy: str, reader: WordReader, classes: int) -> Step:
     """The step that fit() takes."""
-    model = TextCNN().build(vocabulary, classes, _generator(0, "weights"))
+    model = TextCNN().build(reader, classes, _generator(0, "weights"))
     model.train()
     config = TrainConfig()
     optimizer = torch.optim.Adam(
@@ -58,9 +59,9 @@ def ours(policy: str, vocabulary: int, classes: int) -> Step:
     return _stepper(model, parse(policy, "ampmix.policies", "policy"), optimizer, config, seed=0)
 
 
-def minimal(policy: str, vocabulary: int, classes: int) -> Step:
+def minimal(policy: str, reader: WordReader, classes: int) -> Step:
     """What somebody who knows our TextCNN and mixup would write for one fixed policy, no more."""
-    model = TextCNN().build(vocabulary, classes, _generator(0, "weights"))
+    model = TextCNN().build(reader, classes, _generator(0, "weights"))
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-4, weight_decay=1e-8, fused=True)
 
@@ -178,13 +179,16 @@ def main() -> None:
     torch.manual_seed(0)
 
     data = split_holdout(datasets.load("trec"), seed=0)
-    vocabulary, parts = _encode(data, 512)
+    reader, parts = _encode(TextCNN(), data, 512)
     batches = list(_batches(parts.train, TrainConfig(steps=60), seed=0))
-    sizes = (len(vocabulary), len(data.classes))
+    sizes = (reader, len(data.classes))
     length = int(parts.train.lengths.max())
     steps = {policy: ours(policy, *sizes) for policy in POLICIES}
     steps |= {f"minimal {policy}": minimal(policy, *sizes) for policy in ("none", "mixup")}
-    steps |= {f"naive {policy}": naive(policy, *sizes, length) for policy in ("mixup", "amp")}
+    steps |= {
+        f"naive {policy}": naive(policy, len(reader), sizes[1], length)
+        for policy in ("mixup", "amp")
+    }
     times = measure(steps, batches, arguments.rounds)
     medians = {name: float(np.median(values)) for name, values in times.items()}
 

@@ -180,7 +180,7 @@ def test_moving_lam_up_its_gradient_raises_the_loss() -> None:
     st.integers(1, 8),
     st.floats(0, 3),
     st.sampled_from(["gradient", "sign"]),
-    st.integers(0, 99) @ settings(deadline=None),
+    st.integers(0, 99),
 )
 @settings(max_examples=40, deadline=None)
 def test_min_op_never_falls_below_either_loss(

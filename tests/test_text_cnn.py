@@ -22,6 +22,7 @@ from ampmix.policies._policy import MixingHead, Policy, partners_of
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
+from ampmix.text import Vocabulary, WordReader
 
 VOCABULARY, CLASSES = 12, 3
 SMALL = {
@@ -49,6 +50,11 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def reader_of(size: int) -> WordReader:
+    """A reader with that many token ids."""
+    return WordReader("words", Vocabulary(tuple(f"w{i}" for i in range(size - 2))))
+
+
 def batch(lengths: list[int], seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Random ids padded with 0 to the longest, their mask, and labels."""
     mask = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(-1)
@@ -57,7 +63,7 @@ def batch(lengths: list[int], seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def build(config: Any = CNN, seed: int = 0, dtype: torch.dtype = torch.float64) -> CutModule:
-    model: CutModule = config.build(VOCABULARY, CLASSES, rng(seed))
+    model: CutModule = config.build(reader_of(VOCABULARY), CLASSES, rng(seed))
     return model.to(dtype)
 
 
@@ -465,7 +471,7 @@ def test_initial_weights_come_from_the_generator_alone(backbone: Any) -> None:
 
 def test_initial_weights_follow_the_usual_distributions() -> None:
     config = TextCNN(embedding_dim=20, filter_sizes=(3, 5), feature_maps=50)
-    model = config.build(500, CLASSES, rng())
+    model = config.build(reader_of(500), CLASSES, rng())
     assert not model.embedding[0].any()
     parts = {
         0.25: [model.embedding[1:]],

@@ -35,7 +35,7 @@ from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.streams import numpy_stream, torch_seed
-from ampmix.text import Encoded, Vocabulary
+from ampmix.text import Encoded, Vocabulary, WordReader
 from ampmix.training import Diverged, Fit, TrainConfig, fit
 
 SMALL = {
@@ -339,7 +339,7 @@ def test_a_step_is_adam_on_the_mean_loss_with_weight_decay() -> None:
     result = fit(backbone, NoMixup(), data, config, seed=6)
     vocabulary = Vocabulary.build(text.split() for text in data.train.texts)
     generator = torch.Generator().manual_seed(torch_seed(6, "weights"))
-    model = backbone.build(len(vocabulary), 3, generator)
+    model = backbone.build(WordReader("words", vocabulary), 3, generator)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1, fused=False)
     order = numpy_stream(6, "batches").permutation(len(data.train))
     for step in range(5):
@@ -489,7 +489,7 @@ def test_a_last_batch_of_one_trains(backbone: Any, policy: Policy) -> None:
 
 def test_the_vocabulary_comes_from_the_training_part_alone() -> None:
     data = toy(only_in_test="unseen")
-    vocabulary = fit(CNN, NoMixup(), data, SHORT).classifier.vocabulary
+    vocabulary = fit(CNN, NoMixup(), data, SHORT).classifier.reader.vocabulary
     seen = {word for text in data.train.texts for word in text.split()}
     assert set(vocabulary.words) == seen
     assert "unseen" not in vocabulary.words
@@ -572,7 +572,7 @@ def test_a_saved_classifier_predicts_the_same_to_the_bit(
     trained.save(tmp_path / "a" / "model", about={"seed": 3})
     loaded = Classifier.load(tmp_path / "a" / "model")
     assert np.array_equal(loaded.predict_proba(TEXTS), trained.predict_proba(TEXTS))
-    for name in ("backbone", "vocabulary", "classes", "tokenizer", "max_length"):
+    for name in ("backbone", "reader", "classes"):
         assert getattr(loaded, name) == getattr(trained, name)
     config = json.loads((tmp_path / "a" / "model" / "config.json").read_text())
     assert config["about"] == {"seed": 3}
@@ -609,6 +609,12 @@ def edit(folder: Path, **changes: Any) -> None:
     file.write_text(json.dumps(kept))
 
 
+def edit_reader(folder: Path, **changes: Any) -> None:
+    """Change entries of how the model reads texts."""
+    reader = json.loads((folder / "config.json").read_text())["reader"]
+    edit(folder, reader={**reader, **changes})
+
+
 DAMAGES: dict[str, Callable[[Path], Any]] = {
     "no configuration": lambda folder: (folder / "config.json").unlink(),
     "no weights": lambda folder: (folder / "model.safetensors").unlink(),
@@ -619,13 +625,13 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "weights are empty": lambda folder: (folder / "model.safetensors").write_bytes(b""),
     "another format": lambda folder: edit(folder, format=2),
     "no format": lambda folder: edit(folder, format=None),
-    "no vocabulary": lambda folder: edit(folder, vocabulary=None),
+    "no vocabulary": lambda folder: edit(folder, reader={"tokenizer": "words", "max_length": 9}),
     "no backbone": lambda folder: edit(folder, backbone=None),
     "unknown backbone": lambda folder: edit(folder, backbone="cnm"),
-    "unknown tokenizer": lambda folder: edit(folder, tokenizer="spaces"),
+    "unknown tokenizer": lambda folder: edit_reader(folder, tokenizer="spaces"),
     "weights of another size": lambda folder: edit(folder, classes=["A", "B"]),
     "weights of another shape": lambda folder: edit(folder, backbone="cnn"),
-    "a word twice": lambda folder: edit(folder, vocabulary=["w1"] * 13),
+    "a word twice": lambda folder: edit_reader(folder, vocabulary=["w1"] * 13),
 }
 
 
@@ -647,7 +653,7 @@ def test_a_missing_folder_is_refused_by_name(tmp_path: Path) -> None:
 
 def another(classifier: Classifier) -> Classifier:
     model = classifier.backbone.build(
-        len(classifier.vocabulary), len(classifier.classes), torch.Generator().manual_seed(9)
+        classifier.reader, len(classifier.classes), torch.Generator().manual_seed(9)
     )
     return replace(classifier, model=model)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ampmix import components
 from ampmix.backbones._backbone import Backbone, CutModule
 from ampmix.errors import AmpmixError
-from ampmix.text import TOKENIZERS, Encoded, Vocabulary
+from ampmix.text import Encoded, WordReader
 
 FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -37,18 +37,15 @@ class Classifier:
 
     backbone: Backbone
     model: CutModule
-    vocabulary: Vocabulary
+    reader: WordReader
     classes: tuple[str, ...]
-    tokenizer: str
-    max_length: int = 512
 
     def predict_proba(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
         """Class probabilities, ``[n, classes]``, columns in the order of ``classes``."""
-        tokenize = TOKENIZERS[self.tokenizer]
-        lists = [tokenize(text) for text in texts]
-        if not lists:
+        read = list(texts)
+        if not read:
             return np.empty((0, len(self.classes)), dtype=np.float32)
-        encoded = Encoded.of_tokens(lists, [0] * len(lists), self.vocabulary, self.max_length)
+        encoded = self.reader.encode(read, [0] * len(read))
         probabilities = logits_of(self.model, encoded).softmax(1).numpy()
         return np.asarray(probabilities, dtype=np.float32)
 
@@ -74,13 +71,11 @@ class Classifier:
             "format": FORMAT,
             "backbone": components.spec(self.backbone),
             "classes": self.classes,
-            "tokenizer": self.tokenizer,
-            "max_length": self.max_length,
             "about": dict(about or {}),
-            "vocabulary": self.vocabulary.words,
+            "reader": self.reader.as_json(),
         }
-        if folder.exists() and not (folder / CONFIG).is_file():
-            raise AmpmixError(f"{folder} is there and is no model folder: give another name")
+        if folder.exists() and not (folder.is_dir() and _only_a_model(folder)):
+            raise AmpmixError(f"{folder} holds something else than a model: give another name")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".model-") as draft:
             ready, earlier = Path(draft) / "ready", Path(draft) / "earlier"
             ready.mkdir(mode=0o755)
@@ -113,21 +108,22 @@ class Classifier:
             config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
             if config["format"] != FORMAT:
                 raise ValueError(f"it has format {config['format']!r}, this ampmix reads {FORMAT}")
-            if config["tokenizer"] not in TOKENIZERS:
-                raise ValueError(f"this ampmix has no tokenizer {config['tokenizer']!r}")
             backbone = components.parse(config["backbone"], "ampmix.backbones", "backbone")
-            vocabulary = Vocabulary(tuple(config["vocabulary"]))
+            reader = WordReader.of_json(config["reader"])
             classes = tuple(config["classes"])
-            model = backbone.build(len(vocabulary), len(classes), torch.Generator())
+            model = backbone.build(reader, len(classes), torch.Generator())
             model.load_state_dict(load_file(Path(folder) / WEIGHTS))
-            return cls(
-                backbone, model, vocabulary, classes, config["tokenizer"], config["max_length"]
-            )
+            return cls(backbone, model, reader, classes)
         except KeyError as error:
             raise AmpmixError(f"{folder} is not a model folder: {CONFIG} lacks {error}") from error
         except (OSError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise AmpmixError(f"{folder} is not a model folder: {reason}") from error
+
+
+def _only_a_model(folder: Path) -> bool:
+    """Whether nothing would be lost with a folder but one of our models."""
+    return {path.name for path in folder.iterdir()} <= {WEIGHTS, CONFIG}
 
 
 def logits_of(

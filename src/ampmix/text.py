@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -217,3 +218,59 @@ class Encoded:
         ids = np.full(mask.shape, self.padding, dtype=np.int64)
         ids[mask] = self.tokens[(start[:, None] + column)[mask]]
         return ids, mask, self.labels[chosen]
+
+
+class Reader(Protocol):
+    """How a backbone reads texts; made from the training part, saved with the model."""
+
+    def __len__(self) -> int:
+        """How many token ids there are."""
+        ...
+
+    def encode(self, texts: Sequence[str], labels: Sequence[int] | Integers) -> Encoded:
+        """Texts as token ids."""
+        ...
+
+
+@dataclass(frozen=True)
+class WordReader:
+    """Reads words: a tokenizer (a key of `TOKENIZERS`), a vocabulary, a cut-off in tokens.
+
+    >>> reader = WordReader.of_texts(["a film", "a book"], "words")
+    >>> reader.encode(["a play"], [0]).tokens.tolist(), len(reader)
+    ([2, 1], 5)
+    """
+
+    tokenizer: str
+    vocabulary: Vocabulary
+    max_length: int = 512
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[str], tokenizer: str, max_length: int = 512) -> WordReader:
+        """A reader with the vocabulary of these texts: the training part's, and no other."""
+        vocabulary = Vocabulary.build(map(TOKENIZERS[tokenizer], texts))
+        return cls(tokenizer, vocabulary, max_length)
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def encode(self, texts: Sequence[str], labels: Sequence[int] | Integers) -> Encoded:
+        """Texts as indices of their words."""
+        lists = map(TOKENIZERS[self.tokenizer], texts)
+        return Encoded.of_tokens(lists, labels, self.vocabulary, self.max_length)
+
+    def as_json(self) -> dict[str, Any]:
+        """What :meth:`of_json` needs, as plain JSON values."""
+        return {
+            "tokenizer": self.tokenizer,
+            "max_length": self.max_length,
+            "vocabulary": self.vocabulary.words,
+        }
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> WordReader:
+        """The reader that :meth:`as_json` described; ValueError for a tokenizer unknown here."""
+        if content["tokenizer"] not in TOKENIZERS:
+            raise ValueError(f"this ampmix has no tokenizer {content['tokenizer']!r}")
+        vocabulary = Vocabulary(tuple(content["vocabulary"]))
+        return cls(content["tokenizer"], vocabulary, content["max_length"])

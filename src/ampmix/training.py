@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ampmix.backbones._backbone import Backbone, CutModule
 from ampmix.classifier import Classifier, logits_of
-from ampmix.data import Examples, Split
+from ampmix.data import Split
 from ampmix.errors import AmpmixError
 from ampmix.policies._policy import Policy
 from ampmix.streams import numpy_stream, torch_seed
-from ampmix.text import TOKENIZERS, Encoded, Vocabulary
+from ampmix.text import Encoded, WordReader
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,9 @@ def fit(
         AmpmixError: for a site that the backbone does not have.
     """
     config = config or TrainConfig()
-    vocabulary, parts = _encode(data, config.max_length)
+    reader, parts = _encode(backbone, data, config.max_length)
     device = torch.device(config.device)
-    model = backbone.build(len(vocabulary), len(data.classes), _generator(seed, "weights"))
+    model = backbone.build(reader, len(data.classes), _generator(seed, "weights"))
     model.to(device)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
@@ -164,9 +164,7 @@ def fit(
     model.load_state_dict(best_state)
     test_logits = logits_of(model, parts.test, config.device)
     return Fit(
-        classifier=Classifier(
-            backbone, model, vocabulary, data.classes, data.tokenizer, config.max_length
-        ),
+        classifier=Classifier(backbone, model, reader, data.classes),
         best=best,
         curve=tuple(curve),
         test_wrong=test_logits.argmax(1).numpy() != parts.test.labels,
@@ -189,17 +187,10 @@ class _Parts(NamedTuple):
     test: Encoded
 
 
-def _encode(data: Split, max_length: int) -> tuple[Vocabulary, _Parts]:
-    tokenize = TOKENIZERS[data.tokenizer]
-    tokens = [tokenize(text) for text in data.train.texts]
-    vocabulary = Vocabulary.build(tokens)
-
-    def encode(examples: Examples) -> Encoded:
-        lists = (tokenize(text) for text in examples.texts)
-        return Encoded.of_tokens(lists, examples.labels, vocabulary, max_length)
-
-    train = Encoded.of_tokens(tokens, data.train.labels, vocabulary, max_length)
-    return vocabulary, _Parts(train, encode(data.dev), encode(data.test))
+def _encode(backbone: Backbone, data: Split, max_length: int) -> tuple[WordReader, _Parts]:
+    reader = backbone.reader(data.train.texts, data.tokenizer, max_length)
+    parts = (reader.encode(part.texts, part.labels) for part in (data.train, data.dev, data.test))
+    return reader, _Parts(*parts)
 
 
 def _generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:

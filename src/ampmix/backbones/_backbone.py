@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ampmix.errors import unknown
+from ampmix.text import WordReader
 
 Cut = tuple[Callable[..., Tensor], tuple[Tensor, ...]]
 """``f, g``: what a policy is handed. ``f(*g)`` is the model's output."""
@@ -83,8 +84,12 @@ class Backbone(ABC):
         if site is not None and site not in self.sites:
             raise unknown(f"site of backbone {self.name}", site, self.sites)
 
+    def reader(self, texts: Sequence[str], tokenizer: str, max_length: int) -> WordReader:
+        """How this backbone reads texts, made from those of the training part."""
+        return WordReader.of_texts(texts, tokenizer, max_length)
+
     @abstractmethod
-    def build(self, vocabulary_size: int, classes: int, generator: torch.Generator) -> CutModule:
+    def build(self, reader: WordReader, classes: int, generator: torch.Generator) -> CutModule:
         """A module with initial weights drawn from `generator` alone."""
 
 
