@@ -280,7 +280,7 @@ def test_the_partners_words_count_where_the_own_text_has_ended() -> None:
     f, g = model.cut(ids, ids > 0, "word")
     lam, perm = torch.tensor([0.5, 0.25]).double(), torch.tensor([1, 0])
     assert isinstance(f, MixingHead)
-    logits = f.mixed(g, lam, perm, partners_of(g, perm))
+    logits = f.mixed_logits(g, lam, perm, partners_of(g, perm))
     features = torch.tensor([[4.5], [2.25]]).double()  # .5 * 0 + .5 * 9 and .25 * 9 + .75 * 0
     torch.testing.assert_close(logits, features @ model.output.weight.T + model.output.bias)
 
@@ -300,7 +300,7 @@ def test_fused_mixing_equals_mixing_first(lengths: list[int], dropout: float) ->
         lam = torch.rand(len(lengths), generator=rng(2), dtype=torch.float64).requires_grad_()
         leaf = h.detach().requires_grad_()
         if fused:
-            logits = f.mixed((leaf, windows), lam, perm, partners_of((leaf, windows), perm))
+            logits = f.mixed_logits((leaf, windows), lam, perm, partners_of((leaf, windows), perm))
         else:
             logits = f(mix(leaf, lam, perm), windows | windows[perm])
         weights = torch.randn(logits.shape, generator=rng(3), dtype=torch.float64)
@@ -351,7 +351,7 @@ def test_gradients_of_fused_mixing_pass_gradcheck(perm: list[int], needed: str) 
     order = torch.tensor(perm)
 
     def logits(h: Tensor, lam: Tensor) -> Tensor:
-        return f.mixed((h, windows), lam, order, partners_of((h, windows), order))
+        return f.mixed_logits((h, windows), lam, order, partners_of((h, windows), order))
 
     assert torch.autograd.gradcheck(logits, (h, lam))
 

@@ -42,6 +42,8 @@ class Classifier:
 
     def predict_proba(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
         """Class probabilities, ``[n, classes]``, columns in the order of ``classes``."""
+        if isinstance(texts, str):
+            raise AmpmixError("texts is a single text: give a list of texts")
         read = list(texts)
         if not read:
             return np.empty((0, len(self.classes)), dtype=np.float32)

@@ -169,12 +169,13 @@ class _Mix(torch.autograd.Function):
             grad_x = (grad * weight).addcmul_(take_pairs(grad, inverse), partner_weight).to(x.dtype)
         if ctx.needs_input_grad[1]:
             slope = (x.to(weight.dtype) - partner.to(weight.dtype)).mul_(grad)
-            grad_lam = slope.reshape(*perm.shape, -1).sum(-1).to(lam.dtype)
+            rest = tuple(range(perm.dim(), slope.dim()))
+            grad_lam = (slope.sum(rest) if rest else slope).to(lam.dtype)
         return grad_x, grad_lam, None, None
 
 
 def _beside(lam: Tensor, x: Tensor) -> Tensor:
-    """Lam with trailing axes for broadcasting against x, in x's precision but at least float32."""
+    """The lam with trailing axes to broadcast against x, in x's precision but at least float32."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     return lam.to(dtype).reshape(*lam.shape, *[1] * (x.dim() - lam.dim()))
 

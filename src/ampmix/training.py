@@ -51,8 +51,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "eval_every", "max_length"):
-            if getattr(self, name) < 1:
-                raise AmpmixError(f"{name} is {getattr(self, name)}: it must be 1 or more")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise AmpmixError(f"{name} is {value}: it must be a whole number, 1 or more")
         if not 0 < self.lr < math.inf:
             raise AmpmixError(f"lr is {self.lr}: it must be above 0")
         for name in ("weight_decay", "clip"):
@@ -134,7 +135,7 @@ def fit(
     """
     config = config or TrainConfig()
     reader, parts = _encode(backbone, data, config.max_length)
-    device = torch.device(config.device)
+    device = _device(config.device)
     model = backbone.build(reader, len(data.classes), _generator(seed, "weights"))
     model.to(device)
     optimizer = torch.optim.Adam(
@@ -163,6 +164,7 @@ def fit(
     assert best is not None  # the last step always reads
     model.load_state_dict(best_state)
     test_logits = logits_of(model, parts.test, config.device)
+    model.to("cpu").eval()
     return Fit(
         classifier=Classifier(backbone, model, reader, data.classes),
         best=best,
@@ -172,6 +174,15 @@ def fit(
         truncated=sum(part.truncated for part in parts),
         seed=seed,
     )
+
+
+def _device(name: str) -> torch.device:
+    """The device of that name; AmpmixError unless something can be computed there."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise AmpmixError(f"device is {name!r}: there is none to use here ({reason})") from error
 
 
 def _advice(what: str, value: float, step: int, config: TrainConfig) -> str:

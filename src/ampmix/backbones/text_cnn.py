@@ -203,7 +203,7 @@ class _PoolAndClassify:
     def __call__(self, h: Tensor, windows: Tensor) -> Tensor:
         return self.classify(F.relu(_masked_max(h, windows)[0]))
 
-    def mixed(
+    def mixed_logits(
         self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
     ) -> Tensor:
         """Logits of the mixed windows (see :class:`ampmix.policies._policy.MixingHead`)."""

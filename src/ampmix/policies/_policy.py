@@ -30,7 +30,7 @@ class MixingHead(Protocol):
         """Logits of hidden states."""
         ...
 
-    def mixed(
+    def mixed_logits(
         self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
     ) -> Tensor:
         """Logits of hidden states mixed at lam with `partners`, differentiable in g and lam."""
@@ -107,6 +107,10 @@ class Policy(ABC):
             AmpmixError: for shapes that do not fit, with the shapes.
         """
         parts = g if isinstance(g, tuple) else (g,)
+        if not parts or not all(isinstance(part, Tensor) for part in parts):
+            raise AmpmixError(
+                f"g is a {type(g).__name__}: it must be a tensor or a tuple of tensors"
+            )
         dims = batch_dims or (1 if y.is_floating_point() else max(y.dim(), 1))
         shape = y.shape[:dims]
         for part in parts:
@@ -131,8 +135,10 @@ class Policy(ABC):
 
 def check_alpha(alpha: float) -> None:
     """Raise unless alpha parametrises a Beta distribution."""
-    if not 0 < alpha < float("inf"):
-        raise AmpmixError(f"alpha is {alpha}: it must be above 0 (the paper uses 1)")
+    if not 1e-6 <= alpha <= 1e6:
+        raise AmpmixError(
+            f"alpha is {alpha}: it must be above 0, from 1e-6 to 1e6 (the paper uses 1)"
+        )
 
 
 def partners_of(g: tuple[Tensor, ...], perm: Tensor) -> tuple[Tensor, ...]:
@@ -145,7 +151,7 @@ def forward_mixed(
 ) -> Tensor:
     """``f(lam * g + (1 - lam) * g[perm])``, fused if f knows how (:class:`MixingHead`)."""
     if isinstance(f, MixingHead):
-        return f.mixed(g, lam, perm, partners)
+        return f.mixed_logits(g, lam, perm, partners)
     return f(*(mix(x, lam, perm, partner) for x, partner in zip(g, partners, strict=True)))
 
 
