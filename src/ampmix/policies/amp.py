@@ -142,7 +142,7 @@ class AMP(Policy):
 
 
 def _gradient(loss: Tensor, lam: Tensor, retain_graph: bool) -> Tensor:
-    """The gradient d loss_i / d lam_i (Eq. 16); ``autograd.grad`` leaves parameters' ``.grad`` alone."""
+    """The gradient d loss_i / d lam_i (Eq. 16); no parameter's ``.grad`` is touched."""
     grad = None
     if loss.requires_grad:
         (grad,) = torch.autograd.grad(loss.sum(), lam, retain_graph=retain_graph, allow_unused=True)
