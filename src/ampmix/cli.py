@@ -103,10 +103,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """The console script: :func:`main` as a process of its own."""
-    code = main()
-    if code == INTERRUPTED:
-        # at once: the pool's own clean-up at exit would wait for workers that are ended already
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    sys.exit(main())
