@@ -169,7 +169,7 @@ class _Mix(torch.autograd.Function):
             grad_x = (grad * weight).addcmul_(take_pairs(grad, inverse), partner_weight).to(x.dtype)
         if ctx.needs_input_grad[1]:
             slope = (x.to(weight.dtype) - partner.to(weight.dtype)).mul_(grad)
-            grad_lam = slope.reshape(*perm.shape, -1).sum(-1).to(lam.dtype)
+            grad_lam = slope.reshape(*lam.shape, -1).sum(-1).to(lam.dtype)
         return grad_x, grad_lam, None, None
 
 
@@ -187,7 +187,7 @@ def mix(x: Tensor, lam: Tensor, perm: Tensor, partner: Tensor | None = None) -> 
 
     Args:
         x: ``[..., B, *rest]``, floating point or boolean.
-        lam: ``[..., B]`` in [0, 1].
+        lam: ``[..., B]`` in [0, 1], or of x's shape: a coefficient for each element.
         perm: ``[..., B]``, from :func:`pair`.
         partner: ``take_pairs(x.detach(), perm)``, for those who mix the same x again.
 
