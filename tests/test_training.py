@@ -54,10 +54,10 @@ POLICIES = [cls() for cls in find("ampmix.policies").values()]
 SITED = [
     *(p for p in POLICIES if p.mixing_site is None),
     *(
-        replace(p, site=s)
+        replace(p, site=site)
         for p in POLICIES
         if p.mixing_site
-        for s in {p.site: 0, "word": 0, "sent": 0}
+        for site in dict.fromkeys((p.mixing_site, "word", "sent"))
     ),
 ]
 
