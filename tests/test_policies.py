@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from ampmix.components import find, spec
 from ampmix.errors import AmpmixError
-from ampmix.policies._policy import Mixed, Policy
+from ampmix.policies._policy import Learner, Mixed, Policy
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
+from ampmix.policies.nonlinear import NonlinearMixup
 
 EVERY = [cls() for cls in find("ampmix.policies").values()]
+ANY_LOSS = [policy for policy in EVERY if not isinstance(policy, NonlinearMixup)]
 AMPS = [
     AMP(),
     AMP(eps=0.1),
@@ -37,6 +39,7 @@ AMPS = [
 MIXING = [Mixup(), Mixup(alpha=0.2, site="sent"), *AMPS]
 
 every = pytest.mark.parametrize("policy", EVERY, ids=spec)
+any_loss = pytest.mark.parametrize("policy", ANY_LOSS, ids=spec)
 variants = pytest.mark.parametrize("policy", [NoMixup(), *MIXING], ids=spec)
 mixing = pytest.mark.parametrize("policy", MIXING, ids=spec)
 amps = pytest.mark.parametrize("policy", AMPS, ids=spec)
@@ -63,6 +66,11 @@ def head(inputs: int, outputs: int = 3, dtype: torch.dtype = torch.float64) -> n
         for parameter in f.parameters():
             parameter.mul_(3)
     return f
+
+
+def ready(policy: Policy, *shape: int) -> Learner:
+    """The policy as a run has it, for hidden states of that shape ([4] if none) and 3 classes."""
+    return policy.prepare(shape or (4,), 3, rng(11))
 
 
 # --- an oracle: one example after the other, in float64 ----------------------------------------
@@ -228,7 +236,7 @@ def same_result(one: Mixed, other: Mixed) -> bool:
 @every
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_what_is_returned_has_the_batchs_shape(policy: Policy, n: int) -> None:
-    mixed = policy(head(4), hidden(0, n, 4), labels(0, n), generator=rng())
+    mixed = ready(policy)(head(4), hidden(0, n, 4), labels(0, n), generator=rng())
     for part in fields(Mixed):
         assert getattr(mixed, part.name).shape == (n,)
     assert mixed.loss.requires_grad
@@ -347,7 +355,7 @@ def test_dropout_masks_differ_between_passes_if_asked_for_and_between_steps_alwa
     assert not torch.equal(f.masks[0], f.masks[-1])
 
 
-@every
+@any_loss
 @pytest.mark.parametrize("own_generator", [True, False])
 def test_dropout_advances_the_global_state_as_one_pass_does(
     policy: Policy, own_generator: bool
@@ -435,7 +443,8 @@ def test_amp_without_a_step_is_mixup(
 def test_half_precision_trains_with_an_unrounded_lam(policy: Policy, dtype: torch.dtype) -> None:
     f, y = head(4, dtype=dtype), labels(0, 32)
     g = hidden(0, 32, 4, dtype=dtype).requires_grad_()
-    mixed = policy(f, g, y, generator=rng())
+    policy_in_use = ready(policy)
+    mixed = policy_in_use(f, g, y, generator=rng())
     mixed.loss.mean().backward()
     assert mixed.loss.isfinite().all()
     assert all(leaf.grad.isfinite().all() for leaf in [g, *f.parameters()])
@@ -445,7 +454,7 @@ def test_half_precision_trains_with_an_unrounded_lam(policy: Policy, dtype: torc
         assert mixed.lam.dtype == torch.float32
         assert (step > 0).double().mean() > 0.8, "eps must not be rounded away"
         assert (step <= policy.eps * 1.001).all()
-    exact = policy(copy.deepcopy(f).float(), g.detach().float(), y, generator=rng())
+    exact = policy_in_use(copy.deepcopy(f).float(), g.detach().float(), y, generator=rng())
     assert torch.equal(mixed.lam, exact.lam)
     torch.testing.assert_close(mixed.loss.float(), exact.loss, rtol=0.05, atol=0.1)
 
@@ -455,15 +464,16 @@ def test_half_precision_trains_with_an_unrounded_lam(policy: Policy, dtype: torc
 def test_autocast_trains_with_an_unrounded_lam(policy: Policy, dtype: torch.dtype) -> None:
     f, y = head(4, dtype=torch.float32), labels(0, 32)
     g = hidden(0, 32, 4, dtype=dtype).requires_grad_()
+    policy_in_use = ready(policy)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = policy(f, g, y, generator=rng())
+        mixed = policy_in_use(f, g, y, generator=rng())
         loss = mixed.loss.mean()
     loss.backward()
     assert mixed.loss.isfinite().all()
     assert all(leaf.grad.isfinite().all() for leaf in [g, *f.parameters()])
     if isinstance(policy, AMP):
         assert ((mixed.lam_adv - mixed.lam).abs() > 0).double().mean() > 0.8
-    exact = policy(f, g.detach().float(), y, generator=rng())
+    exact = policy_in_use(f, g.detach().float(), y, generator=rng())
     torch.testing.assert_close(mixed.loss.float(), exact.loss.float(), rtol=0.05, atol=0.1)
 
 
@@ -544,7 +554,7 @@ def test_a_leading_axis_equals_separate_calls(policy: Policy) -> None:
         torch.testing.assert_close(grad[s], grad_alone, rtol=0, atol=1e-12)
 
 
-@every
+@any_loss
 def test_batches_of_one_with_a_leading_axis_train_unmixed(policy: Policy) -> None:
     f, g, y = head(4), hidden(0, 3, 1, 4), labels(0, 3, 1)
     torch.testing.assert_close(policy(f, g, y, generator=rng()).loss, NoMixup()(f, g, y).loss)
@@ -632,14 +642,14 @@ def test_a_frozen_f_still_trains_what_comes_before(policy: Policy) -> None:
 # --- what is refused ---------------------------------------------------------------------------
 
 
-@every
+@any_loss
 def test_a_loss_reduced_to_one_number_is_refused(policy: Policy) -> None:
     for n in (1, 6):
         with pytest.raises(AmpmixError, match="one value per example"):
             policy(head(4), hidden(0, n, 4), labels(0, n), loss=F.cross_entropy, generator=rng())
 
 
-@every
+@any_loss
 def test_a_loss_with_values_for_every_output_is_refused(policy: Policy) -> None:
     def loss(logits: Tensor, y: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, y, reduction="none")
@@ -668,7 +678,7 @@ def test_integer_hidden_states_cannot_be_mixed(policy: Policy) -> None:
 )
 def test_shapes_that_do_not_fit_are_named(policy: Policy, g: Any, y: Tensor) -> None:
     with pytest.raises(AmpmixError) as error:
-        policy(head(4), g, y)
+        ready(policy)(head(4), g, y)
     assert str(list(y.shape)) in str(error.value)
 
 
@@ -684,7 +694,7 @@ def test_an_f_that_ignores_its_input_is_refused(policy: Policy) -> None:
             policy(f, hidden(0, 4, 4), labels(0, 4))
 
 
-@pytest.mark.parametrize("cls", [Mixup, AMP])
+@pytest.mark.parametrize("cls", [Mixup, AMP, NonlinearMixup])
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
 def test_alpha_must_be_above_zero(cls: type, alpha: float) -> None:
     with pytest.raises(AmpmixError, match=f"alpha is {alpha}"):
@@ -705,6 +715,9 @@ def test_settings_of_amp_are_checked(options: dict[str, Any]) -> None:
         (Mixup(site="sent"), "sent-mixup"),
         (AMP(), "word-amp"),
         (AMP(site="sent"), "sent-amp"),
+        (NonlinearMixup(), "nonlinear-mixup"),
+        (NonlinearMixup(site="word"), ""),
+        (NonlinearMixup(label_dim=9), ""),
         (AMP(eps=0.1), ""),
         (Mixup(alpha=0.5), ""),
     ],

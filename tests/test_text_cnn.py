@@ -109,7 +109,7 @@ def textbook_loss(
             weight = value.reshape(-1, *[1] * (x.dim() - 1))
             return weight * x + (1 - weight) * x[perm]
 
-        if site == "word":
+        if site != "sent":
             logits = textbook(model, blend(embedded), mask | mask[perm], None)
         else:
             logits = textbook(model, embedded, mask, blend)
@@ -191,7 +191,7 @@ def test_the_step_of_lam_equals_finite_differences_of_the_textbook(site: str, se
         """The label keeps lam; only the hidden state moves."""
         weight = value.unsqueeze(-1)
         words = F.embedding(ids, model.embedding)
-        if site == "word":
+        if site != "sent":
             both = weight.unsqueeze(-1) * words + (1 - weight.unsqueeze(-1)) * words[perm]
             logits = textbook(model, both, mask | mask[perm], None)
         else:

@@ -53,12 +53,30 @@ CNN = TextCNN(embedding_dim=8, filter_sizes=(1, 2), feature_maps=4)
 POLICIES = [cls() for cls in find("ampmix.policies").values()]
 SITED = [
     *(p for p in POLICIES if p.mixing_site is None),
-    *(replace(p, site=s) for p in POLICIES if p.mixing_site for s in ("word", "sent")),
+    *(
+        replace(p, site=site)
+        for p in POLICIES
+        if p.mixing_site
+        for site in dict.fromkeys((p.mixing_site, "word", "sent"))
+    ),
 ]
+
+
+def pairs(policies: list[Policy]) -> list[Any]:
+    """Every backbone with every policy whose site it has."""
+    return [
+        pytest.param(b, p, id=f"{b.name}-{spec(p)}")
+        for b in BACKBONES
+        for p in policies
+        if p.mixing_site in (None, *b.sites)
+    ]
+
+
 SHORT = TrainConfig(steps=12, batch_size=7, lr=0.01, eval_every=3)
 
 every_backbone = pytest.mark.parametrize("backbone", BACKBONES, ids=lambda b: b.name)
 every_policy = pytest.mark.parametrize("policy", POLICIES, ids=spec)
+every_pair = pytest.mark.parametrize(("backbone", "policy"), pairs(POLICIES))
 
 
 def toy(n: int = 45, seed: int = 0, only_in_test: str = "") -> Split:
@@ -96,8 +114,7 @@ def same_weights(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 # --- reproducible, and paired across policies ---------------------------------------------------
 
 
-@every_backbone
-@every_policy
+@every_pair
 def test_the_same_call_gives_the_same_run_to_the_bit(backbone: Any, policy: Policy) -> None:
     one, other = (fit(backbone, policy, toy(), SHORT, seed=3) for _ in range(2))
     assert one.curve == other.curve
@@ -107,8 +124,7 @@ def test_the_same_call_gives_the_same_run_to_the_bit(backbone: Any, policy: Poli
     assert changed.curve != one.curve
 
 
-@every_backbone
-@every_policy
+@every_pair
 def test_the_state_of_global_generators_neither_matters_nor_moves(
     backbone: Any, policy: Policy
 ) -> None:
@@ -164,7 +180,7 @@ def test_policies_share_initial_weights_batches_and_dropout_masks(
     backbone: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
-    for policy in SITED:
+    for policy in (p for p in SITED if p.mixing_site in (None, *backbone.sites)):
         with monkeypatch.context() as patch:
             watched = Watched(patch, backbone)
             fit(backbone, policy, toy(), SHORT, seed=1)
@@ -323,8 +339,7 @@ def test_evaluation_neither_mixes_nor_drops(monkeypatch: pytest.MonkeyPatch) -> 
 # --- optimisation ------------------------------------------------------------------------------
 
 
-@every_backbone
-@pytest.mark.parametrize("policy", SITED, ids=spec)
+@pytest.mark.parametrize(("backbone", "policy"), pairs(SITED))
 def test_a_separable_problem_is_learnt(backbone: Any, policy: Policy) -> None:
     config = TrainConfig(steps=150, batch_size=16, lr=0.02, eval_every=50)
     result = fit(backbone, policy, toy(120), config)
@@ -477,8 +492,7 @@ def test_the_order_changes_from_epoch_to_epoch() -> None:
     assert first[2].tolist() != second[2].tolist() != list(range(30))
 
 
-@every_backbone
-@every_policy
+@every_pair
 def test_a_last_batch_of_one_trains(backbone: Any, policy: Policy) -> None:
     data = toy()
     n = len(data.train)
@@ -544,8 +558,7 @@ def test_no_text_gives_no_prediction(trained: Classifier) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@every_backbone
-@every_policy
+@every_pair
 def test_a_classifier_trained_on_a_gpu_predicts_and_saves(
     backbone: Any, policy: Policy, tmp_path: Path
 ) -> None:

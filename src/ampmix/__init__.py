@@ -15,6 +15,7 @@ from ampmix.policies._policy import Mixed, Policy
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
+from ampmix.policies.nonlinear import NonlinearMixup
 
 if TYPE_CHECKING:
     from ampmix.backbones.text_cnn import TextCNN
@@ -31,6 +32,7 @@ __all__ = [
     "Mixed",
     "Mixup",
     "NoMixup",
+    "NonlinearMixup",
     "Policy",
     "TextCNN",
     "TrainConfig",

@@ -169,7 +169,7 @@ class _Mix(torch.autograd.Function):
             grad_x = (grad * weight).addcmul_(take_pairs(grad, inverse), partner_weight).to(x.dtype)
         if ctx.needs_input_grad[1]:
             slope = (x.to(weight.dtype) - partner.to(weight.dtype)).mul_(grad)
-            rest = tuple(range(perm.dim(), slope.dim()))
+            rest = tuple(range(lam.dim(), slope.dim()))
             grad_lam = (slope.sum(rest) if rest else slope).to(lam.dtype)
         return grad_x, grad_lam, None, None
 
@@ -188,7 +188,7 @@ def mix(x: Tensor, lam: Tensor, perm: Tensor, partner: Tensor | None = None) -> 
 
     Args:
         x: ``[..., B, *rest]``, floating point or boolean.
-        lam: ``[..., B]`` in [0, 1].
+        lam: ``[..., B]`` in [0, 1], or of x's shape: a coefficient for each element.
         perm: ``[..., B]``, from :func:`pair`.
         partner: ``take_pairs(x.detach(), perm)``, for those who mix the same x again.
 

@@ -58,6 +58,7 @@ class Plan:
             raise AmpmixError(f"seeds is {self.seeds}: at least 1 is needed, 5 or more to decide")
         for policy in self.policies:
             self.backbone.check_site(policy.mixing_site)
+            policy.outputs(len(self.dataset.classes))
         for seed in range(self.seeds if self.cross_validated else 1):
             self.split(seed)
 

@@ -17,7 +17,7 @@ from ampmix.backbones._backbone import Backbone, CutModule
 from ampmix.classifier import Classifier, logits_of
 from ampmix.data import Split
 from ampmix.errors import AmpmixError
-from ampmix.policies._policy import Policy
+from ampmix.policies._policy import Learner, Mixed, Policy
 from ampmix.streams import numpy_stream, torch_seed
 from ampmix.text import Encoded, WordReader
 
@@ -136,12 +136,17 @@ def fit(
     config = config or TrainConfig()
     reader, parts = _encode(backbone, data, config.max_length)
     device = _device(config.device)
-    model = backbone.build(reader, len(data.classes), _generator(seed, "weights"))
+    outputs = policy.outputs(len(data.classes))
+    model = backbone.build(reader, outputs, _generator(seed, "weights"))
     model.to(device)
+    learner = _prepare(model, policy, parts.train, len(data.classes), config, seed)
     optimizer = torch.optim.Adam(
-        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        [*model.parameters(), *learner.parameters()],
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        fused=True,
     )
-    step_once = _stepper(model, policy, optimizer, config, seed)
+    step_once = _stepper(model, learner, optimizer, config, seed)
     curve: list[Reading] = []
     best, best_state, losses = None, {}, []
 
@@ -151,7 +156,8 @@ def fit(
         if not math.isfinite(losses[-1]):
             raise Diverged(_advice("training loss", losses[-1], step, config))
         if step % config.eval_every == 0 or step == config.steps:
-            reading = Reading(step, float(np.mean(losses)), *_measure(model, parts.dev, config))
+            measured = _measure(model, learner, parts.dev, config)
+            reading = Reading(step, float(np.mean(losses)), *measured)
             if not math.isfinite(reading.dev_loss):
                 raise Diverged(_advice("development loss", reading.dev_loss, step, config))
             curve.append(reading)
@@ -163,6 +169,7 @@ def fit(
 
     assert best is not None  # the last step always reads
     model.load_state_dict(best_state)
+    learner.fold(model)
     test_logits = logits_of(model, parts.test, config.device)
     model.to("cpu").eval()
     return Fit(
@@ -204,6 +211,25 @@ def _encode(backbone: Backbone, data: Split, max_length: int) -> tuple[WordReade
     return reader, _Parts(*parts)
 
 
+def _prepare(
+    model: CutModule,
+    policy: Policy,
+    train: Encoded,
+    classes: int,
+    config: TrainConfig,
+    seed: int,
+) -> Learner:
+    """The policy with what it learns, for hidden states up to those of the longest text."""
+    ids, mask, _ = train.batch([int(train.lengths.argmax())])
+    device = config.device
+    model.eval()
+    with torch.no_grad():
+        _, g = model.cut(
+            torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device), policy.mixing_site
+        )
+    return policy.prepare(g[0].shape[1:], classes, _generator(seed, "label policy")).to(device)
+
+
 def _generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(torch_seed(seed, purpose))
 
@@ -225,7 +251,7 @@ def _batches(
 
 def _stepper(
     model: CutModule,
-    policy: Policy,
+    learner: Learner,
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
     seed: int,
@@ -233,12 +259,13 @@ def _stepper(
     """One optimiser step on a batch, as a function that returns the mean loss."""
     mixing = _generator(seed, "mixing", config.device)
     dropout = _generator(seed, "dropout", config.device)
-    parameters = list(model.parameters())
+    parameters = [*model.parameters(), *learner.parameters()]
 
     def step(batch: tuple[Tensor, Tensor, Tensor]) -> float:
         ids, mask, y = (part.to(config.device) for part in batch)
-        f, g = model.cut(ids, mask, policy.mixing_site, generator=dropout)
-        loss = policy(f, g, y, generator=mixing).loss.mean()
+        f, g = model.cut(ids, mask, learner.policy.mixing_site, generator=dropout)
+        mixed: Mixed = learner(f, g, y, generator=mixing)
+        loss = mixed.loss.mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if config.clip:
@@ -249,9 +276,11 @@ def _stepper(
     return step
 
 
-def _measure(model: CutModule, part: Encoded, config: TrainConfig) -> tuple[float, float]:
+def _measure(
+    model: CutModule, learner: Learner, part: Encoded, config: TrainConfig
+) -> tuple[float, float]:
     """Error (a fraction) and mean cross-entropy (nats) on a part."""
-    logits = logits_of(model, part, config.device)
+    logits = learner.scores(logits_of(model, part, config.device))
     labels = torch.from_numpy(part.labels)
     error = (logits.argmax(1) != labels).double().mean()
     return error.item(), F.cross_entropy(logits.double(), labels).item()

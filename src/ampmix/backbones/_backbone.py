@@ -58,6 +58,12 @@ class CutModule(nn.Module, ABC):
         self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None
     ) -> Cut: ...
 
+    @property
+    def head(self) -> nn.Linear:
+        """The last layer, which gives the logits; called ``output`` unless a backbone says else."""
+        output: nn.Linear = self.get_submodule("output")  # type: ignore[assignment]
+        return output
+
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Logits ``[B, C]``."""
         f, g = self.cut(ids, mask)

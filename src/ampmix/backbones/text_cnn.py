@@ -29,7 +29,9 @@ class TextCNN(Backbone):
         feature_maps: filters of each width.
         dropout: share of the pooled features dropped while training, in [0, 1).
 
-    Sites: ``word`` mixes word embeddings; ``sent`` the pooled features, before dropout.
+    Sites: ``word`` mixes word embeddings where it is cheap, which is the same for coefficients that
+    are one number an example; ``embedding`` hands out the embeddings themselves, for all others;
+    ``sent`` mixes the pooled features, before dropout.
 
     Raises:
         AmpmixError: for sizes below 1 or a dropout outside [0, 1).
@@ -41,7 +43,7 @@ class TextCNN(Backbone):
     """
 
     name: ClassVar[str] = "cnn"
-    sites: ClassVar[tuple[str, ...]] = ("word", "sent")
+    sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
     printed_as: ClassVar[str] = "cnn-rand"
     embedding_dim: int = 300
     filter_sizes: tuple[int, ...] = (3, 4, 5)
@@ -95,15 +97,18 @@ class TextCNNModule(CutModule):
         self.output.bias = uniform(features**-0.5, classes)
 
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
-        h = self._convolve(ids)
-        windows = self._window_mask(mask)
-        like = h.new_empty(()).expand(ids.shape[0], h.shape[-1])
+        like = self.bias.expand(ids.shape[0], -1)
         scale = dropout_scale(like, self.config.dropout, self.training, generator)
+        classify = _Classify(self.output, scale)
 
+        if site == "embedding":
+            f = _Convolve(self.filters, self.bias, self.config.filter_sizes, classify)
+            return f, (F.embedding(ids, self.embedding, padding_idx=0), mask)
+        h, windows = self._convolve(ids), _window_mask(mask, self.config.filter_sizes)
         if site == "sent":
             features, _ = _masked_max(h, windows)
-            return _Classify(self.output, scale), (F.relu(features),)
-        return _PoolAndClassify(_Classify(self.output, scale)), (h, windows)
+            return classify, (F.relu(features),)
+        return _PoolAndClassify(classify), (h, windows)
 
     def _convolve(self, ids: Tensor) -> Tensor:
         """Responses of every window before the ReLU, ``[B, T, features]``, T = L + widest - 1.
@@ -122,14 +127,14 @@ class TextCNNModule(CutModule):
         h: Tensor = _AddWindows.apply(responses, inverse, self.bias, self.config.filter_sizes)  # type: ignore[no-untyped-call]
         return h
 
-    def _window_mask(self, mask: Tensor) -> Tensor:
-        """True for the windows that hold a word, ``[B, T, widths]``."""
-        sizes = self.config.filter_sizes
-        padded = F.pad(mask, (0, max(sizes) - 1))
-        held = [padded]
-        for _ in range(max(sizes) - 1):
-            held.append(held[-1] | F.pad(held[-1], (1, 0))[:, :-1])
-        return torch.stack([held[size - 1] for size in sizes], dim=-1)
+
+def _window_mask(mask: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """True for the windows that hold a word, ``[B, T, widths]``."""
+    padded = F.pad(mask, (0, max(sizes) - 1))
+    held = [padded]
+    for _ in range(max(sizes) - 1):
+        held.append(held[-1] | F.pad(held[-1], (1, 0))[:, :-1])
+    return torch.stack([held[size - 1] for size in sizes], dim=-1)
 
 
 class _AddWindows(torch.autograd.Function):
@@ -210,6 +215,22 @@ class _PoolAndClassify:
         (h, windows), (partner, partner_windows) = g, partners
         pooled = _mixed_max(h, windows | partner_windows, lam, perm, partner)
         return self.classify(F.relu(pooled))
+
+
+@dataclass(frozen=True)
+class _Convolve:
+    """f after the ``embedding`` site: the convolution of every word, then the ``word`` site's f."""
+
+    filters: Tensor
+    bias: Tensor
+    sizes: tuple[int, ...]
+    classify: _Classify
+
+    def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
+        responses = (words @ self.filters.flatten(1)).flatten(0, 1)
+        own = torch.arange(mask.numel(), device=mask.device).view_as(mask)
+        h = _AddWindows.apply(responses, own, self.bias, self.sizes)  # type: ignore[no-untyped-call]
+        return _PoolAndClassify(self.classify)(h, _window_mask(mask, self.sizes))
 
 
 def _masked_max(h: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Generators, Loss, cross_entropy, mix, take_pairs
@@ -106,20 +106,24 @@ class Policy(ABC):
         Raises:
             AmpmixError: for shapes that do not fit, with the shapes.
         """
-        parts = g if isinstance(g, tuple) else (g,)
-        if not parts or not all(isinstance(part, Tensor) for part in parts):
-            raise AmpmixError(
-                f"g is a {type(g).__name__}: it must be a tensor or a tuple of tensors"
-            )
-        dims = batch_dims or (1 if y.is_floating_point() else max(y.dim(), 1))
-        shape = y.shape[:dims]
-        for part in parts:
-            if part.shape[:dims] != shape:
-                raise AmpmixError(
-                    f"hidden states of shape {list(part.shape)} do not fit targets of shape "
-                    f"{list(y.shape)}: both must begin with the batch's {list(shape)}"
-                )
+        parts, shape = batch_of(g, y, batch_dims)
         return self._train(f, parts, y, shape, loss, generator)
+
+    def outputs(self, classes: int) -> int:
+        """How many outputs f needs for that many classes: as many, unless the policy says else."""
+        return classes
+
+    def prepare(
+        self, shape: Sequence[int], classes: int, generator: torch.Generator | None = None
+    ) -> Learner:
+        """The policy for one run, with parameters of its own if it learns any.
+
+        Args:
+            shape: of one example's hidden state, at its longest.
+            classes: how many classes there are.
+            generator: source of what is drawn.
+        """
+        return Learner(self)
 
     @abstractmethod
     def _train(
@@ -131,6 +135,63 @@ class Policy(ABC):
         loss: Loss,
         generator: Generators,
     ) -> Mixed: ...
+
+
+class Headed(Protocol):
+    """A model that knows its last layer, whose outputs f returns."""
+
+    @property
+    def head(self) -> nn.Linear:
+        """That layer."""
+        ...
+
+
+class Learner(nn.Module):
+    """A policy during one run, called as the policy is; its parameters train with the model's.
+
+    This one has none and changes nothing. A policy that learns, or whose f does not give logits,
+    returns one of its own from :meth:`Policy.prepare`.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(
+        self,
+        f: Head,
+        g: Hidden,
+        y: Tensor,
+        *,
+        loss: Loss = cross_entropy,
+        generator: Generators = None,
+        batch_dims: int | None = None,
+    ) -> Mixed:
+        """See :meth:`Policy.__call__`."""
+        return self.policy(f, g, y, loss=loss, generator=generator, batch_dims=batch_dims)
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Logits of the classes ``[..., C]`` from the outputs of f, unmixed."""
+        return outputs
+
+    def fold(self, model: Headed) -> None:
+        """Make :meth:`scores` part of the model's head: it is an ordinary model afterwards."""
+
+
+def batch_of(g: Hidden, y: Tensor, batch_dims: int | None) -> tuple[tuple[Tensor, ...], torch.Size]:
+    """The parts of g and the batch's shape ``[..., B]``; AmpmixError if they do not fit."""
+    parts = g if isinstance(g, tuple) else (g,)
+    if not parts or not all(isinstance(part, Tensor) for part in parts):
+        raise AmpmixError(f"g is a {type(g).__name__}: it must be a tensor or a tuple of tensors")
+    dims = batch_dims or (1 if y.is_floating_point() else max(y.dim(), 1))
+    shape = y.shape[:dims]
+    for part in parts:
+        if part.shape[:dims] != shape:
+            raise AmpmixError(
+                f"hidden states of shape {list(part.shape)} do not fit targets of shape "
+                f"{list(y.shape)}: both must begin with the batch's {list(shape)}"
+            )
+    return parts, shape
 
 
 def check_alpha(alpha: float) -> None:
