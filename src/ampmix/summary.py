@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ampmix import paper as published
 from ampmix import statistics
 from ampmix.records import RunRecord
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Records = Mapping[int, RunRecord]
 
@@ -187,20 +180,10 @@ def paper_cells(
     """
     cells = {
         (row["dataset"], row["backbone"], row["policy"]): {"error": row["error"], "std": row["std"]}
-        for row in _reference()["table2"]
+        for row in published.reference()["table2"]
     }
     found = {spec: cells.get((title, backbone, name)) for spec, name in policies.items()}
     return {spec: cell for spec, cell in found.items() if cell is not None}
-
-
-@lru_cache(maxsize=1)
-def _reference() -> dict[str, Any]:
-    """``paper/reference.toml``, from the installed package or from a source checkout."""
-    here = Path(__file__).parent
-    for path in (here / "paper" / "reference.toml", here.parents[1] / "paper" / "reference.toml"):
-        if path.exists():
-            return tomllib.loads(path.read_text(encoding="utf-8"))
-    raise FileNotFoundError("paper/reference.toml is missing from this installation of ampmix")
 
 
 def best_policy(made: Sequence[Row]) -> Row | None:

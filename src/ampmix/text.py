@@ -63,6 +63,17 @@ def kim_cased(text: str) -> list[str]:
     return _KIM_PUNCTUATION.sub(r" \g<0> ", text).split()
 
 
+def kim_sst(text: str) -> list[str]:
+    """Lower-cased tokens as Kim (2014) made them of SST, whose words are parted already.
+
+    Of the cleaning of `kim` only the first step: other characters than those kept become blanks.
+
+    >>> kim_sst("A well-made film , it does n't bore .")
+    ['a', 'well', 'made', 'film', ',', 'it', 'does', "n't", 'bore']
+    """
+    return _KIM_DROPPED.sub(" ", text).lower().split()
+
+
 def words(text: str) -> list[str]:
     """Lower-cased words, numbers, punctuation marks and emoji of a text in any language.
 
@@ -94,7 +105,12 @@ def _word_pattern() -> re.Pattern[str]:
     )
 
 
-TOKENIZERS: dict[str, Tokenizer] = {"kim": kim, "kim-cased": kim_cased, "words": words}
+TOKENIZERS: dict[str, Tokenizer] = {
+    "kim": kim,
+    "kim-cased": kim_cased,
+    "kim-sst": kim_sst,
+    "words": words,
+}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--policies", default=POLICIES, metavar="LIST", help="default: %(default)s")
     what.add_argument("--backbone", default="cnn", metavar="SPEC", help="default: %(default)s")
     what.add_argument(
-        "--seeds", type=int, default=5, metavar="N", help="seeds, or folds without a test set (5)"
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="seeds, or folds without a test set (5; for mr and subj 10)",
     )
     what.add_argument(
         "--fraction", type=float, default=1.0, metavar="F", help="labels kept of each class (1.0)"
@@ -74,7 +77,8 @@ def act(arguments: argparse.Namespace) -> int:
         raise AmpmixError(f"workers is {arguments.workers}: it must be 1 or more")
     policies = components.parse_list(arguments.policies, "ampmix.policies", "policy")
     backbone = components.parse(arguments.backbone, "ampmix.backbones", "backbone")
-    known = arguments.data.split("[")[0] in components.find("ampmix.datasets")
+    known = components.find("ampmix.datasets").get(arguments.data.split("[")[0].strip())
+    seeds = getattr(known, "folds", 5) if arguments.seeds is None else arguments.seeds
     steps = arguments.steps
     if steps is None:
         steps = PAPER_STEPS if known else TABLE_STEPS
@@ -95,7 +99,7 @@ def act(arguments: argparse.Namespace) -> int:
         dev=arguments.dev,
         encoding=arguments.encoding,
     )
-    plan = Plan(dataset, backbone, tuple(policies), arguments.seeds, arguments.fraction, config)
+    plan = Plan(dataset, backbone, tuple(policies), seeds, arguments.fraction, config)
     out = Path(arguments.out or Path("ampmix-runs") / dataset.name)
     check_writable(out)
 

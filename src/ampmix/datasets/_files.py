@@ -9,8 +9,12 @@ import os
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,11 @@ LIMIT = 64 * 2**20  # bytes; the largest file of the paper's data sets has about
 _CHUNK = 2**16
 
 
-def fetch(relative_path: str, sha256: str, url: str) -> Path:
+def fetch(relative_path: str, sha256: str, url: str, member: str | None = None) -> Path:
     """The path of a file with the given SHA-256 (hex): found, or downloaded from `url` once.
+
+    With `member`, `url` is a zip file and the file wanted is that member of it. The zip file stays
+    beside it in the cache, for its other members; no name in it is ever taken for a path.
 
     Looked for below the folder AMPMIX_DATA, then below the cache (AMPMIX_CACHE, or the user's cache
     folder). A download resumes where an earlier one broke off, is checked before it takes its
@@ -48,7 +55,11 @@ def fetch(relative_path: str, sha256: str, url: str) -> Path:
         with _locked(cache / ".lock"):
             if not path.is_file():  # another process may have brought it while this one waited
                 part = path.with_name(path.name + ".part")
-                _download(url, part, sha256, f"put the file at {path} or set AMPMIX_DATA")
+                way_out = f"put the file at {path} or set AMPMIX_DATA"
+                if member is None:
+                    _download(url, part, partial(_wrong, sha256=sha256), way_out)
+                else:
+                    _download_member(url, member, part, sha256, way_out)
                 part.replace(path)
     except OSError as error:
         raise AmpmixError(f"cannot write to {cache} ({error}): set AMPMIX_CACHE") from error
@@ -76,8 +87,42 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _download(url: str, part: Path, sha256: str, way_out: str) -> None:
-    """Bring `url` into `part`, in several attempts if need be."""
+def _wrong(path: Path, sha256: str) -> str:
+    """What is wrong with a file that was downloaded, "" if nothing is."""
+    found = _sha256(path)
+    return "" if found == sha256 else f"its sha256 begins with {found[:12]}, not {sha256[:12]}"
+
+
+def _download_member(url: str, member: str, part: Path, sha256: str, way_out: str) -> None:
+    """Bring `member` of the zip file at `url` into `part`; the zip file stays beside it."""
+    archive = part.with_name(urllib.parse.urlsplit(url).path.rpartition("/")[2])
+    wrong = partial(_wrong_member, member=member, target=part, sha256=sha256)
+    if archive.is_file() and not wrong(archive):
+        return
+    draft = archive.with_name(archive.name + ".part")
+    _download(url, draft, wrong, way_out)
+    draft.replace(archive)
+
+
+def _wrong_member(archive: Path, member: str, target: Path, sha256: str) -> str:
+    """Write `member` of a zip file to `target`; what is wrong with it, "" if nothing is."""
+    try:
+        with zipfile.ZipFile(archive) as opened, opened.open(member) as source:
+            content = source.read(LIMIT + 1)
+    except KeyError:
+        return f"it has no member {member}"
+    # what a damaged zip file can raise; encryption is a RuntimeError
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        return f"it is no zip file that can be read ({error})"
+    if len(content) > LIMIT:
+        return f"its member {member} is larger than {LIMIT >> 20} MiB"
+    target.write_bytes(content)
+    problem = _wrong(target, sha256)
+    return problem and f"of its member {member}, {problem.removeprefix('its ')}"
+
+
+def _download(url: str, part: Path, wrong: Callable[[Path], str], way_out: str) -> None:
+    """Bring `url` into `part`, in several attempts if need be, until nothing is wrong with it."""
     problem = ""
     for attempt in range(ATTEMPTS):
         time.sleep(PAUSE * 2 ** (attempt - 1) if attempt else 0)
@@ -92,11 +137,10 @@ def _download(url: str, part: Path, sha256: str, way_out: str) -> None:
         except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
             problem = str(error) or type(error).__name__
         else:
-            found = _sha256(part)
-            if found == sha256:
+            problem = wrong(part)
+            if not problem:
                 return
             part.unlink()
-            problem = f"its sha256 begins with {found[:12]}, not {sha256[:12]}"
             if not resumed:
                 break
     raise AmpmixError(f"cannot download {url}: {problem} (attempt {attempt + 1}); {way_out}")

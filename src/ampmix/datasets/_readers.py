@@ -21,12 +21,16 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 @dataclass(frozen=True)
 class Table:
-    """A file that was read: its columns' names, and each column's values as they came."""
+    """A file that was read: its columns' names, and each column's values as they came.
+
+    `option` is how a column is given by whoever asked for the table.
+    """
 
     path: Path
     columns: list[str]
     values: Callable[[str], list[Any]]
     notes: tuple[str, ...] = ()
+    option: str = "--{} COLUMN"
 
     def fault(self, problem: str) -> AmpmixError:
         """An error about this file; `problem` continues a sentence that its path begins."""

@@ -35,23 +35,35 @@ def read_table(
     Raises AmpmixError, with the file, the line where there is one and a way out, for everything
     about the files that cannot be read.
     """
-    table = read(Path(path), encoding)
+    files = (read(Path(file), encoding) if file is not None else None for file in (dev, test))
+    return of_tables(Path(path).stem, read(Path(path), encoding), *files, text=text, label=label)
+
+
+def of_tables(
+    name: str,
+    table: Table,
+    dev: Table | None = None,
+    test: Table | None = None,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+) -> TextDataset:
+    """The same from tables that were read already: the training part, and those that are given."""
     columns = _columns(table, text, label)
     texts, labels, notes = _rows(table, *columns)
     classes = _classes(labels, table, columns[1])
     notes = [*table.notes, *notes, *_contradictions(texts, labels)]
     parts: list[Examples | None] = []
-    for file in (dev, test):
-        if file is None:
+    for other in (dev, test):
+        if other is None:
             parts.append(None)
             continue
-        other = read(Path(file), encoding)
         own_texts, own_labels, more = _rows(other, *columns)
         parts.append(_examples(own_texts, own_labels, classes, other))
         notes += [*other.notes, *more]
     return with_overlap_note(
         TextDataset(
-            name=Path(path).stem,
+            name=name,
             classes=classes,
             train=_examples(texts, labels, classes, table),
             dev=parts[0],
@@ -66,7 +78,7 @@ def _columns(table: Table, text: str | None, label: str | None) -> tuple[str, st
     if not table.columns:
         raise table.fault("has no columns: it needs one of texts and one of labels")
     if text is not None and text == label:
-        raise AmpmixError(f"--text and --label are both {text!r}: they must be two columns")
+        raise AmpmixError(f"the columns of texts and labels are both {text!r}: give two columns")
     for column in filter(None, (text, label)):
         table.check(column)
 
@@ -92,7 +104,8 @@ def _columns(table: Table, text: str | None, label: str | None) -> tuple[str, st
     if text is None or label is None:
         raise table.fault(
             f"has the columns {listed(table.columns)}: which one holds the texts and which the "
-            "labels is not clear; give --text COLUMN and --label COLUMN"
+            f"labels is not clear; give {table.option.format('text')} and "
+            f"{table.option.format('label')}"
         )
     return text, label
 
@@ -116,7 +129,8 @@ def _classes(labels: list[str], table: Table, column: str) -> tuple[str, ...]:
     if len(classes) > max(2, len(labels) / 2):
         raise table.fault(
             f"has {len(classes)} different labels in {_count(len(labels), 'row')}: column "
-            f"{column!r} seems to hold no classes; give the right one with --label COLUMN"
+            f"{column!r} seems to hold no classes; give the right one with "
+            f"{table.option.format('label')}"
         )
     if all(re.fullmatch(r"-?\d{1,18}", label) for label in classes):
         return tuple(sorted(classes, key=lambda label: (int(label), label)))

@@ -1,0 +1,29 @@
+"""What the paper prints: the numbers that every report is read against."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@lru_cache(maxsize=1)
+def reference() -> dict[str, Any]:
+    """``paper/reference.toml``, from the installed package or from a source checkout.
+
+    Tables by name (``table1``, ``table2``, ...), each a list of rows; errors in percent.
+
+    >>> reference()["table1"][0]["vocabulary"]
+    9592
+    """
+    here = Path(__file__).parent
+    for path in (here / "paper" / "reference.toml", here.parents[1] / "paper" / "reference.toml"):
+        if path.exists():
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+    raise FileNotFoundError("paper/reference.toml is missing from this installation of ampmix")
