@@ -189,6 +189,19 @@ def test_gradients_of_mix_pass_gradcheck(shape: tuple[int, ...], lead: int) -> N
     assert torch.autograd.gradcheck(lambda lam: mix(x.detach(), lam, perm), (lam,))
 
 
+@pytest.mark.parametrize(("shape", "lead"), [((3, 2, 2), 1), ((2, 4, 3), 2)])
+def test_a_coefficient_for_each_element_equals_the_loop(shape: tuple[int, ...], lead: int) -> None:
+    x, lam = hidden(0, *shape).requires_grad_(), torch.rand(shape, generator=rng(1)).double()
+    lam.requires_grad_()
+    perm = pair(shape[:lead], generator=rng(2))
+    mixed = mix(x, lam, perm)
+    for index in np.ndindex(*shape):
+        other = (*index[: lead - 1], int(perm[index[:lead]]), *index[lead:])
+        expected = lam[index] * x[index] + (1 - lam[index]) * x[other]
+        torch.testing.assert_close(mixed[index], expected, rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda x, lam: mix(x, lam, perm), (x, lam))
+
+
 def test_a_second_derivative_is_right_or_refused() -> None:
     """mix says "differentiable once": a wrong second derivative in silence would be worse."""
     x, lam = hidden(0, 4, 3).requires_grad_(), torch.rand(4, dtype=torch.float64)
