@@ -29,7 +29,9 @@ def act(arguments: argparse.Namespace) -> int:
     """Run the command."""
     if arguments.statistics:
         if arguments.what != "datasets":
-            raise AmpmixError("--statistics are those of data sets: ampmix list datasets ...")
+            raise AmpmixError(
+                "--statistics are of data sets: say ampmix list datasets --statistics"
+            )
         return _statistics()
     for package in (arguments.what,) if arguments.what else PACKAGES:
         print(package)
