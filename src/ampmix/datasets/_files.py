@@ -25,7 +25,7 @@ LIMIT = 64 * 2**20  # bytes; the largest file of the paper's data sets has about
 _CHUNK = 2**16
 
 
-def fetch(relative_path: str, sha256: str, url: str) -> Path:
+def fetch(relative_path: str, sha256: str, url: str, *, limit: int | None = None) -> Path:
     """The path of a file with the given SHA-256 (hex): found, or downloaded from `url` once.
 
     Looked for below the folder AMPMIX_DATA, then below the cache (AMPMIX_CACHE, or the user's cache
@@ -48,7 +48,9 @@ def fetch(relative_path: str, sha256: str, url: str) -> Path:
         with _locked(cache / ".lock"):
             if not path.is_file():  # another process may have brought it while this one waited
                 part = path.with_name(path.name + ".part")
-                _download(url, part, sha256, f"put the file at {path} or set AMPMIX_DATA")
+                _download(
+                    url, part, sha256, f"put the file at {path} or set AMPMIX_DATA", limit or LIMIT
+                )
                 part.replace(path)
     except OSError as error:
         raise AmpmixError(f"cannot write to {cache} ({error}): set AMPMIX_CACHE") from error
@@ -76,13 +78,13 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _download(url: str, part: Path, sha256: str, way_out: str) -> None:
+def _download(url: str, part: Path, sha256: str, way_out: str, limit: int) -> None:
     """Bring `url` into `part`, in several attempts if need be."""
     problem = ""
     for attempt in range(ATTEMPTS):
         time.sleep(PAUSE * 2 ** (attempt - 1) if attempt else 0)
         try:
-            resumed = _transfer(url, part)
+            resumed = _transfer(url, part, limit)
         except urllib.error.HTTPError as error:
             problem = f"HTTP status {error.code}"
             if error.code < 500 and error.code not in (408, 416, 429):
@@ -102,7 +104,7 @@ def _download(url: str, part: Path, sha256: str, way_out: str) -> None:
     raise AmpmixError(f"cannot download {url}: {problem} (attempt {attempt + 1}); {way_out}")
 
 
-def _transfer(url: str, part: Path) -> bool:
+def _transfer(url: str, part: Path, limit: int) -> bool:
     """One attempt; returns whether it continued an earlier one."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "ampmix"})
@@ -126,9 +128,9 @@ def _transfer(url: str, part: Path) -> bool:
         with part.open("ab" if resumed else "wb") as file:
             for chunk in _chunks(response):
                 have += len(chunk)
-                if have > LIMIT:
+                if have > limit:
                     part.unlink()
-                    raise AmpmixError(f"{url} is larger than {LIMIT >> 20} MiB: not downloaded")
+                    raise AmpmixError(f"{url} is larger than {limit >> 20} MiB: not downloaded")
                 file.write(chunk)
                 _progress(f"\r{part.stem}: {have >> 10}{f' of {total >> 10}' if total else ''} KiB")
         _progress("\n")
