@@ -205,6 +205,24 @@ def test_a_mixed_texts_backward_direction_begins_at_the_longer_texts_last_word()
     assert not torch.allclose(outcomes[0], outcomes[1])
 
 
+@pytest.mark.parametrize("room", [1, 7 * 8 * UNITS, 3 * 7 * 8 * UNITS])
+def test_predicting_in_parts_gives_the_same(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (ids, mask, _) = build().eval(), batch([4, 1, 7, 2, 3])
+    expected, sizes = model(ids, mask), []
+    project = BiLSTMAttentionModule._project
+
+    def watched(module: BiLSTMAttentionModule, ids: Tensor) -> Tensor:
+        sizes.append(len(ids))
+        return project(module, ids)
+
+    monkeypatch.setattr(bilstm_attention, "ROOM", room)
+    monkeypatch.setattr(BiLSTMAttentionModule, "_project", watched)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(ids, mask), expected, rtol=0, atol=1e-12)
+    assert max(sizes) == max(1, room // (7 * 8 * UNITS))
+    assert sum(sizes) == 5
+
+
 def test_weights_begin_within_their_usual_bounds() -> None:
     reader = WordReader("words", Vocabulary(tuple(f"w{i}" for i in range(400))))
     model: Any = BiLSTMAttention(embedding_dim=30, hidden_size=100).build(reader, 6, rng())

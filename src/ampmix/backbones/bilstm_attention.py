@@ -15,6 +15,9 @@ from ampmix.backbones._words import Classify, WordBackbone, hold_embedding
 from ampmix.errors import AmpmixError
 from ampmix.text import WordReader
 
+ROOM = 2**25
+"""Numbers that the projected words of texts may take while predicting (128 MiB in float32)."""
+
 
 @dataclass(frozen=True)
 class BiLSTMAttention(WordBackbone):
@@ -103,6 +106,14 @@ class BiLSTMAttentionModule(CutModule):
         self.output = nn.Linear(2 * n, classes, device="meta").to_empty(device="cpu")
         self.output.weight = uniform(2 * n, classes, 2 * n)
         self.output.bias = uniform(2 * n, classes)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits ``[B, C]``; without a graph, of as many texts at once as ``ROOM`` allows."""
+        texts = max(1, ROOM // (max(ids.shape[1], 1) * len(self.bias)))
+        if torch.is_grad_enabled() or texts >= len(ids):
+            return super().forward(ids, mask)
+        parts = zip(ids.split(texts), mask.split(texts), strict=True)  # type: ignore[no-untyped-call]
+        return torch.cat([super(BiLSTMAttentionModule, self).forward(*part) for part in parts])
 
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         x = self._project(ids)
