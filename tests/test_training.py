@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -23,7 +24,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ampmix import training
-from ampmix.backbones import text_cnn
 from ampmix.backbones._backbone import CutModule
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.classifier import Classifier, logits_of
@@ -151,7 +151,8 @@ class Watched:
         self.ids: list[Tensor] = []
         self.dropout_states: list[Tensor] = []
         self.scales: list[Tensor] = []
-        build, cut, scale = type(backbone).build, CutModule.cut, text_cnn.dropout_scale
+        module = importlib.import_module(type(backbone).__module__)
+        build, cut, scale = type(backbone).build, CutModule.cut, module.dropout_scale
 
         def watched_build(config: Any, *args: Any) -> CutModule:
             model: CutModule = build(config, *args)
@@ -172,7 +173,7 @@ class Watched:
 
         monkeypatch.setattr(type(backbone), "build", watched_build)
         monkeypatch.setattr(CutModule, "cut", watched_cut)
-        monkeypatch.setattr(text_cnn, "dropout_scale", watched_scale)
+        monkeypatch.setattr(module, "dropout_scale", watched_scale)
 
 
 @every_backbone
@@ -188,7 +189,7 @@ def test_policies_share_initial_weights_batches_and_dropout_masks(
     first = runs[0]
     assert len(first.ids) == SHORT.steps
     assert not torch.equal(first.dropout_states[0], first.dropout_states[-1]), "there is dropout"
-    assert len(first.scales) == (SHORT.steps if isinstance(backbone, TextCNN) else 0)
+    assert len(first.scales) == SHORT.steps
     for other in runs[1:]:
         assert same_weights(first.initial[0], other.initial[0])
         for name in ("ids", "dropout_states", "scales"):

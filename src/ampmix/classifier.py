@@ -71,7 +71,7 @@ class Classifier:
         folder.parent.mkdir(parents=True, exist_ok=True)
         config = {
             "format": FORMAT,
-            "backbone": components.spec(self.backbone),
+            "backbone": components.spec(self.model.config),
             "classes": self.classes,
             "about": dict(about or {}),
             "reader": self.reader.as_json(),

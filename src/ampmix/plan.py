@@ -99,7 +99,7 @@ class Plan:
             "seed": run.seed,
         }
         if run.policy != yardstick.NAME:
-            specification["backbone"] = components.spec(self.backbone)
+            specification["backbone"] = self.backbone.identity
             specification["training"] = asdict(self.config)
         return specification
 
@@ -126,6 +126,9 @@ class Plan:
             result |= _test_result(wrong) | {"status": "done", "test_reads": [0]}
         else:
             policy = components.parse(run.policy, "ampmix.policies", "policy")
+            coverage = self.backbone.coverage(split.train.texts, split.tokenizer)
+            if coverage is not None:
+                result["vectors"] = coverage._asdict()
             try:
                 fitted = fit(self.backbone, policy, split, self.config, run.seed, on_step=on_step)
             except Diverged as error:

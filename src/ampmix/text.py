@@ -252,6 +252,8 @@ class Reader(Protocol):
 class WordReader:
     """Reads words: a tokenizer (a key of `TOKENIZERS`), a vocabulary, a cut-off in tokens.
 
+    Words outside the vocabulary become the unknown word, or are left out (`skip_unknown`).
+
     >>> reader = WordReader.of_texts(["a film", "a book"], "words")
     >>> reader.encode(["a play"], [0]).tokens.tolist(), len(reader)
     ([2, 1], 5)
@@ -260,6 +262,7 @@ class WordReader:
     tokenizer: str
     vocabulary: Vocabulary
     max_length: int = 512
+    skip_unknown: bool = False
 
     @classmethod
     def of_texts(cls, texts: Iterable[str], tokenizer: str, max_length: int = 512) -> WordReader:
@@ -272,7 +275,10 @@ class WordReader:
 
     def encode(self, texts: Sequence[str], labels: Sequence[int] | Integers) -> Encoded:
         """Texts as indices of their words."""
-        lists = map(TOKENIZERS[self.tokenizer], texts)
+        lists: Iterable[list[str]] = map(TOKENIZERS[self.tokenizer], texts)
+        if self.skip_unknown:
+            known = set(self.vocabulary.words)
+            lists = ([word for word in words if word in known] for words in lists)
         return Encoded.of_tokens(lists, labels, self.vocabulary, self.max_length)
 
     def as_json(self) -> dict[str, Any]:
@@ -280,6 +286,7 @@ class WordReader:
         return {
             "tokenizer": self.tokenizer,
             "max_length": self.max_length,
+            "skip_unknown": self.skip_unknown,
             "vocabulary": self.vocabulary.words,
         }
 
@@ -289,4 +296,5 @@ class WordReader:
         if content["tokenizer"] not in TOKENIZERS:
             raise ValueError(f"this ampmix has no tokenizer {content['tokenizer']!r}")
         vocabulary = Vocabulary(tuple(content["vocabulary"]))
-        return cls(content["tokenizer"], vocabulary, content["max_length"])
+        skip = content.get("skip_unknown", False)  # models saved before it was known lack it
+        return cls(content["tokenizer"], vocabulary, content["max_length"], skip)

@@ -10,8 +10,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ampmix import components
 from ampmix.errors import unknown
 from ampmix.text import WordReader
+from ampmix.vectors import Coverage
 
 Cut = tuple[Callable[..., Tensor], tuple[Tensor, ...]]
 """``f, g``: what a policy is handed. ``f(*g)`` is the model's output."""
@@ -84,6 +86,15 @@ class Backbone(ABC):
         """What the paper's tables call it, or "" if they do not have it."""
         default = all(getattr(self, f.name) == f.default for f in fields(self))
         return self.printed_as if default else ""
+
+    @property
+    def identity(self) -> str:
+        """What determines it, as a run's specification has it: files by content, not by name."""
+        return components.spec(self)
+
+    def coverage(self, texts: tuple[str, ...], tokenizer: str) -> Coverage | None:
+        """How many words of the texts have a pretrained vector; None if it uses no vectors."""
+        return None
 
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or one of ``sites``."""

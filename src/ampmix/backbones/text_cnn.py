@@ -10,14 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ampmix.backbones._backbone import Backbone, Cut, CutModule, dropout_scale
+from ampmix.backbones._backbone import Cut, CutModule, dropout_scale
+from ampmix.backbones._words import Classify, WordBackbone, hold_embedding
 from ampmix.errors import AmpmixError
 from ampmix.mixing import mix, take_pairs
 from ampmix.text import WordReader
 
 
 @dataclass(frozen=True)
-class TextCNN(Backbone):
+class TextCNN(WordBackbone):
     """The convolutional classifier of Kim (2014), with the paper's hyper-parameters as defaults.
 
     ``features = relu(max over windows(embeddings * filters + bias))``, dropout, a linear layer.
@@ -28,6 +29,7 @@ class TextCNN(Backbone):
         filter_sizes: window widths in words; in a spec string ``filter_sizes=3+4+5``.
         feature_maps: filters of each width.
         dropout: share of the pooled features dropped while training, in [0, 1).
+        vectors, tuned, oov: see :class:`~ampmix.backbones._words.WordBackbone`.
 
     Sites: ``word`` mixes word embeddings where it is cheap, which is the same for coefficients that
     are one number an example; ``embedding`` hands out the embeddings themselves, for all others;
@@ -49,6 +51,9 @@ class TextCNN(Backbone):
     filter_sizes: tuple[int, ...] = (3, 4, 5)
     feature_maps: int = 100
     dropout: float = 0.5
+    vectors: str = ""
+    tuned: bool = True
+    oov: str = "random"
 
     def __post_init__(self) -> None:
         if not self.filter_sizes:
@@ -57,10 +62,12 @@ class TextCNN(Backbone):
             raise AmpmixError(f"{self}: every size must be 1 or more")
         if not 0 <= self.dropout < 1:
             raise AmpmixError(f"dropout is {self.dropout}: it must be in [0, 1)")
+        self.check_words()
 
     def build(self, reader: WordReader, classes: int, generator: torch.Generator) -> CutModule:
-        """The module; embeddings from U(-0.25, 0.25), the rest as PyTorch's own layers."""
-        return TextCNNModule(self, len(reader), classes, generator)
+        """The module; embeddings from U(-0.25, 0.25) or vectors, the rest as PyTorch's layers."""
+        config, embedding = self.start(reader, generator)
+        return TextCNNModule(config, embedding, classes, generator)
 
 
 class TextCNNModule(CutModule):
@@ -71,9 +78,10 @@ class TextCNNModule(CutModule):
     """
 
     config: TextCNN
+    embedding: Tensor
 
     def __init__(
-        self, config: TextCNN, vocabulary_size: int, classes: int, generator: torch.Generator
+        self, config: TextCNN, embedding: Tensor, classes: int, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.config = config
@@ -83,9 +91,7 @@ class TextCNNModule(CutModule):
             values = torch.empty(*shape)
             return nn.Parameter(values.uniform_(-bound, bound, generator=generator))
 
-        self.embedding = uniform(0.25, vocabulary_size, dim)
-        with torch.no_grad():
-            self.embedding[0] = 0.0
+        hold_embedding(self, embedding, config.tuned)
         bounds = [(dim * size) ** -0.5 for size in sizes]
         filters = [uniform(b, dim, s, maps) for b, s in zip(bounds, sizes, strict=True)]
         self.filters = nn.Parameter(torch.cat([part.detach() for part in filters], dim=1))
@@ -99,7 +105,7 @@ class TextCNNModule(CutModule):
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         like = self.bias.expand(ids.shape[0], -1)
         scale = dropout_scale(like, self.config.dropout, self.training, generator)
-        classify = _Classify(self.output, scale)
+        classify = Classify(self.output, scale)
 
         if site == "embedding":
             f = _Convolve(self.filters, self.bias, self.config.filter_sizes, classify)
@@ -185,25 +191,13 @@ class _AddWindows(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class _Classify:
-    """f after the ``sent`` site: dropout, then the linear layer."""
-
-    output: nn.Module
-    scale: Tensor | None
-
-    def __call__(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.output(features if self.scale is None else features * self.scale)
-        return logits
-
-
-@dataclass(frozen=True)
 class _PoolAndClassify:
-    """f after the ``word`` site: maximum over time, ReLU, then :class:`_Classify`.
+    """f after the ``word`` site: maximum over time, ReLU, then :class:`Classify`.
 
     The ReLU comes after the maximum, which is the same and cheaper.
     """
 
-    classify: _Classify
+    classify: Classify
 
     def __call__(self, h: Tensor, windows: Tensor) -> Tensor:
         return self.classify(F.relu(_masked_max(h, windows)[0]))
@@ -224,7 +218,7 @@ class _Convolve:
     filters: Tensor
     bias: Tensor
     sizes: tuple[int, ...]
-    classify: _Classify
+    classify: Classify
 
     def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
         responses = (words @ self.filters.flatten(1)).flatten(0, 1)

@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--policies", default=POLICIES, metavar="LIST", help="default: %(default)s")
     what.add_argument("--backbone", default="cnn", metavar="SPEC", help="default: %(default)s")
     what.add_argument(
+        "--vectors",
+        metavar="X",
+        help="pretrained word vectors, a file or a known name; short for the backbone's vectors=X",
+    )
+    what.add_argument(
         "--seeds",
         type=int,
         metavar="N",
@@ -77,6 +82,8 @@ def act(arguments: argparse.Namespace) -> int:
         raise AmpmixError(f"workers is {arguments.workers}: it must be 1 or more")
     policies = components.parse_list(arguments.policies, "ampmix.policies", "policy")
     backbone = components.parse(arguments.backbone, "ampmix.backbones", "backbone")
+    if arguments.vectors is not None:
+        backbone = with_vectors(backbone, arguments.vectors)
     known = components.find("ampmix.datasets").get(arguments.data.split("[")[0].strip())
     seeds = getattr(known, "folds", 5) if arguments.seeds is None else arguments.seeds
     steps = arguments.steps
@@ -107,6 +114,9 @@ def act(arguments: argparse.Namespace) -> int:
     wrap = not screen.is_terminal  # lines in a pipe are nobody's to break
     for note in dataset.notes:
         messages.print(f"note: {note}", markup=False, soft_wrap=wrap)
+    split = plan.split(0)
+    if (coverage := backbone.coverage(split.train.texts, split.tokenizer)) is not None:
+        messages.print(f"note: vectors: {coverage}", markup=False, soft_wrap=wrap)
     screen.print(describe(plan), markup=False, soft_wrap=wrap)
     runs = remaining(plan, out)
     if not runs:
@@ -131,6 +141,15 @@ def act(arguments: argparse.Namespace) -> int:
     files = "summary.json, records/" + (", model/" if summary.model else "")
     screen.print(f"Written to {out}: {files}.", markup=False, soft_wrap=wrap)
     return 0
+
+
+def with_vectors(backbone: Any, vectors: str) -> Any:
+    """The backbone with the pretrained vectors of ``--vectors``."""
+    from dataclasses import replace
+
+    if not hasattr(backbone, "vectors"):
+        raise AmpmixError(f"--vectors: backbone {backbone.name} has no word vectors to begin from")
+    return replace(backbone, vectors=vectors)
 
 
 def describe(plan: Any) -> str:

@@ -29,7 +29,14 @@ LIMIT = 64 * 2**20  # bytes; the largest file of the paper's data sets has about
 _CHUNK = 2**16
 
 
-def fetch(relative_path: str, sha256: str, url: str, member: str | None = None) -> Path:
+def fetch(
+    relative_path: str,
+    sha256: str,
+    url: str,
+    member: str | None = None,
+    *,
+    limit: int | None = None,
+) -> Path:
     """The path of a file with the given SHA-256 (hex): found, or downloaded from `url` once.
 
     With `member`, `url` is a zip file and the file wanted is that member of it. The zip file stays
@@ -57,7 +64,7 @@ def fetch(relative_path: str, sha256: str, url: str, member: str | None = None) 
                 part = path.with_name(path.name + ".part")
                 way_out = f"put the file at {path} or set AMPMIX_DATA"
                 if member is None:
-                    _download(url, part, partial(_wrong, sha256=sha256), way_out)
+                    _download(url, part, partial(_wrong, sha256=sha256), way_out, limit or LIMIT)
                 else:
                     _download_member(url, member, part, sha256, way_out)
                 part.replace(path)
@@ -100,7 +107,7 @@ def _download_member(url: str, member: str, part: Path, sha256: str, way_out: st
     if archive.is_file() and not wrong(archive):
         return
     draft = archive.with_name(archive.name + ".part")
-    _download(url, draft, wrong, way_out)
+    _download(url, draft, wrong, way_out, LIMIT)
     draft.replace(archive)
 
 
@@ -121,13 +128,13 @@ def _wrong_member(archive: Path, member: str, target: Path, sha256: str) -> str:
     return problem and f"of its member {member}, {problem.removeprefix('its ')}"
 
 
-def _download(url: str, part: Path, wrong: Callable[[Path], str], way_out: str) -> None:
+def _download(url: str, part: Path, wrong: Callable[[Path], str], way_out: str, limit: int) -> None:
     """Bring `url` into `part`, in several attempts if need be, until nothing is wrong with it."""
     problem = ""
     for attempt in range(ATTEMPTS):
         time.sleep(PAUSE * 2 ** (attempt - 1) if attempt else 0)
         try:
-            resumed = _transfer(url, part)
+            resumed = _transfer(url, part, limit)
         except urllib.error.HTTPError as error:
             problem = f"HTTP status {error.code}"
             if error.code < 500 and error.code not in (408, 416, 429):
@@ -146,7 +153,7 @@ def _download(url: str, part: Path, wrong: Callable[[Path], str], way_out: str) 
     raise AmpmixError(f"cannot download {url}: {problem} (attempt {attempt + 1}); {way_out}")
 
 
-def _transfer(url: str, part: Path) -> bool:
+def _transfer(url: str, part: Path, limit: int) -> bool:
     """One attempt; returns whether it continued an earlier one."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "ampmix"})
@@ -170,9 +177,9 @@ def _transfer(url: str, part: Path) -> bool:
         with part.open("ab" if resumed else "wb") as file:
             for chunk in _chunks(response):
                 have += len(chunk)
-                if have > LIMIT:
+                if have > limit:
                     part.unlink()
-                    raise AmpmixError(f"{url} is larger than {LIMIT >> 20} MiB: not downloaded")
+                    raise AmpmixError(f"{url} is larger than {limit >> 20} MiB: not downloaded")
                 file.write(chunk)
                 _progress(f"\r{part.stem}: {have >> 10}{f' of {total >> 10}' if total else ''} KiB")
         _progress("\n")
