@@ -19,7 +19,7 @@ from ampmix.policies.none import NoMixup
 if TYPE_CHECKING:
     from ampmix.backbones.text_cnn import TextCNN
     from ampmix.classifier import Classifier
-    from ampmix.data import split_fold, split_holdout
+    from ampmix.data import split_fold, split_holdout, split_train
     from ampmix.datasets import load as load_dataset
     from ampmix.training import TrainConfig, fit
 
@@ -42,6 +42,7 @@ __all__ = [
     "sample_lam",
     "split_fold",
     "split_holdout",
+    "split_train",
 ]
 
 _LAZY = {
@@ -52,6 +53,7 @@ _LAZY = {
     "load_dataset": ("ampmix.datasets", "load"),
     "split_fold": ("ampmix.data", "split_fold"),
     "split_holdout": ("ampmix.data", "split_holdout"),
+    "split_train": ("ampmix.data", "split_train"),
 }
 
 
