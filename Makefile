@@ -15,8 +15,8 @@ install: $(STAMP)  ## set up .venv with pinned versions
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . \
-	  pytest pytest-xdist hypothesis ruff mypy import-linter
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[onnx,plots]' \
+	  onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter
 	touch $@
 
 demo: $(STAMP)  ## the main job: does mixing help on examples/support-tickets.csv?
