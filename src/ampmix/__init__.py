@@ -20,7 +20,7 @@ from ampmix.policies.nonlinear import NonlinearMixup
 if TYPE_CHECKING:
     from ampmix.backbones.text_cnn import TextCNN
     from ampmix.classifier import Classifier
-    from ampmix.data import split_fold, split_holdout
+    from ampmix.data import split_fold, split_holdout, split_train
     from ampmix.datasets import load as load_dataset
     from ampmix.training import TrainConfig, fit
 
@@ -44,6 +44,7 @@ __all__ = [
     "sample_lam",
     "split_fold",
     "split_holdout",
+    "split_train",
 ]
 
 _LAZY = {
@@ -54,6 +55,7 @@ _LAZY = {
     "load_dataset": ("ampmix.datasets", "load"),
     "split_fold": ("ampmix.data", "split_fold"),
     "split_holdout": ("ampmix.data", "split_holdout"),
+    "split_train": ("ampmix.data", "split_train"),
 }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from ampmix import components
 from ampmix.backbones._backbone import Backbone, CutModule
+from ampmix.card import CARD, card
 from ampmix.errors import AmpmixError
 from ampmix.text import Encoded, WordReader
 
@@ -27,8 +30,9 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 class Classifier:
     """A trained text classifier.
 
-    A folder holds ``model.safetensors`` (weights) and ``config.json`` (architecture, classes,
-    tokenizer, vocabulary and what is told of its training); nothing in it is executed on loading.
+    A folder holds ``model.safetensors`` (weights), ``config.json`` (architecture, classes,
+    tokenizer, vocabulary, what is told of its training, and the SHA-256 of the weights) and
+    ``README.md``, the model card; nothing in it is executed on loading.
 
     >>> classifier = Classifier.load("runs/support-tickets/model")      # doctest: +SKIP
     >>> classifier.predict(["my parcel never arrived"])                 # doctest: +SKIP
@@ -55,12 +59,23 @@ class Classifier:
         """The most probable class of each text."""
         return [self.classes[i] for i in self.predict_proba(texts).argmax(1)]
 
+    def stream_proba(
+        self, texts: Iterable[str], chunk: int = 4096
+    ) -> Iterator[npt.NDArray[np.float32]]:
+        """Class probabilities ``[classes]`` of each text, in order, for texts without end.
+
+        Memory grows with `chunk` texts, not with their number.
+        """
+        remaining = iter(texts)
+        while some := list(itertools.islice(remaining, chunk)):
+            yield from self.predict_proba(some)
+
     def save(self, folder: str | Path, about: Mapping[str, Any] | None = None) -> None:
         """Write the model folder; it appears whole or not at all.
 
         Args:
             folder: where; an earlier model there is replaced.
-            about: facts on its training, kept in the configuration.
+            about: facts on its training, kept in the configuration and told in the model card.
 
         Raises:
             AmpmixError: if `folder` holds something else than a model.
@@ -76,8 +91,7 @@ class Classifier:
             "about": dict(about or {}),
             "reader": self.reader.as_json(),
         }
-        if folder.exists() and not (folder.is_dir() and _only_a_model(folder)):
-            raise AmpmixError(f"{folder} holds something else than a model: give another name")
+        check_replaceable(folder)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".model-") as draft:
             ready, earlier = Path(draft) / "ready", Path(draft) / "earlier"
             ready.mkdir(mode=0o755)
@@ -85,6 +99,8 @@ class Classifier:
             state = {name: value.cpu().contiguous() for name, value in weights.items()}
             save_file(state, ready / WEIGHTS)
             (ready / WEIGHTS).chmod(0o644)
+            config["files"] = {WEIGHTS: _sha256(ready / WEIGHTS)}
+            (ready / CARD).write_text(card(config), encoding="utf-8")
             text = json.dumps(config, ensure_ascii=False, indent=1)
             (ready / CONFIG).write_text(text + "\n", encoding="utf-8")
             if folder.exists():
@@ -101,7 +117,8 @@ class Classifier:
         """The classifier in a folder that :meth:`save` wrote.
 
         Raises:
-            AmpmixError: if the folder is no such folder, or its files do not fit each other.
+            AmpmixError: if the folder is no such folder, a file was altered since it was saved, or
+                its files do not fit each other.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -113,6 +130,8 @@ class Classifier:
             backbone = components.parse(config["backbone"], "ampmix.backbones", "backbone")
             reader = WordReader.of_json(config["reader"])
             classes = tuple(config["classes"])
+            for name, saved in dict(config.get("files", {})).items():
+                _check_unaltered(Path(folder) / name, saved)
             model = backbone.build(reader, len(classes), torch.Generator())
             model.load_state_dict(load_file(Path(folder) / WEIGHTS))
             return cls(backbone, model, reader, classes)
@@ -123,9 +142,31 @@ class Classifier:
             raise AmpmixError(f"{folder} is not a model folder: {reason}") from error
 
 
+def check_replaceable(folder: Path) -> None:
+    """Raise AmpmixError unless nothing would be lost with `folder` but one of our models."""
+    if folder.exists() and not (folder.is_dir() and _only_a_model(folder)):
+        raise AmpmixError(f"{folder} holds something else than a model: give another name")
+
+
 def _only_a_model(folder: Path) -> bool:
-    """Whether nothing would be lost with a folder but one of our models."""
-    return {path.name for path in folder.iterdir()} <= {WEIGHTS, CONFIG}
+    names = {path.name for path in folder.iterdir()}
+    return names <= {WEIGHTS, CONFIG, CARD} and names != {CARD}
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_unaltered(path: Path, saved: str) -> None:
+    if (found := _sha256(path)) != saved:
+        raise AmpmixError(
+            f"{path} was altered after it was saved (its sha256 begins with {found[:12]}, not "
+            f"{saved[:12]}): bring back the original, or train the model anew"
+        )
 
 
 def logits_of(

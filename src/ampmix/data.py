@@ -168,6 +168,24 @@ def split_holdout(
     return _split(dataset, everything, dataset.test, test, seed, "", fraction, dev_fraction)
 
 
+def split_train(
+    dataset: TextDataset, seed: int, fraction: float = 1.0, dev_fraction: float = 0.1
+) -> Split:
+    """Split a data set to train one model for use, on all its texts but the development part.
+
+    As `split_holdout` where there is a test set; without one the test part is empty.
+
+    >>> part = Examples(("a", "b") * 10, [0, 1] * 10)
+    >>> split = split_train(TextDataset("toy", ("A", "B"), train=part), seed=0)
+    >>> len(split.train), len(split.dev), len(split.test)
+    (18, 2, 0)
+    """
+    everything = np.arange(len(dataset.train))
+    tested = dataset.train.take([]) if dataset.test is None else dataset.test
+    test = np.arange(len(tested))
+    return _split(dataset, everything, tested, test, seed, "", fraction, dev_fraction)
+
+
 def split_fold(
     dataset: TextDataset,
     fold: int,

@@ -137,11 +137,14 @@ class Plan:
                 result |= _training_result(fitted)
                 about = {
                     "dataset": self.dataset.name,
+                    "data_hash": self.dataset.fingerprint,
+                    "fraction": self.fraction,
                     "policy": run.policy,
                     "seed": run.seed,
                     "dev_error": fitted.best.dev_error,
                     "test_error": fitted.test_error,
                     "run": self.run_id(run),
+                    "training": asdict(self.config),
                 }
                 fitted.classifier.save(models / self.run_id(run), about)
         return RunRecord(self.specification(run), result, provenance(time.monotonic() - started))

@@ -161,7 +161,7 @@ def check_writable(folder: Path) -> None:
 def provenance(seconds: float) -> dict[str, Any]:
     """Versions, git state of the current folder, the time now (UTC) and the run's duration."""
     return {
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions()},
         "platform": f"{platform.system()} {platform.machine()}",
         "git": git_state(),
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -189,7 +189,8 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the packages that a result depends on."""
     found = {}
     for package in PACKAGES:
         try:

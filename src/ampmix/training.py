@@ -83,7 +83,8 @@ class Fit:
         best: the reading that it was chosen by.
         curve: every reading of the development set.
         test_wrong: true where a test example is misclassified, ``[n_test]``.
-        test_reads: the steps at which the test set was read: the chosen one, once.
+        test_reads: the steps at which the test set was read: the chosen one, once, or none at all
+            where there is no test set.
         truncated: texts cut to ``max_length``, over all parts.
     """
 
@@ -97,8 +98,8 @@ class Fit:
 
     @property
     def test_error(self) -> float:
-        """Share of the test examples misclassified."""
-        return float(self.test_wrong.mean())
+        """Share of the test examples misclassified; NaN without any."""
+        return float(self.test_wrong.mean()) if len(self.test_wrong) else math.nan
 
 
 def fit(
@@ -170,14 +171,15 @@ def fit(
     assert best is not None  # the last step always reads
     model.load_state_dict(best_state)
     learner.fold(model)
-    test_logits = logits_of(model, parts.test, config.device)
+    tested = len(parts.test) > 0
+    test_logits = logits_of(model, parts.test, config.device) if tested else torch.empty(0, 1)
     model.to("cpu").eval()
     return Fit(
         classifier=Classifier(backbone, model, reader, data.classes),
         best=best,
         curve=tuple(curve),
         test_wrong=test_logits.argmax(1).numpy() != parts.test.labels,
-        test_reads=(best.step,),
+        test_reads=(best.step,) if tested else (),
         truncated=sum(part.truncated for part in parts),
         seed=seed,
     )

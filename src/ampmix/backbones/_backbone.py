@@ -71,6 +71,10 @@ class CutModule(nn.Module, ABC):
         f, g = self.cut(ids, mask)
         return f(*g)
 
+    def exportable(self) -> nn.Module:
+        """A module with the same ``forward``, made of operations that ONNX has."""
+        return self
+
 
 @dataclass(frozen=True)
 class Backbone(ABC):

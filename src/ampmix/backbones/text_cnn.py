@@ -102,6 +102,10 @@ class TextCNNModule(CutModule):
         self.output.weight = uniform(features**-0.5, classes, features)
         self.output.bias = uniform(features**-0.5, classes)
 
+    def exportable(self) -> nn.Module:
+        """The textbook TextCNN: ``forward`` in ordinary convolutions."""
+        return _PlainTextCNN(self)
+
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         like = self.bias.expand(ids.shape[0], -1)
         scale = dropout_scale(like, self.config.dropout, self.training, generator)
@@ -141,6 +145,31 @@ def _window_mask(mask: Tensor, sizes: tuple[int, ...]) -> Tensor:
     for _ in range(max(sizes) - 1):
         held.append(held[-1] | F.pad(held[-1], (1, 0))[:, :-1])
     return torch.stack([held[size - 1] for size in sizes], dim=-1)
+
+
+class _PlainTextCNN(nn.Module):
+    """A copy of a TextCNN that looks up word by word and convolves: slower, common operations."""
+
+    def __init__(self, model: TextCNNModule) -> None:
+        super().__init__()
+        config = model.config
+        self.embedding, self.output = model.embedding.detach(), model.output
+        widths = model.filters.detach().permute(2, 0, 1).split_with_sizes(config.filter_sizes, 2)
+        biases = model.bias.detach().reshape(len(widths), -1)
+        self.convolutions = [(w.contiguous(), b) for w, b in zip(widths, biases, strict=True)]
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits ``[B, C]`` of token ids and mask ``[B, L]``."""
+        vectors = F.embedding(ids, self.embedding).transpose(1, 2)
+        words = mask.unsqueeze(1).to(vectors.dtype)
+        features = []
+        for weight, bias in self.convolutions:
+            size = weight.shape[-1]
+            held = F.conv1d(words, words.new_ones(1, 1, size), padding=size - 1)
+            h = F.conv1d(vectors, weight, bias, padding=size - 1)
+            features.append(h.masked_fill(held == 0, float("-inf")).amax(-1))
+        logits: Tensor = self.output(F.relu(torch.cat(features, dim=1)))
+        return logits
 
 
 class _AddWindows(torch.autograd.Function):

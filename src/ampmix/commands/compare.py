@@ -6,58 +6,27 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ampmix.commands import _options
 from ampmix.commands._shared import INTERRUPTED, cores
 from ampmix.errors import AmpmixError
 
 POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
-PAPER_STEPS, TABLE_STEPS = 8000, 1500
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix compare` takes."""
-    parser.add_argument(
-        "data",
-        metavar="DATA",
-        help="a known data set (ampmix list), or a CSV, TSV, JSONL or Parquet",
-    )
+    _options.add_data(parser)
     what = parser.add_argument_group("what to compare")
     what.add_argument("--policies", default=POLICIES, metavar="LIST", help="default: %(default)s")
-    what.add_argument("--backbone", default="cnn", metavar="SPEC", help="default: %(default)s")
-    what.add_argument(
-        "--vectors",
-        metavar="X",
-        help="pretrained word vectors, a file or a known name; short for the backbone's vectors=X",
-    )
     what.add_argument(
         "--seeds",
         type=int,
         metavar="N",
         help="seeds, or folds without a test set (5; for mr and subj 10)",
     )
-    what.add_argument(
-        "--fraction", type=float, default=1.0, metavar="F", help="labels kept of each class (1.0)"
-    )
-    file = parser.add_argument_group("a file of your own")
-    file.add_argument("--text", metavar="COLUMN", help="the column with the texts")
-    file.add_argument("--label", metavar="COLUMN", help="the column with the labels")
-    file.add_argument("--test", metavar="FILE", help="test on this file, not by cross-validation")
-    file.add_argument("--dev", metavar="FILE", help="choose the step on this file")
-    file.add_argument("--encoding", metavar="NAME", help="of CSV and TSV (utf-8)")
-    training = parser.add_argument_group("training")
-    training.add_argument(
-        "--steps",
-        type=int,
-        metavar="N",
-        help=f"steps a run ({PAPER_STEPS} for known data sets, {TABLE_STEPS} for files)",
-    )
-    training.add_argument("--batch-size", type=int, default=50, metavar="N", help="(50)")
-    training.add_argument("--lr", type=float, default=2e-4, metavar="X", help="Adam's (2e-4)")
-    training.add_argument(
-        "--clip", type=float, default=0.0, metavar="X", help="largest gradient norm, 0 for any (0)"
-    )
-    training.add_argument(
-        "--eval-every", type=int, metavar="N", help="steps between development readings"
-    )
+    _options.add_backbone(what)
+    _options.add_file(parser, "by cross-validation")
+    _options.add_training(parser)
     run = parser.add_argument_group("running")
     run.add_argument(
         "--workers", type=int, default=cores(), metavar="N", help="processes (%(default)s)"
@@ -69,43 +38,22 @@ def act(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from rich.console import Console
 
-    from ampmix import components, datasets
+    from ampmix import components
     from ampmix import yardstick as yardsticks
     from ampmix.compare import compare, remaining
     from ampmix.plan import Plan
     from ampmix.records import check_writable
     from ampmix.report.progress import RunsProgress
     from ampmix.report.table import print_comparison
-    from ampmix.training import TrainConfig
 
     if arguments.workers < 1:
         raise AmpmixError(f"workers is {arguments.workers}: it must be 1 or more")
     policies = components.parse_list(arguments.policies, "ampmix.policies", "policy")
-    backbone = components.parse(arguments.backbone, "ampmix.backbones", "backbone")
-    if arguments.vectors is not None:
-        backbone = with_vectors(backbone, arguments.vectors)
+    backbone = _options.backbone_of(arguments)
     known = components.find("ampmix.datasets").get(arguments.data.split("[")[0].strip())
     seeds = getattr(known, "folds", 5) if arguments.seeds is None else arguments.seeds
-    steps = arguments.steps
-    if steps is None:
-        steps = PAPER_STEPS if known else TABLE_STEPS
-    config = TrainConfig(
-        steps=steps,
-        batch_size=arguments.batch_size,
-        lr=arguments.lr,
-        clip=arguments.clip,
-        eval_every=arguments.eval_every
-        if arguments.eval_every is not None
-        else min(100, max(1, steps // 20)),
-    )
-    dataset = datasets.load(
-        arguments.data,
-        text=arguments.text,
-        label=arguments.label,
-        test=arguments.test,
-        dev=arguments.dev,
-        encoding=arguments.encoding,
-    )
+    config = _options.config_of(arguments)
+    dataset = _options.dataset_of(arguments)
     plan = Plan(dataset, backbone, tuple(policies), seeds, arguments.fraction, config)
     out = Path(arguments.out or Path("ampmix-runs") / dataset.name)
     check_writable(out)
@@ -141,15 +89,6 @@ def act(arguments: argparse.Namespace) -> int:
     files = "summary.json, records/" + (", model/" if summary.model else "")
     screen.print(f"Written to {out}: {files}.", markup=False, soft_wrap=wrap)
     return 0
-
-
-def with_vectors(backbone: Any, vectors: str) -> Any:
-    """The backbone with the pretrained vectors of ``--vectors``."""
-    from dataclasses import replace
-
-    if not hasattr(backbone, "vectors"):
-        raise AmpmixError(f"--vectors: backbone {backbone.name} has no word vectors to begin from")
-    return replace(backbone, vectors=vectors)
 
 
 def describe(plan: Any) -> str:

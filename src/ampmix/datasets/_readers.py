@@ -47,7 +47,7 @@ class Table:
         """A column as text, "" where a value is missing."""
         self.check(column)
         try:
-            return [_as_text(value) for value in self.values(column)]
+            return [as_text(value) for value in self.values(column)]
         except TypeError as error:
             raise self.fault(f"holds a {error} in column {column!r}: it must hold text") from None
 
@@ -75,7 +75,7 @@ def read(path: Path, encoding: str | None) -> Table:
     return _read_csv(path, content) if suffix in (".csv", ".tsv") else _read_json(path, content)
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
     if isinstance(value, str):
         # JSON can spell half a surrogate pair, which is no text and which no file can hold.
         return value.encode("utf-8", "replace").decode()
@@ -119,12 +119,7 @@ def _decode(path: Path, raw: bytes, encoding: str) -> str:
 def _read_csv(path: Path, content: str) -> Table:
     # By the standard library: polars refuses a bare quote inside a text (27" wide), and takes some
     # quotes that are never closed for one long text, which swallows rows in silence.
-    line, notes, delimiter = content.lstrip("\r\n").split("\n", 1)[0], [], ","
-    if path.suffix.lower() == ".tsv":
-        delimiter = "\t"
-    elif "," not in line and (";" in line or "\t" in line):
-        delimiter = max(";\t", key=line.count)
-        notes = [f"{path.name} is read with {'semicolons' if delimiter == ';' else 'tabs'}"]
+    delimiter, notes = delimiter_of(path, content.lstrip("\r\n").split("\n", 1)[0])
     rows = _csv_rows(path, content, delimiter)
     columns = rows.pop(0)
     for column in columns:
@@ -136,6 +131,16 @@ def _read_csv(path: Path, content: str) -> Table:
         return [row[at] if at < len(row) else None for row in rows]
 
     return Table(path, columns, values, tuple(notes))
+
+
+def delimiter_of(path: Path, header: str) -> tuple[str, list[str]]:
+    """What parts the columns of a CSV or TSV, and a note where that is not what its name says."""
+    if path.suffix.lower() == ".tsv":
+        return "\t", []
+    if "," in header or not (";" in header or "\t" in header):
+        return ",", []
+    delimiter = max(";\t", key=header.count)
+    return delimiter, [f"{path.name} is read with {'semicolons' if delimiter == ';' else 'tabs'}"]
 
 
 def _csv_rows(path: Path, content: str, delimiter: str) -> list[list[str]]:

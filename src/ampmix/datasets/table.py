@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,6 +72,26 @@ def of_tables(
             notes=tuple(notes),
         )
     )
+
+
+class Labelled(NamedTuple):
+    """Texts with labels as they stand in a file, and sentences for the user."""
+
+    texts: list[str]
+    labels: list[str]
+    notes: tuple[str, ...]
+
+
+def read_labelled(
+    path: str | Path,
+    text: str | None = None,
+    label: str | None = None,
+    encoding: str | None = None,
+) -> Labelled:
+    """Texts and labels of a file, by the rules of `read_table` but with any labels."""
+    table = read(Path(path), encoding)
+    texts, labels, notes = _rows(table, *_columns(table, text, label))
+    return Labelled(texts, labels, (*table.notes, *notes))
 
 
 def _columns(table: Table, text: str | None, label: str | None) -> tuple[str, str]:

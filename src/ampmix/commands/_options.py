@@ -1,0 +1,117 @@
+"""Options that `compare` and `train` share: the data, and how to train."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from ampmix.errors import AmpmixError
+
+if TYPE_CHECKING:
+    from ampmix.backbones._backbone import Backbone
+    from ampmix.data import TextDataset
+    from ampmix.training import TrainConfig
+
+PAPER_STEPS, TABLE_STEPS = 8000, 1500
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Declare DATA."""
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="a known data set (ampmix list), or a CSV, TSV, JSONL or Parquet",
+    )
+
+
+def add_backbone(group: argparse._ArgumentGroup) -> None:
+    """Declare what is trained, and on how much."""
+    group.add_argument("--backbone", default="cnn", metavar="SPEC", help="default: %(default)s")
+    group.add_argument(
+        "--vectors",
+        metavar="X",
+        help="pretrained word vectors, a file or a known name; short for the backbone's vectors=X",
+    )
+    group.add_argument(
+        "--fraction", type=float, default=1.0, metavar="F", help="labels kept of each class (1.0)"
+    )
+
+
+def add_file(parser: argparse.ArgumentParser, without_test: str) -> None:
+    """Declare what goes with a file; `without_test` says what happens where --test is missing."""
+    file = parser.add_argument_group("a file of your own")
+    file.add_argument("--text", metavar="COLUMN", help="the column with the texts")
+    file.add_argument("--label", metavar="COLUMN", help="the column with the labels")
+    file.add_argument("--test", metavar="FILE", help=f"test on this file, not {without_test}")
+    file.add_argument("--dev", metavar="FILE", help="choose the step on this file")
+    file.add_argument("--encoding", metavar="NAME", help="of CSV and TSV (utf-8)")
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Declare how to train."""
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help=f"steps a run ({PAPER_STEPS} for known data sets, {TABLE_STEPS} for files)",
+    )
+    training.add_argument("--batch-size", type=int, default=50, metavar="N", help="(50)")
+    training.add_argument("--lr", type=float, default=2e-4, metavar="X", help="Adam's (2e-4)")
+    training.add_argument(
+        "--clip", type=float, default=0.0, metavar="X", help="largest gradient norm, 0 for any (0)"
+    )
+    training.add_argument(
+        "--eval-every", type=int, metavar="N", help="steps between development readings"
+    )
+
+
+def backbone_of(arguments: argparse.Namespace) -> Backbone:
+    """What is trained, as :func:`add_backbone` was answered."""
+    from ampmix import components
+
+    backbone: Backbone = components.parse(arguments.backbone, "ampmix.backbones", "backbone")
+    return backbone if arguments.vectors is None else with_vectors(backbone, arguments.vectors)
+
+
+def with_vectors(backbone: Any, vectors: str) -> Any:
+    """The backbone with the pretrained vectors of ``--vectors``."""
+    from dataclasses import replace
+
+    if not hasattr(backbone, "vectors"):
+        raise AmpmixError(f"--vectors: backbone {backbone.name} has no word vectors to begin from")
+    return replace(backbone, vectors=vectors)
+
+
+def config_of(arguments: argparse.Namespace) -> TrainConfig:
+    """How to train, as :func:`add_training` was answered."""
+    from ampmix import components
+    from ampmix.training import TrainConfig
+
+    known = arguments.data.split("[")[0] in components.find("ampmix.datasets")
+    steps = arguments.steps
+    if steps is None:
+        steps = PAPER_STEPS if known else TABLE_STEPS
+    return TrainConfig(
+        steps=steps,
+        batch_size=arguments.batch_size,
+        lr=arguments.lr,
+        clip=arguments.clip,
+        eval_every=arguments.eval_every
+        if arguments.eval_every is not None
+        else min(100, max(1, steps // 20)),
+    )
+
+
+def dataset_of(arguments: argparse.Namespace) -> TextDataset:
+    """The data, as :func:`add_data` and :func:`add_file` were answered."""
+    from ampmix import datasets
+
+    return datasets.load(
+        arguments.data,
+        text=arguments.text,
+        label=arguments.label,
+        test=arguments.test,
+        dev=arguments.dev,
+        encoding=arguments.encoding,
+    )

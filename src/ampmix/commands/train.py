@@ -1,0 +1,130 @@
+"""Train one model on DATA and save it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ampmix.commands import _options
+from ampmix.commands._shared import INTERRUPTED
+from ampmix.errors import AmpmixError
+
+if TYPE_CHECKING:
+    from ampmix.data import Split
+    from ampmix.training import Fit, TrainConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `ampmix train` takes.
+
+    The default policy is `none`: another one is worth its name once `ampmix compare` has shown, on
+    the user's own data, that it lowers the error.
+    """
+    _options.add_data(parser)
+    parser.add_argument("--out", required=True, metavar="MODEL", help="the folder of the model")
+    what = parser.add_argument_group("what to train")
+    what.add_argument(
+        "--policy",
+        default="none",
+        metavar="SPEC",
+        help="one, such as amp[eps=0.1]; ampmix compare shows which helps (default: %(default)s)",
+    )
+    _options.add_backbone(what)
+    what.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    _options.add_file(parser, "not at all")
+    _options.add_training(parser)
+    run = parser.add_argument_group("running")
+    run.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of PyTorch; 1 gives the very model of compare's run (default: %(default)s)",
+    )
+
+
+def act(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    import torch
+    from rich.console import Console
+
+    from ampmix import components
+    from ampmix.classifier import check_replaceable
+    from ampmix.data import split_train
+    from ampmix.records import check_writable
+    from ampmix.report.progress import RunsProgress
+    from ampmix.training import fit
+
+    if arguments.threads < 1:
+        raise AmpmixError(f"threads is {arguments.threads}: it must be 1 or more")
+    policy = components.parse(arguments.policy, "ampmix.policies", "policy")
+    backbone = _options.backbone_of(arguments)
+    backbone.check_site(policy.mixing_site)
+    config, out = _options.config_of(arguments), Path(arguments.out)
+    check_replaceable(out)
+    check_writable(out.absolute().parent)
+    dataset = _options.dataset_of(arguments)
+    split = split_train(dataset, arguments.seed, arguments.fraction)
+
+    screen, messages = Console(highlight=False), Console(stderr=True, highlight=False)
+    for note in dataset.notes:
+        messages.print(f"note: {note}", markup=False, soft_wrap=True)
+    specs = f"{components.spec(backbone)}, {components.spec(policy)}"
+    told = f"{describe(split)}; {specs}, seed {arguments.seed}, {config.steps} steps."
+    screen.print(told, markup=False, soft_wrap=True)
+    torch.set_num_threads(arguments.threads)
+    try:
+        with RunsProgress(1, config.steps, messages) as progress:
+            on_step = lambda step: progress.on_step("the run", step)  # noqa: E731
+            fitted = fit(backbone, policy, split, config, arguments.seed, on_step=on_step)
+        about = facts(split, config, fitted) | {
+            "policy": components.spec(policy),
+            "fraction": arguments.fraction,
+        }
+        fitted.classifier.save(out, about)
+    except KeyboardInterrupt:
+        messages.print(f"Interrupted: nothing is written to {out}.", markup=False, soft_wrap=True)
+        return INTERRUPTED
+    if fitted.truncated:
+        note = f"note: {fitted.truncated} texts were cut to {config.max_length} tokens"
+        messages.print(note, markup=False)
+    for line in results(split, fitted, config):
+        screen.print(line, markup=False, soft_wrap=True)
+    screen.print(f"Written to {out}: its README.md is a model card.", markup=False, soft_wrap=True)
+    return 0
+
+
+def describe(split: Split) -> str:
+    """The parts of a split, in a line."""
+    tested = f", {len(split.test)} for testing" if len(split.test) else ""
+    return (
+        f"{split.dataset}: {len(split.train)} training texts, {len(split.dev)} for development"
+        f"{tested}, {len(split.classes)} classes"
+    )
+
+
+def facts(split: Split, config: TrainConfig, fitted: Fit) -> dict[str, Any]:
+    """What the model folder tells of its training."""
+    known = {
+        "dataset": split.dataset,
+        "data_hash": split.data_hash,
+        "n_train": len(split.train),
+        "n_dev": len(split.dev),
+        "n_test": len(split.test),
+        "seed": fitted.seed,
+        "best_step": fitted.best.step,
+        "dev_error": fitted.best.dev_error,
+        "training": asdict(config),
+    }
+    return known | ({"test_error": fitted.test_error} if len(split.test) else {})
+
+
+def results(split: Split, fitted: Fit, config: TrainConfig) -> list[str]:
+    """The errors, in percent."""
+    chosen = f"step {fitted.best.step} of {config.steps}, chosen by it"
+    said = [f"Development error {fitted.best.dev_error:.1%} ({len(split.dev)} texts; {chosen})."]
+    if len(split.test):
+        said.append(f"Test error {fitted.test_error:.1%} ({len(split.test)} texts).")
+    return said
