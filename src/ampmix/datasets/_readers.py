@@ -8,6 +8,7 @@ import difflib
 import io
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -137,6 +138,7 @@ def delimiter_of(path: Path, header: str) -> tuple[str, list[str]]:
     """What parts the columns of a CSV or TSV, and a note where that is not what its name says."""
     if path.suffix.lower() == ".tsv":
         return "\t", []
+    header = re.sub('"[^"]*("|$)', "", header)  # inside quotes nothing parts columns
     if "," in header or not (";" in header or "\t" in header):
         return ",", []
     delimiter = max(";\t", key=header.count)
