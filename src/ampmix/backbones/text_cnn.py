@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from ampmix.backbones._backbone import Backbone, Cut, CutModule, dropout_scale
 from ampmix.errors import AmpmixError
 from ampmix.mixing import mix, take_pairs
-from ampmix.text import WordReader
+from ampmix.text import Reader
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class TextCNN(Backbone):
     Raises:
         AmpmixError: for sizes below 1 or a dropout outside [0, 1).
 
+    >>> from ampmix.text import WordReader
     >>> reader = WordReader.of_texts(["what is a film ?"], "words")
     >>> model = TextCNN().build(reader, 6, torch.Generator().manual_seed(0))
     >>> model(torch.tensor([[4, 3, 2]]), torch.ones(1, 3, dtype=torch.bool)).shape
@@ -56,7 +57,7 @@ class TextCNN(Backbone):
         if not 0 <= self.dropout < 1:
             raise AmpmixError(f"dropout is {self.dropout}: it must be in [0, 1)")
 
-    def build(self, reader: WordReader, classes: int, generator: torch.Generator) -> CutModule:
+    def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The module; embeddings from U(-0.25, 0.25), the rest as PyTorch's own layers."""
         return TextCNNModule(self, len(reader), classes, generator)
 
