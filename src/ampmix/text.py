@@ -247,6 +247,10 @@ class Reader(Protocol):
         """Texts as token ids."""
         ...
 
+    def as_json(self) -> dict[str, Any]:
+        """What a model folder's configuration says of it."""
+        ...
+
 
 @dataclass(frozen=True)
 class WordReader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,13 @@ from torch import Tensor
 from ampmix.backbones._backbone import Backbone, CutModule
 from ampmix.classifier import Classifier, logits_of
 from ampmix.data import Split
-from ampmix.errors import AmpmixError
+from ampmix.errors import AmpmixError, unknown
 from ampmix.policies._policy import Learner, Mixed, Policy
 from ampmix.streams import numpy_stream, torch_seed
-from ampmix.text import Encoded, WordReader
+from ampmix.text import Encoded, Reader
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+SCHEDULES = ("constant", "linear")
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,15 @@ class TrainConfig:
     Args:
         steps: optimiser steps.
         batch_size: examples a step.
-        lr: Adam's step size.
-        weight_decay: L2 coefficient added to the gradient.
+        lr: the optimiser's step size, at its highest.
+        weight_decay: L2 coefficient added to the gradient; AdamW shrinks the weights instead.
         clip: largest norm of the gradient, 0 for no clipping (as in the paper).
         eval_every: steps between readings of the development set.
         max_length: tokens after which a text is cut.
         device: where to train, as PyTorch names it.
+        optimizer: ``adam`` (the paper's) or ``adamw``.
+        schedule: ``constant`` (the paper's), or ``linear``: lr falls to 0 over the steps.
+        warmup: share of the steps over which lr rises linearly, in [0, 1).
 
     Raises:
         AmpmixError: for values outside their range.
@@ -48,6 +54,15 @@ class TrainConfig:
     eval_every: int = 100
     max_length: int = 512
     device: str = "cpu"
+    optimizer: str = "adam"
+    schedule: str = "constant"
+    warmup: float = 0.0
+
+    @classmethod
+    def of(cls, backbone: Backbone, **given: Any) -> TrainConfig:
+        """The backbone's own defaults, but for what is given and not None."""
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return cls(**{**backbone.training_defaults, **chosen})
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "eval_every", "max_length"):
@@ -59,6 +74,21 @@ class TrainConfig:
         for name in ("weight_decay", "clip"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise AmpmixError(f"{name} is {getattr(self, name)}: it must be 0 or more")
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        if self.schedule not in SCHEDULES:
+            raise unknown("schedule", self.schedule, SCHEDULES)
+        if not 0 <= self.warmup < 1:
+            raise AmpmixError(f"warmup is {self.warmup}: it is a share of the steps, in [0, 1)")
+
+    def lr_factor(self, step: int) -> float:
+        """What lr is multiplied by at a step, counted from 0."""
+        rising = self.warmup * self.steps
+        if step + 1 < rising:
+            return (step + 1) / rising
+        if self.schedule == "constant":
+            return 1.0
+        return min(1.0, (self.steps - step) / (self.steps - rising))
 
 
 class Diverged(AmpmixError):
@@ -123,7 +153,7 @@ def fit(
         backbone: what to train, such as ``TextCNN()``.
         policy: how, such as ``AMP(eps=0.1, site="sent")``.
         data: a split, from :func:`ampmix.data.split_holdout` or :func:`ampmix.data.split_fold`.
-        config: optimisation settings.
+        config: optimisation settings; by default the backbone's.
         seed: the run's seed, >= 0.
         on_step: called with the number of steps done, after each.
 
@@ -134,14 +164,14 @@ def fit(
         Diverged: if the loss is not finite, with the step.
         AmpmixError: for a site that the backbone does not have.
     """
-    config = config or TrainConfig()
+    config = config or TrainConfig.of(backbone)
     reader, parts = _encode(backbone, data, config.max_length)
     device = _device(config.device)
     outputs = policy.outputs(len(data.classes))
     model = backbone.build(reader, outputs, _generator(seed, "weights"))
     model.to(device)
     learner = _prepare(model, policy, parts.train, len(data.classes), config, seed)
-    optimizer = torch.optim.Adam(
+    optimizer = OPTIMIZERS[config.optimizer](
         [*model.parameters(), *learner.parameters()],
         lr=config.lr,
         weight_decay=config.weight_decay,
@@ -207,7 +237,7 @@ class _Parts(NamedTuple):
     test: Encoded
 
 
-def _encode(backbone: Backbone, data: Split, max_length: int) -> tuple[WordReader, _Parts]:
+def _encode(backbone: Backbone, data: Split, max_length: int) -> tuple[Reader, _Parts]:
     reader = backbone.reader(data.train.texts, data.tokenizer, max_length)
     parts = (reader.encode(part.texts, part.labels) for part in (data.train, data.dev, data.test))
     return reader, _Parts(*parts)
@@ -262,8 +292,13 @@ def _stepper(
     mixing = _generator(seed, "mixing", config.device)
     dropout = _generator(seed, "dropout", config.device)
     parameters = [*model.parameters(), *learner.parameters()]
+    done = 0
 
     def step(batch: tuple[Tensor, Tensor, Tensor]) -> float:
+        nonlocal done
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * config.lr_factor(done)
+        done += 1
         ids, mask, y = (part.to(config.device) for part in batch)
         f, g = model.cut(ids, mask, learner.policy.mixing_site, generator=dropout)
         mixed: Mixed = learner(f, g, y, generator=mixing)

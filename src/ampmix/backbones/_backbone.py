@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ampmix import components
 from ampmix.errors import unknown
-from ampmix.text import WordReader
+from ampmix.text import Reader, WordReader
 from ampmix.vectors import Coverage
+
+WEIGHTS = "model.safetensors"
 
 Cut = tuple[Callable[..., Tensor], tuple[Tensor, ...]]
 """``f, g``: what a policy is handed. ``f(*g)`` is the model's output."""
@@ -54,6 +57,14 @@ class CutModule(nn.Module, ABC):
         """
         self.config.check_site(site)
         return self._cut(ids, mask, site or self.config.sites[-1], generator)
+
+    def save(self, folder: Path, reader: Reader, classes: tuple[str, ...]) -> dict[str, Any]:
+        """Write the weights to a model folder; return what its ``config.json`` must hold."""
+        from safetensors.torch import save_file
+
+        state = {name: value.cpu().contiguous() for name, value in self.state_dict().items()}
+        save_file(state, folder / WEIGHTS)
+        return {"reader": reader.as_json()}
 
     @abstractmethod
     def _cut(
@@ -105,13 +116,27 @@ class Backbone(ABC):
         if site is not None and site not in self.sites:
             raise unknown(f"site of backbone {self.name}", site, self.sites)
 
-    def reader(self, texts: Sequence[str], tokenizer: str, max_length: int) -> WordReader:
+    @property
+    def training_defaults(self) -> Mapping[str, Any]:
+        """Settings of :class:`ampmix.training.TrainConfig` that suit this backbone better."""
+        return {}
+
+    def reader(self, texts: Sequence[str], tokenizer: str, max_length: int) -> Reader:
         """How this backbone reads texts, made from those of the training part."""
         return WordReader.of_texts(texts, tokenizer, max_length)
 
     @abstractmethod
-    def build(self, reader: WordReader, classes: int, generator: torch.Generator) -> CutModule:
+    def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """A module with initial weights drawn from `generator` alone."""
+
+    def load(self, folder: Path, config: Mapping[str, Any]) -> tuple[CutModule, Reader]:
+        """The module and reader that :meth:`CutModule.save` wrote; `config` is ``config.json``."""
+        from safetensors.torch import load_file
+
+        reader = WordReader.of_json(config["reader"])
+        model = self.build(reader, len(config["classes"]), torch.Generator())
+        model.load_state_dict(load_file(folder / WEIGHTS))
+        return model, reader
 
 
 def dropout_scale(

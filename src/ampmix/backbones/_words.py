@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ampmix import components
 from ampmix.backbones._backbone import Backbone
 from ampmix.errors import AmpmixError
-from ampmix.text import TOKENIZERS, Vocabulary, WordReader
+from ampmix.text import TOKENIZERS, Reader, Vocabulary, WordReader
 from ampmix.vectors import Coverage, fingerprint, select
 
 OOV = ("random", "drop")
@@ -77,7 +77,7 @@ class WordBackbone(Backbone):
 
     def reader(self, texts: Any, tokenizer: str, max_length: int) -> WordReader:
         """A reader with the texts' vocabulary; with ``oov=drop``, of words with a vector alone."""
-        reader = super().reader(texts, tokenizer, max_length)
+        reader = WordReader.of_texts(texts, tokenizer, max_length)
         if self.oov != "drop":
             return reader
         words = reader.vocabulary.words
@@ -85,7 +85,7 @@ class WordBackbone(Backbone):
         vocabulary = Vocabulary(tuple(word for word, found in kept if found))
         return replace(reader, vocabulary=vocabulary, skip_unknown=True)
 
-    def start(self: Self, reader: WordReader, generator: torch.Generator) -> tuple[Self, Tensor]:
+    def start(self: Self, reader: Reader, generator: torch.Generator) -> tuple[Self, Tensor]:
         """The backbone with its vectors taken in, and the initial embeddings ``[V, d]``.
 
         The description returned names no vectors and has their width: it builds a module of the
@@ -94,6 +94,8 @@ class WordBackbone(Backbone):
         Raises:
             AmpmixError: if the vectors cannot be read, or their width is not ``embedding_dim``.
         """
+        if not isinstance(reader, WordReader):
+            raise TypeError(f"{self.name} reads words, not by {type(reader).__name__}")
         if not self.vectors:
             return self, _random(len(reader), self.embedding_dim, generator)
         vectors = select(self.vectors, reader.vocabulary.words)

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from ampmix.backbones._backbone import Cut, CutModule, dropout_scale
 from ampmix.backbones._words import Classify, WordBackbone, hold_embedding
 from ampmix.errors import AmpmixError
-from ampmix.text import WordReader
+from ampmix.text import Reader
 
 ROOM = 2**25
 """Numbers that the projected words of texts may take while predicting (128 MiB in float32)."""
@@ -69,7 +69,7 @@ class BiLSTMAttention(WordBackbone):
             raise AmpmixError(f"dropout is {self.dropout}: it must be in [0, 1)")
         self.check_words()
 
-    def build(self, reader: WordReader, classes: int, generator: torch.Generator) -> CutModule:
+    def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The module; embeddings from U(-0.25, 0.25) or vectors, the rest as PyTorch's layers."""
         config, embedding = self.start(reader, generator)
         return BiLSTMAttentionModule(config, embedding, classes, generator)

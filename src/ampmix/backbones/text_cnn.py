@@ -14,7 +14,7 @@ from ampmix.backbones._backbone import Cut, CutModule, dropout_scale
 from ampmix.backbones._words import Classify, WordBackbone, hold_embedding
 from ampmix.errors import AmpmixError
 from ampmix.mixing import mix, take_pairs
-from ampmix.text import WordReader
+from ampmix.text import Reader
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class TextCNN(WordBackbone):
     Raises:
         AmpmixError: for sizes below 1 or a dropout outside [0, 1).
 
+    >>> from ampmix.text import WordReader
     >>> reader = WordReader.of_texts(["what is a film ?"], "words")
     >>> model = TextCNN().build(reader, 6, torch.Generator().manual_seed(0))
     >>> model(torch.tensor([[4, 3, 2]]), torch.ones(1, 3, dtype=torch.bool)).shape
@@ -64,7 +65,7 @@ class TextCNN(WordBackbone):
             raise AmpmixError(f"dropout is {self.dropout}: it must be in [0, 1)")
         self.check_words()
 
-    def build(self, reader: WordReader, classes: int, generator: torch.Generator) -> CutModule:
+    def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The module; embeddings from U(-0.25, 0.25) or vectors, the rest as PyTorch's layers."""
         config, embedding = self.start(reader, generator)
         return TextCNNModule(config, embedding, classes, generator)

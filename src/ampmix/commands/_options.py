@@ -54,12 +54,22 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--steps",
         type=int,
         metavar="N",
-        help=f"steps a run ({PAPER_STEPS} for known data sets, {TABLE_STEPS} for files)",
+        help=f"steps a run ({PAPER_STEPS}; files {TABLE_STEPS}; encoder 600)",
     )
-    training.add_argument("--batch-size", type=int, default=50, metavar="N", help="(50)")
-    training.add_argument("--lr", type=float, default=2e-4, metavar="X", help="Adam's (2e-4)")
+    training.add_argument("--batch-size", type=int, metavar="N", help="(50; encoder 24)")
     training.add_argument(
-        "--clip", type=float, default=0.0, metavar="X", help="largest gradient norm, 0 for any (0)"
+        "--lr", type=float, metavar="X", help="learning rate (2e-4; encoder 1e-4)"
+    )
+    training.add_argument(
+        "--clip", type=float, metavar="X", help="largest gradient norm, 0 for any (0; encoder 1)"
+    )
+    training.add_argument("--weight-decay", type=float, metavar="X", help="(1e-8; encoder 0.01)")
+    training.add_argument("--optimizer", metavar="NAME", help="adam or adamw (adam; encoder adamw)")
+    training.add_argument(
+        "--schedule", metavar="NAME", help="of lr: constant or linear (constant; encoder linear)"
+    )
+    training.add_argument(
+        "--warmup", type=float, metavar="F", help="share of the steps lr rises (0; encoder 0.1)"
     )
     training.add_argument(
         "--eval-every", type=int, metavar="N", help="steps between development readings"
@@ -83,20 +93,25 @@ def with_vectors(backbone: Any, vectors: str) -> Any:
     return replace(backbone, vectors=vectors)
 
 
-def config_of(arguments: argparse.Namespace) -> TrainConfig:
-    """How to train, as :func:`add_training` was answered."""
+def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
+    """How to train, as :func:`add_training` was answered; else as suits the backbone."""
     from ampmix import components
     from ampmix.training import TrainConfig
 
-    known = arguments.data.split("[")[0] in components.find("ampmix.datasets")
+    known = arguments.data.split("[")[0].strip() in components.find("ampmix.datasets")
     steps = arguments.steps
     if steps is None:
-        steps = PAPER_STEPS if known else TABLE_STEPS
-    return TrainConfig(
+        steps = backbone.training_defaults.get("steps", PAPER_STEPS if known else TABLE_STEPS)
+    return TrainConfig.of(
+        backbone,
         steps=steps,
         batch_size=arguments.batch_size,
         lr=arguments.lr,
         clip=arguments.clip,
+        weight_decay=arguments.weight_decay,
+        optimizer=arguments.optimizer,
+        schedule=arguments.schedule,
+        warmup=arguments.warmup,
         eval_every=arguments.eval_every
         if arguments.eval_every is not None
         else min(100, max(1, steps // 20)),

@@ -52,7 +52,7 @@ def act(arguments: argparse.Namespace) -> int:
     backbone = _options.backbone_of(arguments)
     known = components.find("ampmix.datasets").get(arguments.data.split("[")[0].strip())
     seeds = getattr(known, "folds", 5) if arguments.seeds is None else arguments.seeds
-    config = _options.config_of(arguments)
+    config = _options.config_of(arguments, backbone)
     dataset = _options.dataset_of(arguments)
     plan = Plan(dataset, backbone, tuple(policies), seeds, arguments.fraction, config)
     out = Path(arguments.out or Path("ampmix-runs") / dataset.name)

