@@ -43,6 +43,7 @@ class BiLSTMAttention(WordBackbone):
     Raises:
         AmpmixError: for sizes below 1, an odd hidden size or a dropout outside [0, 1).
 
+    >>> from ampmix.text import WordReader
     >>> reader = WordReader.of_texts(["what is a film ?"], "words")
     >>> model = BiLSTMAttention(hidden_size=8).build(reader, 6, torch.Generator().manual_seed(0))
     >>> model(torch.tensor([[4, 3, 2]]), torch.ones(1, 3, dtype=torch.bool)).shape

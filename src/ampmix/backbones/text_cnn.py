@@ -39,6 +39,7 @@ class TextCNN(WordBackbone):
         AmpmixError: for sizes below 1 or a dropout outside [0, 1).
 
     >>> from ampmix.text import WordReader
+    >>> from ampmix.text import WordReader
     >>> reader = WordReader.of_texts(["what is a film ?"], "words")
     >>> model = TextCNN().build(reader, 6, torch.Generator().manual_seed(0))
     >>> model(torch.tensor([[4, 3, 2]]), torch.ones(1, 3, dtype=torch.bool)).shape
