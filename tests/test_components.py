@@ -32,6 +32,8 @@ BY_DEFAULT: dict[type, Any] = {
 BY_NAME: dict[str, Any] = {
     "site": st.sampled_from(["word", "sent", "encoder.layer.3", "0"]),
     "direction": st.sampled_from(DIRECTIONS),
+    "hidden_size": st.integers(1, 10**6).map(lambda n: 2 * n),
+    "vectors": st.sampled_from(["glove.6B.50d", "my vectors/v.txt.gz"]),
 }
 
 
