@@ -15,7 +15,7 @@ import torch
 from ampmix.classifier import Classifier, logits_of
 
 ROWS, CHARACTERS = 2048, 2**22  # of a chunk, whichever is reached first
-BATCH = 64  # texts; larger batches leave the processor's cache
+BATCH, TOKENS = 64, 2**13  # texts of a batch (more leave the processor's cache), and their tokens
 
 T = TypeVar("T")
 
@@ -48,7 +48,8 @@ def predict_chunks(
 
     def predict(chunk: list[T]) -> Predicted[T]:
         encoded = classifier.reader.encode([text_of(item) for item in chunk], [0] * len(chunk))
-        probabilities = logits_of(classifier.model, encoded, batch_size=BATCH).softmax(1).numpy()
+        size = min(BATCH, max(1, TOKENS // int(encoded.lengths.max())))
+        probabilities = logits_of(classifier.model, encoded, batch_size=size).softmax(1).numpy()
         return Predicted(chunk, probabilities, encoded.truncated)
 
     before = torch.get_num_threads()
