@@ -106,7 +106,7 @@ def textbook_loss(
         return hidden @ model.output.weight.T + model.output.bias
 
     def at(value: Tensor) -> Tensor:
-        if site == "word":
+        if site != "sent":
             weight = value[:, None, None]
             both = weight * embedded + (1 - weight) * embedded[perm]
             logits = classify(features(model, both, mask | mask[perm]))

@@ -34,8 +34,9 @@ class BiLSTMAttention(WordBackbone):
         dropout: share of the features dropped while training, in [0, 1).
         vectors, tuned, oov: see :class:`~ampmix.backbones._words.WordBackbone`.
 
-    Sites: ``word`` mixes word embeddings; ``sent`` the features, before dropout. Two texts mixed
-    at ``word`` have the words of the longer: both directions run over all of those.
+    Sites: ``word`` mixes word embeddings, where it is cheap; ``embedding`` hands out the embeddings
+    themselves; ``sent`` mixes the features, before dropout. Two texts mixed by their words have
+    those of the longer: both directions run over all of them.
 
     Departures from the authors' released code: one layer as the paper says, not two; padding gets
     no attention.
@@ -52,7 +53,7 @@ class BiLSTMAttention(WordBackbone):
 
     name: ClassVar[str] = "bilstm"
     rank: ClassVar[int] = 1
-    sites: ClassVar[tuple[str, ...]] = ("word", "sent")
+    sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
     printed_as: ClassVar[str] = "rnn-rand"
     embedding_dim: int = 300
     hidden_size: int = 1024
@@ -117,13 +118,16 @@ class BiLSTMAttentionModule(CutModule):
         return torch.cat([super(BiLSTMAttentionModule, self).forward(*part) for part in parts])
 
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
-        x = self._project(ids)
-        like = x.new_empty(()).expand(ids.shape[0], self.config.hidden_size)
+        like = self.bias.new_empty(()).expand(ids.shape[0], self.config.hidden_size)
         scale = dropout_scale(like, self.config.dropout, self.training, generator)
-        attend = _Attend(self.recurrent, self.attention)
+        attend, classify = _Attend(self.recurrent, self.attention), Classify(self.output, scale)
+        if site == "embedding":
+            f = _ProjectAndAttend(self.inputs, self.bias, _AttendAndClassify(attend, classify))
+            return f, (F.embedding(ids, self.embedding, padding_idx=0), mask)
+        x = self._project(ids)
         if site == "sent":
-            return Classify(self.output, scale), (attend(x, mask),)
-        return _AttendAndClassify(attend, Classify(self.output, scale)), (x, mask)
+            return classify, (attend(x, mask),)
+        return _AttendAndClassify(attend, classify), (x, mask)
 
     def _project(self, ids: Tensor) -> Tensor:
         """What the words add to the gates of both directions, ``[B, L, 8n]``.
@@ -163,6 +167,19 @@ class _AttendAndClassify:
 
     def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
         return self.classify(self.attend(x, mask))
+
+
+@dataclass(frozen=True)
+class _ProjectAndAttend:
+    """f after the ``embedding`` site: the projection of every word, then the ``word`` site's f."""
+
+    inputs: Tensor
+    bias: Tensor
+    attend: _AttendAndClassify
+
+    def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
+        x = torch.addmm(self.bias, words.flatten(0, 1), self.inputs)
+        return self.attend(x.view(*mask.shape, -1), mask)
 
 
 class _Recurrence(torch.autograd.Function):
