@@ -46,7 +46,8 @@ class Encoder(Backbone):
     ``auto`` means ``mean`` if frozen and ``head`` if not.
 
     Departures from the paper: its recipe for BERT (Adam at 1e-5, constant, 8,000 steps of 24) stays
-    selectable, but :attr:`training_defaults` are AdamW at 1e-4 with warm-up and decay. Dropout
+    selectable, but :attr:`training_defaults` are AdamW at 1e-4 with warm-up and decay, and the last
+    step rather than the best on development: 54 texts chose one with 20 % test error. Dropout
     before the last layer is ours and the only one in the head (RoBERTa's has a second).
 
     Args:
@@ -92,7 +93,7 @@ class Encoder(Backbone):
     @property
     def training_defaults(self) -> Mapping[str, Any]:
         """What :meth:`ampmix.training.TrainConfig.of` takes where nothing else is said."""
-        common = {"optimizer": "adamw", "schedule": "linear", "warmup": 0.1}
+        common = {"optimizer": "adamw", "schedule": "linear", "warmup": 0.1, "selection": "last"}
         if self.freeze:
             return common | {"steps": 1000, "batch_size": 50, "lr": 1e-2, "weight_decay": 1e-2}
         recipe = {"steps": 600, "batch_size": 24, "lr": 1e-4, "weight_decay": 1e-2, "clip": 1.0}
