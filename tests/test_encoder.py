@@ -381,6 +381,18 @@ def test_lr_rises_then_falls_to_nothing() -> None:
     assert {TrainConfig(steps=10).lr_factor(step) for step in range(10)} == {1.0}
 
 
+@pytest.mark.parametrize("selection", ["best_dev", "last"])
+def test_the_last_step_or_the_best_is_kept(selection: str) -> None:
+    backbone = TextCNN(embedding_dim=4, feature_maps=4)
+    config = TrainConfig(
+        steps=12, batch_size=4, lr=2.0, eval_every=1, schedule="linear", selection=selection
+    )
+    fitted = fit(backbone, NoMixup(), split(), config)
+    best = min(fitted.curve, key=lambda reading: reading[2:])
+    assert best.step != 12, "or the two rules would agree"
+    assert fitted.best.step == (12 if selection == "last" else best.step)
+
+
 def test_what_is_given_goes_before_a_backbones_own_recipe() -> None:
     config = TrainConfig.of(MiniLM(), lr=None, steps=7)
     assert (config.steps, config.lr, config.optimizer) == (7, 1e-4, "adamw")
@@ -413,6 +425,7 @@ def test_options_outside_their_range(options: str, told: list[str]) -> None:
     [
         ({"optimizer": "adamv"}, "or adamw"),
         ({"schedule": "cosine"}, "constant, linear"),
+        ({"selection": "first"}, "best_dev, last"),
         ({"warmup": 1.0}, "warmup is 1.0"),
         ({"warmup": float("nan")}, "warmup is nan"),
     ],

@@ -23,6 +23,7 @@ from ampmix.text import Encoded, Reader
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SCHEDULES = ("constant", "linear")
+SELECTIONS = ("best_dev", "last")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class TrainConfig:
         optimizer: ``adam`` (the paper's) or ``adamw``.
         schedule: ``constant`` (the paper's), or ``linear``: lr falls to 0 over the steps.
         warmup: share of the steps over which lr rises linearly, in [0, 1).
+        selection: which step's model is kept: ``best_dev`` (the paper's) or ``last``.
 
     Raises:
         AmpmixError: for values outside their range.
@@ -57,6 +59,7 @@ class TrainConfig:
     optimizer: str = "adam"
     schedule: str = "constant"
     warmup: float = 0.0
+    selection: str = "best_dev"
 
     @classmethod
     def of(cls, backbone: Backbone, **given: Any) -> TrainConfig:
@@ -78,6 +81,8 @@ class TrainConfig:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
+        if self.selection not in SELECTIONS:
+            raise unknown("selection", self.selection, SELECTIONS)
         if not 0 <= self.warmup < 1:
             raise AmpmixError(f"warmup is {self.warmup}: it is a share of the steps, in [0, 1)")
 
@@ -193,7 +198,8 @@ def fit(
                 raise Diverged(_advice("development loss", reading.dev_loss, step, config))
             curve.append(reading)
             losses.clear()
-            if best is None or reading[2:] < best[2:]:  # error, then loss
+            last = config.selection == "last"
+            if best is None or last or reading[2:] < best[2:]:  # error, then loss
                 best, best_state = reading, {k: v.clone() for k, v in model.state_dict().items()}
         if on_step is not None:
             on_step(step)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ampmix.errors import AmpmixError
 from ampmix.text import Encoded, Integers
@@ -161,3 +162,64 @@ def _positions(config: Any) -> int:
     positions = getattr(config, "max_position_embeddings", None) or 10**9
     padding = getattr(config, "pad_token_id", None) or 0
     return int(positions) - (padding + 1 if 0 < padding < 8 else 0)
+
+
+def bare_body(model: str, folder: str) -> Any:
+    """The encoder in a folder without any head, in float32."""
+    transformers = needed("transformers", "encoder")
+    with explained(model):
+        body = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32)
+    if body.config.is_encoder_decoder:
+        raise _no_encoder(model, body.config.model_type)
+    return body
+
+
+def whole_model(model: str, folder: str, classes: int, trained: bool) -> Any:
+    """The encoder with transformers' own classification head, whose dropout is off."""
+    transformers = needed("transformers", "encoder")
+    with explained(model):
+        whole, told = transformers.AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            num_labels=classes,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=not trained,  # a head for other classes gives way to a new one
+            output_loading_info=True,
+        )
+    if trained and told["missing_keys"]:
+        raise ValueError(f"its weights lack {', '.join(sorted(told['missing_keys'])[:3])}")
+    if whole.config.is_encoder_decoder or hasattr(whole, "score"):
+        raise _no_encoder(model, whole.config.model_type)
+    inside = {id(part) for part in whole.base_model.modules()}
+    for part in whole.modules():
+        if isinstance(part, nn.Dropout) and id(part) not in inside:
+            part.p = 0.0  # ours comes after mixing
+    return whole
+
+
+def _no_encoder(model: str, kind: str) -> AmpmixError:
+    return AmpmixError(
+        f"{model} is a decoder ({kind}), which reads a text from left to right: "
+        "choose an encoder such as bert-base-uncased, or minilm"
+    )
+
+
+def last_linear(whole: Any, classes: int, model: str) -> str:
+    """The path of the layer that gives the logits: outside the body, one output a class."""
+    body = {id(part) for part in whole.base_model.modules()}
+    paths: list[str] = [
+        path
+        for path, part in whole.named_modules()
+        if isinstance(part, nn.Linear) and part.out_features == classes and id(part) not in body
+    ]
+    if not paths:
+        raise AmpmixError(
+            f"the classification head of {model} does not end in a linear layer: "
+            "use encoder[pooling=mean]"
+        )
+    return paths[-1]
+
+
+def put(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Set the submodule at a path."""
+    parent, _, leaf = path.rpartition(".")
+    setattr(root.get_submodule(parent), leaf, module)

@@ -72,6 +72,9 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--warmup", type=float, metavar="F", help="share of the steps lr rises (0; encoder 0.1)"
     )
     training.add_argument(
+        "--selection", metavar="NAME", help="of the step: best_dev or last (best_dev; encoder last)"
+    )
+    training.add_argument(
         "--eval-every", type=int, metavar="N", help="steps between development readings"
     )
 
@@ -112,6 +115,7 @@ def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
         optimizer=arguments.optimizer,
         schedule=arguments.schedule,
         warmup=arguments.warmup,
+        selection=arguments.selection,
         eval_every=arguments.eval_every
         if arguments.eval_every is not None
         else min(100, max(1, steps // 20)),
