@@ -500,9 +500,11 @@ def test_a_worker_that_is_killed_costs_its_own_run_alone(tmp_path: Path) -> None
         os.kill(worker, signal.SIGKILL)
         _, error = process.communicate(timeout=20)
         assert process.returncode == 2
-        assert error.startswith("ampmix: a worker process died")
-        assert error.count("\n") == 1
-        assert "kept" in error
+        progress, _, sentence = error.rpartition("ampmix: ")  # slow machines show progress too
+        assert sentence.startswith("a worker process died")
+        assert sentence.count("\n") == 1
+        assert "kept" in sentence
+        assert all("runs" in line for line in progress.splitlines())
         assert count(tmp_path) >= 1
         assert wait_for(lambda: not any(map(alive, family)), 5)
 
