@@ -74,7 +74,8 @@ class RunsProgress:
             self._said = now
             share = min(1.0, steps / max(self._runs * self._steps, 1))
             left = (now - self._started) * (1 - share) / share
-            self._console.print(f"{description}, {share:.0%}, about {duration(left)} left")
+            told = f", about {duration(left)} left" if share >= 0.01 else ""
+            self._console.print(f"{description}, {share:.0%}{told}")
 
 
 def duration(seconds: float) -> str:
