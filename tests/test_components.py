@@ -25,7 +25,7 @@ KINDS = [
 ]
 BY_DEFAULT: dict[type, Any] = {
     bool: st.booleans(),
-    float: st.floats(1e-9, 0.999) | st.floats(1e-6, 0.9).map(lambda x: float(f"{x:.1g}")),
+    float: st.floats(1e-5, 0.999) | st.floats(1e-6, 0.9).map(lambda x: float(f"{x:.1g}")),
     int: st.integers(1, 10**6),
     tuple: st.lists(st.integers(1, 99), min_size=1, max_size=4).map(tuple),
 }
