@@ -56,7 +56,8 @@ def ours(policy: str, reader: WordReader, classes: int) -> Step:
     optimizer = torch.optim.Adam(
         model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
-    return _stepper(model, parse(policy, "ampmix.policies", "policy"), optimizer, config, seed=0)
+    learner = parse(policy, "ampmix.policies", "policy").prepare((), classes)
+    return _stepper(model, learner, optimizer, config, seed=0)
 
 
 def minimal(policy: str, reader: WordReader, classes: int) -> Step:
