@@ -48,6 +48,7 @@ SMALL = {
 BACKBONES = [
     cls(**{f.name: SMALL[f.name] for f in fields(cls) if f.name in SMALL})
     for cls in find("ampmix.backbones").values()
+    if "model" not in {f.name for f in fields(cls)}  # pretrained ones: tests/test_encoder.py
 ]
 CNN = TextCNN(embedding_dim=8, filter_sizes=(1, 2), feature_maps=4)
 POLICIES = [cls() for cls in find("ampmix.policies").values()]
