@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ampmix.components import find, spec
 from ampmix.errors import AmpmixError
+from ampmix.mixing import cross_entropy, interpolate_loss
 from ampmix.policies._policy import Learner, Mixed, Policy
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
@@ -590,14 +591,50 @@ def test_a_tuple_is_mixed_part_by_part_and_its_masks_are_united(policy: Policy) 
         return inner((states * mask.unsqueeze(-1)).sum(1) + other)
 
     mixed = policy(f, (states, mask, other), y, generator=rng())
-    coefficients = [mixed.lam] if len(calls) == 1 else [mixed.lam, mixed.lam_adv]
-    assert len(calls) == len(coefficients)
-    for lam, (seen, united, also) in zip(coefficients, calls, strict=True):
+    assert len(calls) in (1, 2, 3)  # AMP looks at lam once more where MinOp keeps it
+    for call, (seen, united, also) in enumerate(calls):
+        lam = mixed.lam_adv if call == 1 else mixed.lam
         for i in range(6):
             j, own = int(mixed.perm[i]), lam[i].item()
             torch.testing.assert_close(seen[i], own * states[i] + (1 - own) * states[j])
             torch.testing.assert_close(also[i], own * other[i] + (1 - own) * other[j])
             assert united[i].tolist() == (mask[i] | mask[j]).tolist()
+
+
+@pytest.mark.parametrize(("slope", "kept", "backward"), [(1.0, False, 1), (-1.0, True, 2)])
+def test_amp_goes_back_through_the_pass_at_lam_only_where_min_op_keeps_a_row(
+    slope: float, kept: bool, backward: int
+) -> None:
+    """A loss whose gradient in lam has the wrong sign falls along it, and MinOp keeps lam."""
+    passed: list[int] = []
+
+    class Counted(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Tensor:
+            passed.append(len(grads[0]))
+            return grads[0] * (slope if len(passed) == 1 else 1.0)
+
+    y, g, inner = labels(0, 6), hidden(0, 6, 4).requires_grad_(), head(4)
+    mixed = AMP(eps=0.01)(lambda x: Counted.apply(inner(x)), g, y, generator=rng())  # type: ignore[no-untyped-call]
+    assert len(passed) == 1  # lam's gradient
+    assert bool(mixed.mask.all()) is not kept
+    mixed.loss.sum().backward()
+    assert len(passed) - 1 == backward
+
+    def naive(lam: Tensor) -> Tensor:
+        logits = inner(lam.unsqueeze(1) * g + (1 - lam.unsqueeze(1)) * g[mixed.perm])
+        return interpolate_loss(cross_entropy, logits, y, mixed.lam, mixed.perm)
+
+    at_lam, at_adv = naive(mixed.lam), naive(mixed.lam_adv)
+    assert torch.equal(mixed.mask, at_adv > at_lam)
+    expected = torch.maximum(at_lam, at_adv)
+    torch.testing.assert_close(mixed.loss, expected)
+    (grad,) = torch.autograd.grad(expected.sum(), g)
+    torch.testing.assert_close(g.grad, grad)
 
 
 @variants
