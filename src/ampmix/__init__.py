@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ampmix.classifier import Classifier
     from ampmix.data import split_fold, split_holdout, split_train
     from ampmix.datasets import load as load_dataset
+    from ampmix.sites import sites
+    from ampmix.step import MixStep
     from ampmix.training import TrainConfig, fit
 
 __version__ = "0.1.0"
@@ -29,6 +31,7 @@ __all__ = [
     "AMP",
     "AmpmixError",
     "Classifier",
+    "MixStep",
     "Mixed",
     "Mixup",
     "NoMixup",
@@ -42,6 +45,7 @@ __all__ = [
     "mix",
     "pair",
     "sample_lam",
+    "sites",
     "split_fold",
     "split_holdout",
     "split_train",
@@ -49,10 +53,12 @@ __all__ = [
 
 _LAZY = {
     "Classifier": ("ampmix.classifier", "Classifier"),
+    "MixStep": ("ampmix.step", "MixStep"),
     "TextCNN": ("ampmix.backbones.text_cnn", "TextCNN"),
     "TrainConfig": ("ampmix.training", "TrainConfig"),
     "fit": ("ampmix.training", "fit"),
     "load_dataset": ("ampmix.datasets", "load"),
+    "sites": ("ampmix.sites", "sites"),
     "split_fold": ("ampmix.data", "split_fold"),
     "split_holdout": ("ampmix.data", "split_holdout"),
     "split_train": ("ampmix.data", "split_train"),

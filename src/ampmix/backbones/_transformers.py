@@ -203,22 +203,6 @@ def _no_encoder(model: str, kind: str) -> AmpmixError:
     )
 
 
-def last_linear(whole: Any, classes: int, model: str) -> str:
-    """The path of the layer that gives the logits: outside the body, one output a class."""
-    body = {id(part) for part in whole.base_model.modules()}
-    paths: list[str] = [
-        path
-        for path, part in whole.named_modules()
-        if isinstance(part, nn.Linear) and part.out_features == classes and id(part) not in body
-    ]
-    if not paths:
-        raise AmpmixError(
-            f"the classification head of {model} does not end in a linear layer: "
-            "use encoder[pooling=mean]"
-        )
-    return paths[-1]
-
-
 def put(root: nn.Module, path: str, module: nn.Module) -> None:
     """Set the submodule at a path."""
     parent, _, leaf = path.rpartition(".")

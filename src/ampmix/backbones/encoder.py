@@ -16,12 +16,12 @@ from ampmix.backbones._transformers import (
     HFReader,
     bare_body,
     explained,
-    last_linear,
     located,
     put,
     seeded,
     whole_model,
 )
+from ampmix.cut import last_linear
 from ampmix.errors import AmpmixError
 from ampmix.text import Reader
 
@@ -192,7 +192,7 @@ class EncoderModule(CutModule):
                 self._load_head(Path(folder))
         else:
             self.body = whole_model(model, folder, classes, trained)
-            self.path = last_linear(self.body, classes, model)
+            self.path = _head_path(self.body, classes, model)
             self.output = self.body.get_submodule(self.path)
             put(self.body, self.path, nn.Identity())
         if config.freeze:
@@ -269,6 +269,16 @@ class EncoderModule(CutModule):
         from safetensors.torch import load_file
 
         self.output.load_state_dict(load_file(folder / f"{HEAD}.safetensors"))
+
+
+def _head_path(whole: Any, classes: int, model: str) -> str:
+    path = last_linear(whole, classes)
+    if path is None:
+        raise AmpmixError(
+            f"the classification head of {model} does not end in a linear layer: "
+            "use encoder[pooling=mean]"
+        )
+    return path
 
 
 def _seed(generator: torch.Generator | None) -> int:

@@ -1,0 +1,322 @@
+"""MixStep: a whole training step of somebody's own model, mixed at any of its layers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._compile import _disable_dynamo
+
+from ampmix.cut import (
+    MASKS,
+    PADDING_MASKS,
+    Cut,
+    Passes,
+    Site,
+    find_site,
+    graph_behind,
+    logits_of,
+    nodes_of,
+    own_module,
+    passed_by,
+)
+from ampmix.errors import AmpmixError
+from ampmix.mixing import Generators, Loss, cross_entropy
+from ampmix.policies._policy import Learner, Mixed, Policy
+
+
+class StepOutput(NamedTuple):
+    """What a step returns where the model returns logits alone."""
+
+    loss: Tensor
+    logits: Tensor
+
+
+class MixStep(nn.Module):
+    """A model whose training forward pass mixes hidden states at a site of it.
+
+    ``step(**batch)`` takes what the model takes, labels included, and returns what the model
+    returns, with the mixed loss, the mean over the batch (Eqs. 10-21: see the policy). It computes
+    g once, f as often as the policy needs, and lam's gradient, all in one ``forward``, so that
+    DistributedDataParallel, FSDP2 (``fully_shard``) and ``torch.compile`` may wrap the step as they
+    would the model. When not training, it is the model: nothing is mixed, nothing is added.
+
+    The loss is the step's own, so that labels do not reach the model: cross-entropy, for class
+    indices or class probabilities; for a transformers model whose ``problem_type`` says so, binary
+    cross-entropy or squared error. Losses that a model adds on its own (a router's) are not in it.
+
+    Two texts mixed while they are sequences have the tokens of both: their masks are united. What
+    was computed before the site is not computed again, and BatchNorm counts a batch once. The
+    logits returned are those of the first pass, at lam; a training accuracy means nothing here.
+
+    Args:
+        model: any module that returns logits, alone, first in a tuple, or by name.
+        policy: such as ``ampmix.AMP(eps=0.1)``, or what its ``prepare`` returned.
+        site: a submodule's path for its output (``"bert.encoder.layer.3"``), with ``:input`` for
+            what it is given (``"classifier:input"``); ``word`` and ``sent`` for the models of
+            transformers. By default the policy's. :func:`ampmix.sites` lists what there is.
+        loss: any per-example loss, ``loss(logits, y) -> [B]``.
+        labels: the name of the targets in a batch.
+        logits: the name of the logits in what the model returns.
+        masks: names of inputs that are true where there is a token, besides the usual ones.
+        padding_masks: names of inputs that are true where there is none, likewise.
+        generator: source of lam and pairs; PyTorch's global one by default, whose state trainers
+            save with their checkpoints.
+        on_mixed: called with each batch's :class:`ampmix.Mixed`.
+
+    Raises:
+        AmpmixError: for a path that is no submodule; for a site that is not called, called twice,
+            has no batch axis or nothing to mix, or does not reach the loss; without labels; for
+            reentrant checkpointing, FSDP1, and a model inside DistributedDataParallel.
+
+    >>> from ampmix import AMP
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 3)
+    ... )
+    >>> step = MixStep(model, AMP(), site="0")
+    >>> step(torch.randn(16, 4), labels=torch.randint(3, (16,))).loss.backward()
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        policy: Policy | Learner,
+        site: str | None = None,
+        *,
+        loss: Loss | None = None,
+        labels: str = "labels",
+        logits: str = "logits",
+        masks: Sequence[str] = (),
+        padding_masks: Sequence[str] = (),
+        generator: Generators = None,
+        on_mixed: Callable[[Mixed], None] | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            raise AmpmixError(
+                "the model is in DistributedDataParallel already, which would not see the step's "
+                "passes: wrap the step, DistributedDataParallel(MixStep(model, ...))"
+            )
+        self.model = model
+        self.learner = policy if isinstance(policy, Learner) else policy.prepare((), 1)
+        if isinstance(policy, Policy) and type(policy).prepare is not Policy.prepare:
+            raise AmpmixError(
+                f"policy {policy.name} has parameters of its own to train: give what "
+                "policy.prepare(shape, classes) returns"
+            )
+        self.loss, self.labels, self.logits = loss, labels, logits
+        self.generator, self.on_mixed = generator, on_mixed
+        place = site or self.learner.policy.mixing_site
+        self.cut: Cut | None = None
+        if place is not None:
+            found = find_site(own_module(model), place)
+            self.cut = Cut(found, (*MASKS, *masks), (*PADDING_MASKS, *padding_masks))
+        self._checked = False
+        self.register_state_dict_post_hook(_without_prefix)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_with_prefix)  # type: ignore[no-untyped-call]
+
+    def __getattr__(self, name: str) -> Any:
+        """What the step lacks is the model's: ``config``, ``save_pretrained``, ``generate``..."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("model"), name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's output; when training, with the mixed loss of the batch.
+
+        Args:
+            args: what the model takes.
+            kwargs: likewise, and the labels. With ``num_items_in_batch``, as transformers' Trainer
+                gives it, losses are added up and divided by that.
+        """
+        if not self.training:
+            return self.model(*args, **kwargs)
+        return self.run(self.model, args, kwargs)
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """In the meantime the model itself, called for training, does what the step does.
+
+        For trainers that hold the model and save it: they go on doing so.
+        """
+        model, original = self.model, self.model.forward
+        own = model.__dict__.get("forward")
+
+        def forward(this: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if not this.training:
+                return original(*args, **kwargs)
+            return self.run(original, args, kwargs)
+
+        forward.__wrapped__ = getattr(original, "__func__", original)  # type: ignore[attr-defined]
+        mixing = MethodType(forward, model)
+        model.forward = mixing
+        try:
+            yield
+        finally:
+            if model.__dict__.get("forward") is mixing:
+                del model.forward
+                if own is not None:
+                    model.forward = own
+
+    @_disable_dynamo(recursive=False)
+    def run(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The step, on a model that `call` runs."""
+        kwargs = dict(kwargs)
+        items = kwargs.pop("num_items_in_batch", None)
+        y = kwargs.pop(self.labels, None)
+        if y is None:
+            raise AmpmixError(
+                f"the batch has no {self.labels}, but {', '.join(kwargs) or 'positions only'}: "
+                "training needs them by name (another name: labels=NAME)"
+            )
+        if not self._checked:
+            _refuse_fsdp1(self)
+        if self.cut is None:
+            output = call(*args, **kwargs)
+            mixed = self._policy(lambda x: x, (logits_of(output, self.logits),), y)
+        else:
+            passes = self._begin(call, args, kwargs, len(y))
+            g = passes.g if self._checked else _traceable(passes.g)
+            mixed = self._policy(lambda *g: logits_of(passes.f(*g), self.logits), g, y)
+            output = passes.output
+            if not self._checked:
+                _check_reached(self.cut.site, g, mixed.loss, passes)
+        self._checked = True
+        if self.on_mixed is not None:
+            self.on_mixed(mixed)
+        loss = mixed.loss.mean() if items is None else mixed.loss.sum() / items
+        return _with_loss(output, loss)
+
+    def _begin(
+        self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], batch: int
+    ) -> Passes:
+        assert self.cut is not None
+        passes = self.cut.begin(own_module(self.model), call, args, kwargs, batch)
+        if self.cut.site.alias == "sent" and passes.g[0].dim() > 2:
+            # a head that reads every token, of which one is then taken: being linear, it may come
+            # before mixing, and so the logits are mixed, at the token that each text is read at
+            self.cut = Cut(Site("", "output", "sent"))
+            return self.cut.begin(own_module(self.model), call, args, kwargs, batch)
+        return passes
+
+    def _policy(self, f: Callable[..., Tensor], g: tuple[Tensor, ...], y: Tensor) -> Mixed:
+        loss = self.loss or _usual_loss(self.model)
+        mixed: Mixed = self.learner(f, g, y, loss=loss, generator=self.generator, batch_dims=1)
+        return mixed
+
+
+def _usual_loss(model: nn.Module) -> Loss:
+    """What a transformers model's ``problem_type`` says; else cross-entropy."""
+    kind = getattr(getattr(model, "config", None), "problem_type", None)
+    return {"multi_label_classification": binary_cross_entropy, "regression": squared_error}.get(
+        str(kind), cross_entropy
+    )
+
+
+def binary_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Binary cross-entropy of each example, in nats, the mean over its labels.
+
+    Args:
+        logits: ``[B, C]``.
+        y: 0 or 1, or probabilities, ``[B, C]``.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    values = F.binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction="none")
+    return values.flatten(1).mean(1)
+
+
+def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
+    """Squared error of each example, the mean over its outputs.
+
+    Args:
+        outputs: ``[B]`` or ``[B, D]``.
+        y: of as many numbers.
+    """
+    outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+    return (outputs - y.reshape(outputs.shape)).square().flatten(1).mean(1)
+
+
+def _with_loss(output: Any, loss: Tensor) -> Any:
+    """What the model returned, with this loss in the place that losses have."""
+    if isinstance(output, Tensor):
+        return StepOutput(loss, output)
+    if isinstance(output, Mapping):
+        rest = {name: value for name, value in output.items() if name != "loss"}
+        kind: Any = type(output)
+        return kind(loss=loss, **rest)
+    if hasattr(output, "_replace") and "loss" in output._fields:
+        return output._replace(loss=loss)
+    if isinstance(output, tuple | list):
+        return (loss, *output)
+    output.loss = loss
+    return output
+
+
+def _traceable(g: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The same hidden states, as tensors that a graph can be followed to."""
+    return tuple(
+        x.detach().requires_grad_() if x.is_floating_point() and not x.requires_grad else x
+        for x in g
+    )
+
+
+def _check_reached(site: Site, g: tuple[Tensor, ...], loss: Tensor, passes: Passes) -> None:
+    """Look once at what the loss depends on: it must be the mixed hidden states, and only they."""
+    if not loss.requires_grad:
+        return
+    hidden = nodes_of(g)
+    seen = graph_behind([loss.grad_fn], stop=hidden)
+    if any(type(node).__name__.startswith("CheckpointFunction") for node in seen):
+        raise AmpmixError(
+            "the model uses reentrant activation checkpointing, in which gradients of lam and of "
+            "parameters get lost: give use_reentrant=False"
+        )
+    if not hidden & seen:
+        raise AmpmixError(
+            f"what site {site} gives does not reach the loss, so that mixing it would change "
+            "nothing but the labels: choose a site that the logits depend on"
+        )
+    if passed_by(hidden, seen, nodes_of(passes.recorded.values())):
+        warnings.warn(
+            f"site {site}: part of what is computed before it reaches the loss around it, unmixed, "
+            "as by a residual connection; ampmix.sites(model, batch) lists where all of it passes",
+            stacklevel=2,
+        )
+
+
+def _refuse_fsdp1(step: nn.Module) -> None:
+    try:
+        from torch.distributed.fsdp import FullyShardedDataParallel
+    except ImportError:  # a build without distributed
+        return
+    flat = any(getattr(p, "_is_flat_param", False) for p in step.parameters())
+    if flat or any(isinstance(m, FullyShardedDataParallel) for m in step.modules()):
+        raise AmpmixError(
+            "FullyShardedDataParallel (FSDP1) runs each wrapped module once a step, which a cut "
+            "does not: use fully_shard (FSDP2), on the layers and then on the step"
+        )
+
+
+_PREFIX = "model."
+
+
+def _without_prefix(
+    module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
+) -> None:
+    """A step's parameters are called what the model calls them."""
+    for name in [name for name in state if name.startswith(prefix + _PREFIX)]:
+        state[prefix + name[len(prefix + _PREFIX) :]] = state.pop(name)
+
+
+def _with_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """The inverse; what a policy has learned keeps its name."""
+    learned = {f"{prefix}learner.{name}" for name in module.learner.state_dict()}  # type: ignore[union-attr]
+    for name in [name for name in state if name.startswith(prefix) and name not in learned]:
+        state[prefix + _PREFIX + name[len(prefix) :]] = state.pop(name)
