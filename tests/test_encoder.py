@@ -238,7 +238,7 @@ def test_sentamp_runs_the_body_once(site: str, runs: int, folders: dict[str, str
     calls: list[int] = []
     model.body.register_forward_hook(lambda *_: calls.append(1))
     f, g = model.cut(ids, mask, site)
-    AMP(eps=0.3, site=site)(f, g, y, generator=rng())
+    AMP(eps=0.01, site=site)(f, g, y, generator=rng())
     assert len(calls) == runs
 
 
