@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from ampmix import components
 from ampmix.backbones._backbone import Backbone
 from ampmix.data import Examples, Integers, Split, TextDataset, split_train
 from ampmix.errors import AmpmixError
+from ampmix.integrations._inputs import DataError, labels_of, texts_of
 from ampmix.policies._policy import Policy
 from ampmix.report.progress import RunsProgress
-from ampmix.training import TrainConfig, fit
+from ampmix.training import Fit, TrainConfig, fit
 
 STEPS = 1500  # as `ampmix train` has it for a file; the 8,000 of TrainConfig are the paper's
-_MISSING = {"None", "nan", "NaN", "<NA>", "NaT"}
-
-
-class DataError(AmpmixError, ValueError):
-    """Texts or labels that cannot be used: a ValueError, as scikit-learn raises for such."""
 
 
 class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -67,7 +62,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             which come the split, initial weights, batches, mixing and dropout. A RandomState
             instance gives a new seed at every ``fit``, and so does None, of NumPy's global state.
         device: where to train, as PyTorch names it; prediction is on the CPU.
-        verbose: true shows progress on standard error.
+        verbose: true shows progress on standard error, and at the end how it went.
 
     Attributes:
         classes_: the labels, sorted, in the dtype of y ``[C]``.
@@ -75,7 +70,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             folder that is safe to pass on; a pickle of this object is not: whoever loads a pickle
             runs what it says. Its classes are the labels as strings.
         config_: the :class:`ampmix.TrainConfig` that was used.
-        curve_: all readings of the development set (:class:`ampmix.training.Reading`).
+        curve_: the readings of the development set (:class:`ampmix.training.Reading`).
         best_step_: the step whose model was kept.
         dev_error_: its share of the development texts misclassified (too low on the whole, where it
             was chosen by it); NaN without development texts.
@@ -152,8 +147,8 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns:
             This object.
         """
-        texts = _texts(X)
-        classes, labels = _labels(y, self)
+        texts = texts_of(X)
+        classes, labels = labels_of(y)
         if len(texts) != len(labels):
             raise DataError(f"X has {len(texts)} texts and y {len(labels)} labels: give one each")
         policy: Policy = _component(self.policy, Policy, "ampmix.policies", "policy")
@@ -165,23 +160,25 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         split = self._split(texts, labels, tuple(map(str, classes)), develop, seed)
         with _progress(self.verbose, config.steps) as on_step:
             fitted = fit(backbone, policy, split, config, seed, on_step=on_step)
+        if self.verbose:
+            _tell(fitted, split if develop else None, config)
 
         self.classes_ = classes
         self.classifier_ = fitted.classifier
         self.config_ = config
-        self.curve_ = fitted.curve
+        self.curve_ = fitted.curve if develop else ()
         self.best_step_ = fitted.best.step
         self.dev_error_ = fitted.best.dev_error if develop else float("nan")
         self.seed_ = seed
         self.__dict__.pop("n_features_in_", None)
-        if getattr(X, "ndim", 1) == 2:
+        if len(getattr(X, "shape", ())) == 2:
             self.n_features_in_ = 1
         return self
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float32]:
         """Probabilities ``[n, C]`` of the classes of each text, in the order of ``classes_``."""
         check_is_fitted(self, "classifier_")
-        return self.classifier_.predict_proba(_texts(X, empty=True))
+        return self.classifier_.predict_proba(texts_of(X, empty=True))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable class of each text, ``[n]``, in the dtype of ``classes_``."""
@@ -191,7 +188,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _develops(self, labels: Integers) -> bool:
         """Whether some of the texts are kept for development."""
-        if not 0 <= self.dev_size < 1:
+        if not isinstance(self.dev_size, Real) or not 0 <= self.dev_size < 1:
             raise AmpmixError(
                 f"dev_size is {self.dev_size}: it is the share of the texts kept for development, "
                 "in [0, 1)"
@@ -250,66 +247,6 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return {"X_types": ["1darray", "string"]}
 
 
-def _texts(X: Any, empty: bool = False) -> list[str]:
-    """X as a list of texts; DataError for what is not one."""
-    if isinstance(X, (str, bytes)) or getattr(X, "ndim", 1) == 0:
-        raise DataError("X is a single text: give a list of texts")
-    if isinstance(X, (Mapping, Set)):
-        raise DataError(f"X is a {type(X).__name__}: give a list of texts, or one column of them")
-    if hasattr(X, "to_numpy"):  # pandas and Polars, without importing either
-        X = X.to_numpy()
-    elif not isinstance(X, (list, tuple)) and hasattr(X, "__array__"):
-        X = np.asarray(X)
-    shape = getattr(X, "shape", ())
-    if len(shape) > 1:
-        if shape[1:] != (1,):
-            raise DataError(f"X has shape {shape}: give the texts alone, as a list or one column")
-        X = X[:, 0]
-    try:
-        texts = X.tolist() if isinstance(X, np.ndarray) else list(X)
-    except TypeError:
-        raise DataError(f"X is a {type(X).__name__}: give a list of texts") from None
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            if _missing(text):
-                raise DataError(f"X[{i}] is missing ({text}): fill or drop missing texts first")
-            raise DataError(
-                f"X[{i}] is of type {type(text).__name__}, not a text: give raw texts (str), "
-                "without a vectorizer before"
-            )
-    if not texts and not empty:
-        raise DataError("X has 0 samples: give texts to train on")
-    return texts
-
-
-def _labels(y: Any, estimator: Any) -> tuple[npt.NDArray[Any], Integers]:
-    """The classes and the index of each label; ValueError for what is no vector of labels."""
-    if y is None:
-        raise DataError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is None"
-        )
-    if hasattr(y, "to_numpy"):
-        y = y.to_numpy()
-    # before NumPy makes 'nan' of it, a string among strings
-    for i, label in enumerate(np.asarray(y, dtype=object).ravel().tolist()):
-        if not isinstance(label, str) and _missing(label):
-            raise DataError(f"y[{i}] is missing ({label}): drop the texts without a label first")
-    encoder = LabelEncoder()
-    check_classification_targets(y)
-    labels = encoder.fit_transform(y)
-    classes: npt.NDArray[Any] = encoder.classes_
-    if len(classes) < 2:
-        raise DataError(
-            f"y has one class only ({', '.join(map(str, classes)) or 'none'}): a classifier needs "
-            "at least two"
-        )
-    return classes, np.asarray(labels, dtype=np.int64)
-
-
-def _missing(value: Any) -> bool:
-    return str(value) in _MISSING
-
-
 def _component(given: Any, kind: type, package: str, name: str) -> Any:
     """The component that a spec string or an instance stands for."""
     if isinstance(given, kind):
@@ -341,3 +278,15 @@ def _progress(verbose: bool, steps: int) -> Iterator[Callable[[int], None] | Non
         return
     with RunsProgress(1, steps, Console(file=sys.stderr, highlight=False)) as progress:
         yield lambda step: progress.on_step("fit", step)
+
+
+def _tell(fitted: Fit, split: Split | None, config: TrainConfig) -> None:
+    """How it went, in a line or two on standard error; `split` if it has development texts."""
+    said = f"{config.steps} steps, the last one kept"
+    if split is not None:
+        error, step = f"{fitted.best.dev_error:.1%}", fitted.best.step
+        said = f"{config.steps} steps; development error {error} at step {step}, which was kept"
+    print(f"MixupTextClassifier: {said}", file=sys.stderr)
+    if fitted.truncated:
+        cut = f"{fitted.truncated} texts were cut to {config.max_length} tokens"
+        print(f"MixupTextClassifier: {cut}", file=sys.stderr)
