@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
 import sys
 import tempfile
 from dataclasses import replace
@@ -286,6 +288,35 @@ def test_a_saved_model_gives_the_same_probabilities_to_the_bit(
         assert [one["label"] for one in told] == loaded.predict(TEXTS)
         expected = probabilities[: len(TEXTS)].max(1)
         assert [one["score"] for one in told] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("options", [{}, {"pooling": "mean"}, {"freeze": True}])
+def test_pickled_and_copied_it_is_the_same_classifier(
+    kind: str, options: dict[str, Any], folders: dict[str, str]
+) -> None:
+    backbone = Encoder(model=folders[kind], **options)
+    config = TrainConfig(steps=3, batch_size=6, lr=0.01)
+    classifier = fit(backbone, NoMixup(), split(), config).classifier
+    expected = classifier.predict_proba(TEXTS)
+    content = pickle.dumps(classifier)
+    for other in (pickle.loads(content), copy.deepcopy(classifier)):
+        assert (other.predict_proba(TEXTS) == expected).all()
+    ids, mask, _ = classifier.reader.encode(TEXTS, LABELS).batch(range(len(TEXTS)))
+    rows = [row[kept].tobytes() for row, kept in zip(ids, mask, strict=True)]
+    assert not any(row in content for row in rows), "no text that it was trained on"
+
+
+def test_of_a_copy_new_weights_drop_the_features_and_of_the_original_none(
+    folders: dict[str, str],
+) -> None:
+    model = built(folders["bert"], freeze=True).train()
+    ids, mask, _ = batch()
+    model(ids, mask)
+    other = copy.deepcopy(model)
+    other.load_state_dict({k: 2 * v for k, v in other.state_dict().items()})
+    assert len(model.encoded) == len(ids) and not other.encoded
+    assert not torch.equal(other(ids, mask), model(ids, mask))
 
 
 def test_training_is_the_same_twice(folders: dict[str, str]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ampmix.classifier import Classifier
     from ampmix.data import split_fold, split_holdout, split_train
     from ampmix.datasets import load as load_dataset
+    from ampmix.integrations.sklearn import MixupTextClassifier
     from ampmix.sites import sites
     from ampmix.step import MixStep
     from ampmix.training import TrainConfig, fit
@@ -34,6 +35,7 @@ __all__ = [
     "MixStep",
     "Mixed",
     "Mixup",
+    "MixupTextClassifier",
     "NoMixup",
     "NonlinearMixup",
     "Policy",
@@ -54,6 +56,7 @@ __all__ = [
 _LAZY = {
     "Classifier": ("ampmix.classifier", "Classifier"),
     "MixStep": ("ampmix.step", "MixStep"),
+    "MixupTextClassifier": ("ampmix.integrations.sklearn", "MixupTextClassifier"),
     "TextCNN": ("ampmix.backbones.text_cnn", "TextCNN"),
     "TrainConfig": ("ampmix.training", "TrainConfig"),
     "fit": ("ampmix.training", "fit"),

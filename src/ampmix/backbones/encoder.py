@@ -198,7 +198,7 @@ class EncoderModule(CutModule):
         if config.freeze:
             self.body.requires_grad_(False)
         self.encoded: dict[bytes, Tensor] = {}
-        self.register_load_state_dict_post_hook(lambda *_: self.encoded.clear())  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
         self.eval()
 
     def train(self, mode: bool = True) -> EncoderModule:
@@ -269,6 +269,11 @@ class EncoderModule(CutModule):
         from safetensors.torch import load_file
 
         self.output.load_state_dict(load_file(folder / f"{HEAD}.safetensors"))
+
+
+def _forget(module: EncoderModule, _: Any) -> None:
+    """Drop the features of other weights; no closure, so that modules can be pickled and copied."""
+    module.encoded.clear()
 
 
 def _head_path(whole: Any, classes: int, model: str) -> str:

@@ -1,0 +1,1 @@
+"""ampmix inside other people's training code: one module a library."""

@@ -1,0 +1,292 @@
+"""A scikit-learn classifier of raw texts, trained by :func:`ampmix.fit`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from ampmix import components
+from ampmix.backbones._backbone import Backbone
+from ampmix.data import Examples, Integers, Split, TextDataset, split_train
+from ampmix.errors import AmpmixError
+from ampmix.integrations._inputs import DataError, labels_of, texts_of
+from ampmix.policies._policy import Policy
+from ampmix.report.progress import RunsProgress
+from ampmix.training import Fit, TrainConfig, fit
+
+STEPS = 1500  # as `ampmix train` has it for a file; the 8,000 of TrainConfig are the paper's
+
+
+class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A text classifier trained with Mixup, AMP or another policy, as scikit-learn has them.
+
+    It takes raw texts, so no vectorizer comes before it. A share of the texts, stratified, is kept
+    for development: the step is chosen on it, and it is not trained on. What trains is
+    :func:`ampmix.fit`; equal settings and an equal seed give the very model of ``ampmix train``.
+
+    Arguments that are None take what suits the backbone (:class:`ampmix.TrainConfig`). Nothing is
+    checked before ``fit``.
+
+    Args:
+        policy: a spec string, such as ``"amp[eps=0.1,site=sent]"`` (``ampmix list`` shows all), or
+            an instance, such as ``AMP(eps=0.1)``.
+        backbone: likewise, such as ``"cnn"``, ``"minilm"`` or ``TextCNN(feature_maps=50)``.
+        steps: optimiser steps; by default 1,500, or 600 for encoders.
+        batch_size: examples a step.
+        lr: the optimiser's step size, at its highest.
+        weight_decay: L2 coefficient added to the gradient; AdamW shrinks the weights instead.
+        clip: largest norm of the gradient, 0 for no clipping.
+        eval_every: steps between readings of the development set; by default a twentieth of the
+            steps, at most 100.
+        max_length: tokens after which a text is cut.
+        optimizer: ``adam`` or ``adamw``.
+        schedule: of lr: ``constant``, or ``linear`` (it falls to 0 over the steps).
+        warmup: share of the steps over which lr rises, in [0, 1).
+        selection: which step's model is kept: ``best_dev`` or ``last``.
+        dev_size: share of the texts kept for development, in [0, 1). Every class keeps one text
+            for training at least. With 0 all texts are trained on and the last step is kept; so
+            it is, with a warning, where every class has one text only.
+        random_state: the run's seed (an int of 0 or more, the seed of ``ampmix train``), from
+            which come the split, initial weights, batches, mixing and dropout. A RandomState
+            instance gives a new seed at every ``fit``, and so does None, of NumPy's global state.
+        device: where to train, as PyTorch names it; prediction is on the CPU.
+        verbose: true shows progress on standard error, and at the end how it went.
+
+    Attributes:
+        classes_: the labels, sorted, in the dtype of y ``[C]``.
+        classifier_: the trained :class:`ampmix.Classifier`. ``classifier_.save(folder)`` writes a
+            folder that is safe to pass on; a pickle of this object is not: whoever loads a pickle
+            runs what it says. Its classes are the labels as strings.
+        config_: the :class:`ampmix.TrainConfig` that was used.
+        curve_: the readings of the development set (:class:`ampmix.training.Reading`).
+        best_step_: the step whose model was kept.
+        dev_error_: its share of the development texts misclassified (too low on the whole, where it
+            was chosen by it); NaN without development texts.
+        seed_: the seed; as ``random_state`` it gives the same model again.
+        n_features_in_: 1, where X had two dimensions; else it does not exist.
+
+    One ``random_state`` gives one model, to the bit, on one machine with one number of threads,
+    which is left as it is (``torch.get_num_threads()``). Of global random states only NumPy's is
+    drawn from, and only with ``random_state=None``.
+
+    There is no ``sample_weight``: a mixed example has two labels, and which weight it should have
+    is not settled.
+
+    Raises (from ``fit`` and ``predict``):
+        DataError: for texts that are none, or labels that do not fit them. It is an AmpmixError
+            and a ValueError.
+        AmpmixError: for an unknown policy, backbone, site or setting.
+        sklearn.exceptions.NotFittedError: for predictions before ``fit``.
+
+    >>> texts, labels = ["good film", "fine film", "bad film", "sad film"] * 5, [1, 1, 0, 0] * 5
+    >>> model = MixupTextClassifier("mixup", "cnn[embedding_dim=8]", steps=30, lr=0.01,
+    ...                             random_state=0)
+    >>> model.fit(texts, labels).predict(["a good film", "a sad film"])
+    array([1, 0])
+    """
+
+    def __init__(
+        self,
+        policy: str | Policy = "mixup",
+        backbone: str | Backbone = "cnn",
+        *,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        weight_decay: float | None = None,
+        clip: float | None = None,
+        eval_every: int | None = None,
+        max_length: int | None = None,
+        optimizer: str | None = None,
+        schedule: str | None = None,
+        warmup: float | None = None,
+        selection: str | None = None,
+        dev_size: float = 0.1,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "cpu",
+        verbose: bool = False,
+    ) -> None:
+        self.policy = policy
+        self.backbone = backbone
+        self.steps = steps
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.clip = clip
+        self.eval_every = eval_every
+        self.max_length = max_length
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.warmup = warmup
+        self.selection = selection
+        self.dev_size = dev_size
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> MixupTextClassifier:
+        """Train on texts and their labels.
+
+        Args:
+            X: texts ``[n]``: a list, tuple, NumPy array, or a Series of pandas or Polars; or one
+                column of them, ``[n, 1]``.
+            y: labels ``[n]``: strings, whole numbers or truth values.
+
+        Returns:
+            This object.
+        """
+        texts = texts_of(X)
+        classes, labels = labels_of(y)
+        if len(texts) != len(labels):
+            raise DataError(f"X has {len(texts)} texts and y {len(labels)} labels: give one each")
+        policy: Policy = _component(self.policy, Policy, "ampmix.policies", "policy")
+        backbone: Backbone = _component(self.backbone, Backbone, "ampmix.backbones", "backbone")
+        backbone.check_site(policy.mixing_site)
+        develop = self._develops(labels)
+        config = self._config(backbone, develop)
+        seed = _seed(self.random_state)
+        split = self._split(texts, labels, tuple(map(str, classes)), develop, seed)
+        with _progress(self.verbose, config.steps) as on_step:
+            fitted = fit(backbone, policy, split, config, seed, on_step=on_step)
+        if self.verbose:
+            _tell(fitted, split if develop else None, config)
+
+        self.classes_ = classes
+        self.classifier_ = fitted.classifier
+        self.config_ = config
+        self.curve_ = fitted.curve if develop else ()
+        self.best_step_ = fitted.best.step
+        self.dev_error_ = fitted.best.dev_error if develop else float("nan")
+        self.seed_ = seed
+        self.__dict__.pop("n_features_in_", None)
+        if len(getattr(X, "shape", ())) == 2:
+            self.n_features_in_ = 1
+        return self
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float32]:
+        """Probabilities ``[n, C]`` of the classes of each text, in the order of ``classes_``."""
+        check_is_fitted(self, "classifier_")
+        return self.classifier_.predict_proba(texts_of(X, empty=True))
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """The most probable class of each text, ``[n]``, in the dtype of ``classes_``."""
+        chosen = self.predict_proba(X).argmax(axis=1)
+        predicted: npt.NDArray[Any] = self.classes_[chosen]
+        return predicted
+
+    def _develops(self, labels: Integers) -> bool:
+        """Whether some of the texts are kept for development."""
+        if not isinstance(self.dev_size, Real) or not 0 <= self.dev_size < 1:
+            raise AmpmixError(
+                f"dev_size is {self.dev_size}: it is the share of the texts kept for development, "
+                "in [0, 1)"
+            )
+        if self.dev_size == 0:
+            if self.selection == "best_dev":
+                raise AmpmixError(
+                    "selection is 'best_dev', but with dev_size=0 there are no development texts: "
+                    "give a dev_size, or selection='last'"
+                )
+            return False
+        if np.bincount(labels).max() < 2:
+            warnings.warn(
+                "every class has one text only: none is kept for development, and the model is "
+                "that of the last step",
+                stacklevel=3,
+            )
+            return False
+        return True
+
+    def _config(self, backbone: Backbone, develop: bool) -> TrainConfig:
+        known = {field.name for field in fields(TrainConfig)}
+        given = {k: _plain(v) for k, v in self.get_params(deep=False).items() if k in known}
+        if given["steps"] is None:
+            given["steps"] = backbone.training_defaults.get("steps", STEPS)
+        if not develop:
+            given["selection"] = "last"
+        config = TrainConfig.of(backbone, **given)
+        if given["eval_every"] is not None:
+            return config
+        every = min(100, max(1, config.steps // 20)) if develop else config.steps
+        return replace(config, eval_every=every)
+
+    def _split(
+        self,
+        texts: list[str],
+        labels: Integers,
+        classes: tuple[str, ...],
+        develop: bool,
+        seed: int,
+    ) -> Split:
+        """The split of `ampmix train`; without development texts the training texts are read."""
+        train = Examples(tuple(texts), labels)
+        dataset = TextDataset("texts", classes, train, dev=None if develop else train)
+        return split_train(dataset, seed, dev_fraction=self.dev_size if develop else 0.1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def _more_tags(self) -> dict[str, Any]:
+        """The tags, as scikit-learn before 1.6 asks for them."""
+        return {"X_types": ["1darray", "string"]}
+
+
+def _component(given: Any, kind: type, package: str, name: str) -> Any:
+    """The component that a spec string or an instance stands for."""
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, str):
+        raise AmpmixError(
+            f"{name} is {given!r}: give a spec string or an instance; there are "
+            f"{', '.join(components.find(package))}"
+        )
+    return components.parse(given, package, name)
+
+
+def _seed(random_state: Any) -> int:
+    """An int as it is; else one drawn from the instance, or from NumPy's global state for None."""
+    if isinstance(random_state, (int, np.integer)):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers, which searches over parameters draw, as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@contextmanager
+def _progress(verbose: bool, steps: int) -> Iterator[Callable[[int], None] | None]:
+    if not verbose:
+        yield None
+        return
+    with RunsProgress(1, steps, Console(file=sys.stderr, highlight=False)) as progress:
+        yield lambda step: progress.on_step("fit", step)
+
+
+def _tell(fitted: Fit, split: Split | None, config: TrainConfig) -> None:
+    """How it went, in a line or two on standard error; `split` if it has development texts."""
+    said = f"{config.steps} steps, the last one kept"
+    if split is not None:
+        error, step = f"{fitted.best.dev_error:.1%}", fitted.best.step
+        said = f"{config.steps} steps; development error {error} at step {step}, which was kept"
+    print(f"MixupTextClassifier: {said}", file=sys.stderr)
+    if fitted.truncated:
+        cut = f"{fitted.truncated} texts were cut to {config.max_length} tokens"
+        print(f"MixupTextClassifier: {cut}", file=sys.stderr)
