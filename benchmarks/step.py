@@ -14,14 +14,8 @@ softmax outputs, the lambda gradient from a full backward pass with the graph re
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from _measuring import Step, matmul_speed, measure, ratios, report
 from ampmix import datasets
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.components import parse
@@ -42,10 +37,16 @@ from ampmix.data import split_holdout
 from ampmix.text import WordReader
 from ampmix.training import TrainConfig, _batches, _encode, _generator, _stepper
 
-RESULTS = Path(__file__).parent / "results" / "step.json"
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
+WANTED = (
+    ("WordAMP / WordMixup", "amp", "mixup", "<= 1.2"),
+    ("SentAMP / SentMixup", "amp[site=sent]", "mixup[site=sent]", "<= 1.1"),
+    ("fit's step / minimal loop, none", "none", "minimal none", "<= 1.1"),
+    ("fit's step / minimal loop, mixup", "mixup", "minimal mixup", "<= 1.1"),
+    ("naive AMP / WordAMP", "naive amp", "amp", ">= 5"),
+    ("naive Mixup / WordMixup", "naive mixup", "mixup", ""),
+)
 Batch = tuple[Tensor, Tensor, Tensor]
-Step = Callable[[Batch], float]
 
 
 def ours(policy: str, reader: WordReader, classes: int) -> Step:
@@ -137,38 +138,10 @@ def naive(policy: str, vocabulary: int, classes: int, length: int) -> Step:
     return step
 
 
-def matmul_speed(size: int = 512, seconds: float = 1.0) -> float:
-    """Measured speed of large float32 matrix products on one thread, FLOP/s."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    times: list[float] = []
-    while sum(times) < seconds:
-        started = time.perf_counter()
-        a @ b
-        times.append(time.perf_counter() - started)
-    return 2 * size**3 / float(np.median(times))
-
-
 def useful_flops(batch: Batch, classes: int) -> float:
     """Arithmetic of one step of ``none`` in matrix products: forward and two backward passes."""
     words = torch.unique(batch[0]).numel()
     return 3 * 2 * (words * 300 * 1200 + len(batch[2]) * 300 * classes)
-
-
-def measure(steps: dict[str, Step], batches: list[Batch], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of every step, candidates interleaved batch by batch in a new order each time.
-
-    Who comes after a large model finds the caches cold, so nobody should always be that one.
-    """
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    rng, names = np.random.default_rng(0), list(steps)
-    for number in range(rounds + 1):
-        for batch in batches:
-            for name in rng.permutation(names).tolist():
-                started = time.perf_counter()
-                steps[name](batch)
-                if number:  # the first round warms up
-                    times[name].append(1e3 * (time.perf_counter() - started))
-    return times
 
 
 def main() -> None:
@@ -191,51 +164,22 @@ def main() -> None:
         for policy in ("mixup", "amp")
     }
     times = measure(steps, batches, arguments.rounds)
-    medians = {name: float(np.median(values)) for name, values in times.items()}
-
-    ratios: dict[str, Any] = {}
-    for title, above, below, limit in (
-        ("WordAMP / WordMixup", "amp", "mixup", "<= 1.2"),
-        ("SentAMP / SentMixup", "amp[site=sent]", "mixup[site=sent]", "<= 1.1"),
-        ("fit's step / minimal loop, none", "none", "minimal none", "<= 1.1"),
-        ("fit's step / minimal loop, mixup", "mixup", "minimal mixup", "<= 1.1"),
-        ("naive AMP / WordAMP", "naive amp", "amp", ">= 5"),
-        ("naive Mixup / WordMixup", "naive mixup", "mixup", ""),
-    ):
-        paired = np.array(times[above]) / np.array(times[below])
-        low, high = np.percentile(paired, [25, 75])
-        ratios[title] = {
-            "ratio": medians[above] / medians[below],
-            "quartiles": [low, high],
-            "aim": limit,
-        }
+    found = ratios(times, WANTED)
     speed = matmul_speed()
     flops = float(np.mean([useful_flops(batch, sizes[1]) for batch in batches]))
-    share = flops / (1e-3 * medians["none"]) / speed
-
-    print("median ms a step")
-    for name, value in medians.items():
-        print(f"  {name:34s}{value:9.2f}")
-    print("ratio of medians [quartiles batch by batch]")
-    for title, row in ratios.items():
-        low, high = row["quartiles"]
-        print(f"  {title:34s}{row['ratio']:9.2f}  [{low:.2f}, {high:.2f}]  {row['aim']}")
+    share = flops / (1e-3 * float(np.median(times["none"]))) / speed
+    report(
+        "step",
+        times,
+        found,
+        matmul_flops_per_second=speed,
+        step_flops=flops,
+        share_of_matmul_speed=share,
+    )
     print(
         f"matrix products run at {speed / 1e9:.0f} GFLOP/s; a step of none does {flops / 1e6:.0f} "
         f"MFLOP in them: {share:.0%} of that speed"
     )
-    RESULTS.parent.mkdir(exist_ok=True)
-    report = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread used",
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "median_ms": medians,
-        "ratios": ratios,
-        "matmul_flops_per_second": speed,
-        "step_flops": flops,
-        "share_of_matmul_speed": share,
-    }
-    RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
