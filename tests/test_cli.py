@@ -145,12 +145,17 @@ BAD: list[tuple[str, list[str]]] = [
     ("good.csv --lr 0", ["lr is 0"]),
     ("good.csv --lr nan", ["lr is nan"]),
     ("good.csv --clip -1", ["clip is -1"]),
+    ("good.csv --patience -1", ["patience is -1", "0 for none"]),
+    ("good.csv --patience 1.5", ["--patience", "'1.5'"]),
+    ("good.csv --label-smoothing 1", ["label_smoothing is 1"]),
+    ("good.csv --class-weights balance", ["did you mean balanced?", "none, balanced"]),
+    ("good.csv --max-length 0", ["max_length is 0"]),
     # the output
     ("good.csv --out file.txt", ["cannot write", "file.txt", "--out"]),
     ("good.csv --out file.txt/below", ["cannot write", "file.txt/below", "--out"]),
     ("good.csv --out /proc/ampmix", ["cannot write", "/proc/ampmix", "--out"]),
     # the command line itself
-    ("good.csv --polices none", ["--polices", "did you mean --policies?"]),
+    ("good.csv --polices none", ["--polices", "did you mean --policies or"]),
     ("good.csv --polices=none", ["--polices", "--policies"]),
     ("good.csv --seed 3", ["--seed", "--seeds"]),
     ("good.csv --seeds", ["--seeds", "argument"]),

@@ -107,5 +107,6 @@ def describe(plan: Any) -> str:
     kept = "" if plan.fraction == 1.0 else f", {plan.fraction:.4g} of the labels kept"
     return (
         f"{dataset.name}: {', '.join(parts)}, {len(dataset.classes)} classes{kept}; "
-        f"{components.spec(plan.backbone)}, {design}, {plan.config.steps} steps a run."
+        f"{components.spec(plan.backbone)}, {design}, "
+        f"{'at most ' if plan.config.patience else ''}{plan.config.steps} steps a run."
     )
