@@ -322,6 +322,20 @@ def test_test_texts_that_were_trained_on_are_counted(
     assert any("2 of 4" in sentence for sentence in content["notes"])
 
 
+def test_texts_that_were_cut_are_counted_now_and_later(
+    here: Path, serial: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("long.csv").write_text(GOOD + "one two three four five,good\na b c d e f g,bad\n")
+    for _ in range(2):  # the second time nothing is trained
+        assert main(["compare", "long.csv", *QUICK, "--max-length", "4"]) == 0
+        note = " ".join(capsys.readouterr().err.split())
+        assert note.count("note: 2 texts were cut to") == 1 and "4 tokens" in note
+    assert json.loads(Path("ampmix-runs/long/summary.json").read_text())["truncated"] == 2
+    assert main(["compare", "long.csv", *QUICK, "--max-length", "7"]) == 0
+    assert " cut to" not in capsys.readouterr().err
+    assert json.loads(Path("ampmix-runs/long/summary.json").read_text())["truncated"] == 0
+
+
 def test_one_test_text_is_no_traceback(
     here: Path, serial: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -239,6 +239,11 @@ class Encoded:
 class Reader(Protocol):
     """How a backbone reads texts; made from the training part, saved with the model."""
 
+    @property
+    def max_length(self) -> int:
+        """Tokens after which a text is cut."""
+        ...
+
     def __len__(self) -> int:
         """How many token ids there are."""
         ...

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ampmix.commands import _options
-from ampmix.commands._shared import INTERRUPTED
+from ampmix.commands._shared import INTERRUPTED, cut
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ def act(arguments: argparse.Namespace) -> int:
         messages.print(f"Interrupted: nothing is written to {out}.", markup=False, soft_wrap=True)
         return INTERRUPTED
     if fitted.truncated:
-        note = f"note: {fitted.truncated} texts were cut to {config.max_length} tokens"
-        messages.print(note, markup=False)
+        note = cut(fitted.truncated, f"{fitted.classifier.reader.max_length} tokens")
+        messages.print(note, markup=False, soft_wrap=True)
     for line in results(split, fitted, config):
         screen.print(line, markup=False, soft_wrap=True)
     screen.print(f"Written to {out}: its README.md is a model card.", markup=False, soft_wrap=True)
