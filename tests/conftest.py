@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import tiny_encoders
+
 
 @pytest.fixture(scope="session")
 def trec_data() -> Path:
@@ -17,3 +19,23 @@ def trec_data() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail("AMPMIX_DATA must point to the data sets in CI")
     pytest.skip("AMPMIX_DATA is not set")
+
+
+class Folders(dict[str, str]):
+    """Folders with small random encoders by architecture, each made when it is asked for."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self._factory = factory
+
+    def __missing__(self, kind: str) -> str:
+        folder = self._factory.mktemp(kind)
+        tiny_encoders.save(kind, folder)
+        self[kind] = str(folder)
+        return self[kind]
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """See :class:`Folders`."""
+    return Folders(tmp_path_factory)

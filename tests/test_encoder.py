@@ -29,44 +29,9 @@ from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.training import TrainConfig, fit
+from tiny_encoders import CONFIGS, WORDS, tokenizer_of
 
 CLASSES = ("animal", "plant", "stone")
-WORDS = ("[PAD] [UNK] [CLS] [SEP] [MASK] a cat dog rose oak runs grows lies grey red ?").split()  # noqa: SIM905
-COMMON = {"vocab_size": len(WORDS), "max_position_embeddings": 32}
-BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-CONFIGS = {
-    "bert": (transformers.BertConfig, {**BERT, "intermediate_size": 20}),
-    "roberta": (
-        transformers.RobertaConfig,
-        {**BERT, "intermediate_size": 20, "pad_token_id": 1, "type_vocab_size": 1},
-    ),
-    "distilbert": (transformers.DistilBertConfig, {"dim": 16, "n_layers": 2, "n_heads": 2}),
-    "electra": (
-        transformers.ElectraConfig,
-        {**BERT, "intermediate_size": 20, "embedding_size": 8},
-    ),
-}
-
-
-def tokenizer_of(kind: str) -> Any:
-    words = list(WORDS)
-    if kind == "roberta":  # its padding id is 1
-        words[0], words[1] = words[1], words[0]
-    return transformers.BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Folders with small random models and their tokenizers."""
-    made = {}
-    for kind, (config, options) in CONFIGS.items():
-        folder = tmp_path_factory.mktemp(kind)
-        torch.manual_seed(0)
-        model = transformers.AutoModel.from_config(config(**{**COMMON, **options}))
-        model.save_pretrained(folder)
-        tokenizer_of(kind).save_pretrained(folder)
-        made[kind] = str(folder)
-    return made
 
 
 def rng(seed: int = 0) -> torch.Generator:

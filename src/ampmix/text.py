@@ -256,6 +256,13 @@ class Reader(Protocol):
         """What a model folder's configuration says of it."""
         ...
 
+    def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """What another program needs to read texts alike: plain JSON values, and files by name.
+
+        The names of the files begin with `name`; the values refer to them.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class WordReader:
@@ -298,6 +305,10 @@ class WordReader:
             "skip_unknown": self.skip_unknown,
             "vocabulary": self.vocabulary.words,
         }
+
+    def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """As :meth:`as_json`; no file is needed."""
+        return self.as_json(), {}
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> WordReader:

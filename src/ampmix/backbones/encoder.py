@@ -242,6 +242,10 @@ class EncoderModule(CutModule):
             self.encoded.update(zip((keys[i] for i in new), rows, strict=True))
         return torch.stack([self.encoded[key] for key in keys])
 
+    def exportable(self) -> nn.Module:
+        """The body without what is kept in memory of a frozen one."""
+        return _PlainEncoder(self)
+
     def save(self, folder: Path, reader: Reader, classes: tuple[str, ...]) -> dict[str, Any]:
         """Write weights and tokenizer as transformers does; what ``config.json`` must hold."""
         assert isinstance(reader, HFReader)
@@ -269,6 +273,20 @@ class EncoderModule(CutModule):
         from safetensors.torch import load_file
 
         self.output.load_state_dict(load_file(folder / f"{HEAD}.safetensors"))
+
+
+class _PlainEncoder(nn.Module):
+    """What an encoder computes in evaluation, always anew."""
+
+    def __init__(self, module: EncoderModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits ``[B, C]`` of token ids and mask ``[B, L]``."""
+        embedded = self.module.body.get_input_embeddings()(ids)
+        logits: Tensor = self.module.output(self.module.features(embedded, mask))
+        return logits
 
 
 def _seed(generator: torch.Generator | None) -> int:
