@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,3 +41,11 @@ class Folders(dict[str, str]):
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     """See :class:`Folders`."""
     return Folders(tmp_path_factory)
+
+
+@pytest.fixture
+def backbone(request: pytest.FixtureRequest) -> Any:
+    """The backbone of an ``indirect`` parametrisation, in its own folder if it is the tiny one."""
+    if getattr(request.param, "model", None) != tiny_encoders.TINY:
+        return request.param
+    return replace(request.param, model=request.getfixturevalue("folders")["bert"])

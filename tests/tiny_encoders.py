@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 
-WORDS = ("[PAD] [UNK] [CLS] [SEP] [MASK] a cat dog rose oak runs grows lies grey red ?").split()  # noqa: SIM905
+TINY = "tiny bert"
+"""``Encoder(model=TINY)`` in a parametrised list stands for one whose folder is made for the test
+that asks for it (the fixture ``backbone``)."""
+
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a cat dog rose oak runs grows lies grey red ?".split()  # noqa: SIM905
+WORDS += ["apple", "train", "music", *(f"w{i}" for i in range(10))]
 COMMON = {"vocab_size": len(WORDS), "max_position_embeddings": 32}
 BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 CONFIGS: dict[str, tuple[str, dict[str, int]]] = {
