@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import tiny_encoders
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +21,31 @@ def trec_data() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail("AMPMIX_DATA must point to the data sets in CI")
     pytest.skip("AMPMIX_DATA is not set")
+
+
+class Folders(dict[str, str]):
+    """Folders with small random encoders by architecture, each made when it is asked for."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self._factory = factory
+
+    def __missing__(self, kind: str) -> str:
+        folder = self._factory.mktemp(kind)
+        tiny_encoders.save(kind, folder)
+        self[kind] = str(folder)
+        return self[kind]
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """See :class:`Folders`."""
+    return Folders(tmp_path_factory)
+
+
+@pytest.fixture
+def backbone(request: pytest.FixtureRequest) -> Any:
+    """The backbone of an ``indirect`` parametrisation, in its own folder if it is the tiny one."""
+    if getattr(request.param, "model", None) != tiny_encoders.TINY:
+        return request.param
+    return replace(request.param, model=request.getfixturevalue("folders")["bert"])

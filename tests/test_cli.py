@@ -145,12 +145,17 @@ BAD: list[tuple[str, list[str]]] = [
     ("good.csv --lr 0", ["lr is 0"]),
     ("good.csv --lr nan", ["lr is nan"]),
     ("good.csv --clip -1", ["clip is -1"]),
+    ("good.csv --patience -1", ["patience is -1", "0 for none"]),
+    ("good.csv --patience 1.5", ["--patience", "'1.5'"]),
+    ("good.csv --label-smoothing 1", ["label_smoothing is 1"]),
+    ("good.csv --class-weights balance", ["did you mean balanced?", "none, balanced"]),
+    ("good.csv --max-length 0", ["max_length is 0"]),
     # the output
     ("good.csv --out file.txt", ["cannot write", "file.txt", "--out"]),
     ("good.csv --out file.txt/below", ["cannot write", "file.txt/below", "--out"]),
     ("good.csv --out /proc/ampmix", ["cannot write", "/proc/ampmix", "--out"]),
     # the command line itself
-    ("good.csv --polices none", ["--polices", "did you mean --policies?"]),
+    ("good.csv --polices none", ["--polices", "did you mean --policies or"]),
     ("good.csv --polices=none", ["--polices", "--policies"]),
     ("good.csv --seed 3", ["--seed", "--seeds"]),
     ("good.csv --seeds", ["--seeds", "argument"]),
@@ -315,6 +320,20 @@ def test_test_texts_that_were_trained_on_are_counted(
     content = json.loads(Path("ampmix-runs/good/summary.json").read_text())
     assert content["design"] == "test set"
     assert any("2 of 4" in sentence for sentence in content["notes"])
+
+
+def test_texts_that_were_cut_are_counted_now_and_later(
+    here: Path, serial: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("long.csv").write_text(GOOD + "one two three four five,good\na b c d e f g,bad\n")
+    for _ in range(2):  # the second time nothing is trained
+        assert main(["compare", "long.csv", *QUICK, "--max-length", "4"]) == 0
+        note = " ".join(capsys.readouterr().err.split())
+        assert note.count("note: 2 texts were cut to") == 1 and "4 tokens" in note
+    assert json.loads(Path("ampmix-runs/long/summary.json").read_text())["truncated"] == 2
+    assert main(["compare", "long.csv", *QUICK, "--max-length", "7"]) == 0
+    assert " cut to" not in capsys.readouterr().err
+    assert json.loads(Path("ampmix-runs/long/summary.json").read_text())["truncated"] == 0
 
 
 def test_one_test_text_is_no_traceback(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ampmix.plan import Plan
 from ampmix.policies.none import NoMixup
 from ampmix.report.data_statistics import differences
 from ampmix.text import kim, kim_sst
+from every_policy import every_policy_and_site
 
 # ------------------------------------------------------------------ Table 1
 
@@ -183,7 +185,7 @@ def test_label_fractions_are_those_of_table_3(trec_data: Path) -> None:
 
 # ------------------------------------------------------------------ end to end
 
-POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
+POLICIES = ",".join(components.spec(policy) for policy in every_policy_and_site())
 TINY = ["--backbone", "cnn[embedding_dim=4,feature_maps=2]", "--steps", "2", "--batch-size", "8"]
 
 
@@ -217,7 +219,7 @@ def test_compare_runs_every_policy(
     command = ["compare", data, "--policies", POLICIES, "--seeds", str(seeds), "--out", "out"]
     assert main([*command, *TINY, "--fraction", "0.02"]) == 0
     content = json.loads(Path("out/summary.json").read_text())
-    assert [row["policy"] for row in content["rows"]][1:] == POLICIES.split(",")
+    assert [row["policy"] for row in content["rows"]][1:] == re.split(r",(?![^\[]*\])", POLICIES)
     assert all(len(row["errors"]) == seeds and not row["failures"] for row in content["rows"])
     for path in Path("out/records").glob("*.json"):
         assert json.loads(path.read_text())["result"]["n_test"] == tested

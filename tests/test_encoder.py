@@ -30,45 +30,11 @@ from ampmix.policies._policy import Policy
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
+from ampmix.policies.nonlinear import NonlinearMixup
 from ampmix.training import TrainConfig, fit
+from tiny_encoders import CONFIGS, WORDS, tokenizer_of
 
 CLASSES = ("animal", "plant", "stone")
-WORDS = ("[PAD] [UNK] [CLS] [SEP] [MASK] a cat dog rose oak runs grows lies grey red ?").split()  # noqa: SIM905
-COMMON = {"vocab_size": len(WORDS), "max_position_embeddings": 32}
-BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-CONFIGS = {
-    "bert": (transformers.BertConfig, {**BERT, "intermediate_size": 20}),
-    "roberta": (
-        transformers.RobertaConfig,
-        {**BERT, "intermediate_size": 20, "pad_token_id": 1, "type_vocab_size": 1},
-    ),
-    "distilbert": (transformers.DistilBertConfig, {"dim": 16, "n_layers": 2, "n_heads": 2}),
-    "electra": (
-        transformers.ElectraConfig,
-        {**BERT, "intermediate_size": 20, "embedding_size": 8},
-    ),
-}
-
-
-def tokenizer_of(kind: str) -> Any:
-    words = list(WORDS)
-    if kind == "roberta":  # its padding id is 1
-        words[0], words[1] = words[1], words[0]
-    return transformers.BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Folders with small random models and their tokenizers."""
-    made = {}
-    for kind, (config, options) in CONFIGS.items():
-        folder = tmp_path_factory.mktemp(kind)
-        torch.manual_seed(0)
-        model = transformers.AutoModel.from_config(config(**{**COMMON, **options}))
-        model.save_pretrained(folder)
-        tokenizer_of(kind).save_pretrained(folder)
-        made[kind] = str(folder)
-    return made
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -127,11 +93,12 @@ def test_f_of_g_is_forward_at_every_site(
     ids, mask, _ = batch(padding=int(kind == "roberta"))
     results = []
     before = torch.get_rng_state()
-    for site in ("word", "sent"):
+    for site in Encoder.sites:
         f, g = model.cut(ids, mask, site, generator=rng(3))
         assert torch.equal(f(*g), f(*g)), "f is a function"
         results.append(f(*g))
-    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-12)
+    assert torch.equal(results[0], results[1]), "two names of one site"
+    torch.testing.assert_close(results[0], results[2], rtol=0, atol=1e-12)
     if training:
         f, g = model.cut(ids, mask, "word", generator=rng(4))
         assert not torch.equal(f(*g), results[0]), "another generator, other dropout masks"
@@ -244,6 +211,50 @@ def test_sentamp_runs_the_body_once(site: str, runs: int, folders: dict[str, str
     assert len(calls) == runs
 
 
+@pytest.mark.parametrize("pooling", ["head", "mean"])
+def test_nonlinear_mixing_is_the_textbook_one_in_loss_and_every_gradient(
+    pooling: str, folders: dict[str, str]
+) -> None:
+    """Written out: words mixed element by element, the label policy over their unions, cosines."""
+    model, (ids, mask, y) = built(folders["bert"], pooling=pooling), batch()
+    learner = NonlinearMixup().prepare((9, 16), 3, rng(2)).double()
+    f, g = model.cut(ids, mask, "embedding")
+    seen: list[Tensor] = []
+
+    def watched(words: Tensor, united: Tensor) -> Tensor:
+        seen.append(words.detach())
+        return f(words, united)
+
+    mixed = learner(watched, g, y, generator=rng(7))
+    words = model.body.get_input_embeddings()(ids)
+    partner = words[mixed.perm]
+    lam = ((seen[0] - partner) / (words - partner)).nan_to_num(1.0).detach()  # 0/0: equal words
+    blend, united = lam * words + (1 - lam) * partner, mask | mask[mixed.perm]
+    features = model.body(inputs_embeds=blend, attention_mask=united.long())
+    if pooling == "mean":
+        kept = united.unsqueeze(-1).double()
+        features = (features.last_hidden_state * kept).sum(1) / kept.sum(1)
+    else:
+        features = features.logits
+    losses = []
+    for i in range(len(y)):
+        outputs = model.output(features[i])
+        there = blend[i] * united[i].unsqueeze(-1)
+        phi = torch.sigmoid((learner.weight * there).sum((1, 2)) + learner.bias)
+        own, other = learner.labels[y[i]], learner.labels[y[mixed.perm[i]]]
+        target = phi * own + (1 - phi) * other
+        losses.append(1 - (outputs * target).sum() / outputs.norm() / target.norm())
+    expected = torch.stack(losses)
+    torch.testing.assert_close(mixed.loss, expected, rtol=1e-6, atol=1e-8)
+    leaves = [p for p in (*model.parameters(), *learner.parameters()) if p.requires_grad]
+    mine, theirs = (
+        torch.autograd.grad(loss.mean(), leaves, allow_unused=True)
+        for loss in (mixed.loss, expected)
+    )
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
 # --- the life of a model ---------------------------------------------------------------------
 
 TEXTS = (
@@ -317,6 +328,40 @@ def test_of_a_copy_new_weights_drop_the_features_and_of_the_original_none(
     other.load_state_dict({k: 2 * v for k, v in other.state_dict().items()})
     assert len(model.encoded) == len(ids) and not other.encoded
     assert not torch.equal(other(ids, mask), model(ids, mask))
+
+
+@pytest.mark.parametrize("options", [{}, {"label_dim": 5}], ids=str)
+@pytest.mark.parametrize("pooling", ["head", "mean"])
+def test_nonlinear_mixing_learns_words_and_leaves_an_ordinary_model(
+    options: dict[str, int], pooling: str, folders: dict[str, str], tmp_path: Path
+) -> None:
+    backbone = Encoder(model=folders["bert"], pooling=pooling)
+    config = TrainConfig.of(backbone, steps=120, batch_size=6, lr=0.01, eval_every=40)
+    fitted = fit(backbone, NonlinearMixup(**options), split(), config)
+    assert fitted.best.dev_error < 0.5, "chance is 0.67"
+    probabilities = fitted.classifier.predict_proba(TEXTS)
+    assert probabilities.shape == (12, 3)
+    assert (probabilities.argmax(1) != LABELS).mean() == pytest.approx(fitted.best.dev_error)
+    fitted.classifier.save(tmp_path / "model")
+    assert (Classifier.load(tmp_path / "model").predict_proba(TEXTS) == probabilities).all()
+    if pooling == "head":
+        told = predictions_of_pipeline(tmp_path / "model", list(TEXTS))
+        assert [one["label"] for one in told] == fitted.classifier.predict(TEXTS)
+
+
+def test_nonlinear_mixing_on_a_frozen_encoder_is_refused() -> None:
+    with pytest.raises(AmpmixError, match=r"minilm\[freeze=true\].*site embedding.*site=sent"):
+        fit(MiniLM(freeze=True), NonlinearMixup(), split(), TrainConfig(steps=1))
+
+
+def test_nonlinear_mixing_on_minilm(trec_data: Path) -> None:
+    data = split_holdout(datasets.load("trec"), 0, 0.03)
+    data = replace(data, test=data.test.take(range(40)))
+    config = TrainConfig.of(MiniLM(), steps=5, batch_size=8, eval_every=1)
+    fitted = fit(MiniLM(), NonlinearMixup(), data, config)
+    losses = [reading.train_loss for reading in fitted.curve]
+    assert len(losses) == 5 and all(0 < loss < 2 for loss in losses), "cosines"
+    assert fitted.classifier.predict_proba(data.test.texts[:3]).shape == (3, 6)
 
 
 def test_training_is_the_same_twice(folders: dict[str, str]) -> None:
@@ -469,8 +514,11 @@ def test_recipes_that_do_not_exist(values: dict[str, Any], told: str) -> None:
 def test_minilm_is_one_model_and_frozen_words_cannot_be_mixed() -> None:
     with pytest.raises(AmpmixError, match=r"write encoder\[model=x\]"):
         parse("minilm[model=x]", "ampmix.backbones", "backbone")
-    with pytest.raises(AmpmixError, match="site=sent"):
-        Encoder(freeze=True).check_site("word")
+    for site in ("word", "embedding"):
+        with pytest.raises(AmpmixError, match=f"at site {site} no words.*site=sent"):
+            Encoder(freeze=True).check_site(site)
+    Encoder(freeze=True).check_site("sent")
+    Encoder(freeze=True).check_site(None)
     assert spec(MiniLM(freeze=True)) == "minilm[freeze=true]"
 
 

@@ -283,7 +283,7 @@ def test_strange_texts_are_predicted(
     rows = table_of_long(predict(folder, file.getvalue()))
     assert [row[0] for row in rows[1:]] == texts
     check([row[2:] for row in rows[1:]], texts, classifier)
-    assert "1 text was cut" in capsys.readouterr().err
+    assert "1 text was cut to 50 tokens" in capsys.readouterr().err
     assert predict(folder, "text\r\n", "--no-proba") == b"text,label\r\n"
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ampmix.backbones._backbone import CutModule, dropout_scale
+from ampmix.backbones.encoder import Encoder
 from ampmix.backbones.text_cnn import TextCNN, TextCNNModule
 from ampmix.components import find, spec
 from ampmix.errors import AmpmixError
@@ -23,6 +24,7 @@ from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.text import Vocabulary, WordReader
+from tiny_encoders import TINY
 
 VOCABULARY, CLASSES = 12, 3
 SMALL = {
@@ -36,13 +38,20 @@ CNN = TextCNN(embedding_dim=5, filter_sizes=(2, 3, 4), feature_maps=3, dropout=0
 BACKBONES = [
     cls(**{f.name: SMALL[f.name] for f in fields(cls) if f.name in SMALL})
     for cls in find("ampmix.backbones").values()
-    if "model" not in {f.name for f in fields(cls)}  # pretrained ones: tests/test_encoder.py
+    if "model" not in {f.name for f in fields(cls)}
 ]
-every_backbone = pytest.mark.parametrize("backbone", BACKBONES, ids=lambda b: b.name)
-every_site = pytest.mark.parametrize(
-    ("backbone", "site"),
-    [pytest.param(b, site, id=f"{b.name}-{site}") for b in BACKBONES for site in b.sites],
-)
+
+
+def sites_of(backbones: list[Any]) -> Any:
+    """Every site of every backbone."""
+    found = [pytest.param(b, site, id=f"{b.name}-{site}") for b in backbones for site in b.sites]
+    return pytest.mark.parametrize(("backbone", "site"), found, indirect=["backbone"])
+
+
+every_word_site = sites_of(BACKBONES)
+BACKBONES.append(Encoder(model=TINY))
+every_site = sites_of(BACKBONES)
+every_backbone = pytest.mark.parametrize("backbone", BACKBONES, ids=lambda b: b.name, indirect=True)
 VARIANTS = [NoMixup(), Mixup(), AMP(), AMP(eps=0.3), AMP(eps=0.3, min_op=False)]
 LENGTHS = ([1], [4, 1, 7], [1, 1, 2, 9, 3, 3], [6, 6], [2, 8, 5, 1, 1])
 
@@ -310,7 +319,7 @@ def test_fused_mixing_equals_mixing_first(lengths: list[int], dropout: float) ->
         torch.testing.assert_close(fused_one, composite, rtol=0, atol=1e-12)
 
 
-@every_site
+@every_word_site  # an encoder has too many parameters, and is compared with transformers' own
 def test_gradients_of_all_parameters_pass_gradcheck(backbone: Any, site: str) -> None:
     """Through the module's own operations; the embedding's row 0, padding, gets none."""
     model, (ids, mask, _) = build(backbone).eval(), batch([3, 1, 4])

@@ -76,6 +76,15 @@ def test_without_a_test_set_all_texts_but_the_development_part_are_trained_on(
     assert "test_error" not in about and about["policy"] == "none"
 
 
+def test_texts_that_were_cut_are_counted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("long.csv").write_text(Path("films.csv").read_text() + "one two three four five,good\n")
+    assert train("long.csv", "--out", "model", *SMALL, "--max-length", "4") == 0
+    assert "note: 1 text was cut to 4 tokens\n" in capsys.readouterr().err
+    assert Classifier.load("model").reader.max_length == 4
+    assert train("films.csv", "--out", "model", *SMALL, "--max-length", "4") == 0
+    assert " cut to" not in capsys.readouterr().err
+
+
 def toy(test: Examples | None = None) -> TextDataset:
     texts, labels = zip(*ROWS, strict=True)
     part = Examples(texts, np.array([y == "bad" for y in labels], dtype=np.int64))

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ampmix import training
 from ampmix.backbones._backbone import CutModule
+from ampmix.backbones.encoder import Encoder
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.classifier import Classifier, logits_of
 from ampmix.components import find, spec
@@ -37,6 +38,8 @@ from ampmix.policies.none import NoMixup
 from ampmix.streams import numpy_stream, torch_seed
 from ampmix.text import Encoded, Vocabulary, WordReader
 from ampmix.training import Diverged, Fit, TrainConfig, fit
+from every_policy import every_policy_and_site
+from tiny_encoders import TINY
 
 SMALL = {
     "embedding_dim": 8,
@@ -48,36 +51,31 @@ SMALL = {
 BACKBONES = [
     cls(**{f.name: SMALL[f.name] for f in fields(cls) if f.name in SMALL})
     for cls in find("ampmix.backbones").values()
-    if "model" not in {f.name for f in fields(cls)}  # pretrained ones: tests/test_encoder.py
+    if "model" not in {f.name for f in fields(cls)}
 ]
+WORDS = list(BACKBONES)
+BACKBONES.append(Encoder(model=TINY))
 CNN = TextCNN(embedding_dim=8, filter_sizes=(1, 2), feature_maps=4)
 POLICIES = [cls() for cls in find("ampmix.policies").values()]
-SITED = [
-    *(p for p in POLICIES if p.mixing_site is None),
-    *(
-        replace(p, site=site)
-        for p in POLICIES
-        if p.mixing_site
-        for site in dict.fromkeys((p.mixing_site, "word", "sent"))
-    ),
-]
+SITED = every_policy_and_site()
 
 
-def pairs(policies: list[Policy]) -> list[Any]:
+def pairs(policies: list[Policy], backbones: list[Any] = BACKBONES) -> Any:
     """Every backbone with every policy whose site it has."""
-    return [
+    found = [
         pytest.param(b, p, id=f"{b.name}-{spec(p)}")
-        for b in BACKBONES
+        for b in backbones
         for p in policies
         if p.mixing_site in (None, *b.sites)
     ]
+    return pytest.mark.parametrize(("backbone", "policy"), found, indirect=["backbone"])
 
 
 SHORT = TrainConfig(steps=12, batch_size=7, lr=0.01, eval_every=3)
 
-every_backbone = pytest.mark.parametrize("backbone", BACKBONES, ids=lambda b: b.name)
+every_backbone = pytest.mark.parametrize("backbone", BACKBONES, ids=lambda b: b.name, indirect=True)
 every_policy = pytest.mark.parametrize("policy", POLICIES, ids=spec)
-every_pair = pytest.mark.parametrize(("backbone", "policy"), pairs(POLICIES))
+every_pair = pairs(POLICIES)
 
 
 def toy(n: int = 45, seed: int = 0, only_in_test: str = "") -> Split:
@@ -342,7 +340,7 @@ def test_evaluation_neither_mixes_nor_drops(monkeypatch: pytest.MonkeyPatch) -> 
 # --- optimisation ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("backbone", "policy"), pairs(SITED))
+@pairs(SITED, WORDS)
 def test_a_separable_problem_is_learnt(backbone: Any, policy: Policy) -> None:
     config = TrainConfig(steps=150, batch_size=16, lr=0.02, eval_every=50)
     result = fit(backbone, policy, toy(120), config)

@@ -25,6 +25,7 @@ _RESULTS = {
     "dev_error": "development error",
     "test_error": "test error",
     "best_step": "step chosen",
+    "stopped": "step at which training ended early",
 }
 
 _HEAD = """\
@@ -81,7 +82,7 @@ def card(config: Mapping[str, Any]) -> str:
 
 
 def _advice(about: Mapping[str, Any]) -> list[str]:
-    if "dev_error" not in about:
+    if "dev_error" not in about or about.get("training", {}).get("selection") == "last":
         return []
     return [
         "",

@@ -35,6 +35,8 @@ class Summary:
         model: the folder of the chosen model, or None if every run failed.
         chosen: its policy: the one with the lowest mean development error.
         chosen_seed: its seed: the one with the lowest development error (then loss) of that policy.
+        truncated: texts that were cut, over training, development and test part of the run with
+            most of them: seeds may keep different texts.
         trained: how many runs were done now; the others were recorded already.
         unreadable: record files that were set aside, with the reason.
     """
@@ -44,6 +46,7 @@ class Summary:
     model: Path | None
     chosen: str | None
     chosen_seed: int | None
+    truncated: int
     trained: int
     unreadable: tuple[tuple[Path, str], ...]
 
@@ -60,6 +63,7 @@ class Summary:
             "fraction": plan.fraction,
             "design": "cross-validation" if plan.cross_validated else "test set",
             "steps": plan.config.steps,
+            "truncated": self.truncated,
             "baseline": plan.baseline,
             "rows": [row.as_json() for row in self.rows],
             "model": None
@@ -143,6 +147,9 @@ def compare(
         model=None if best is None else out / "model",
         chosen=None if best is None else best.policy,
         chosen_seed=None if best is None else best.seed,
+        truncated=max(
+            record.result.get("truncated", 0) for own in records.values() for record in own.values()
+        ),
         trained=trained,
         unreadable=tuple(store.unreadable),
     )

@@ -18,6 +18,7 @@ from ampmix.errors import AmpmixError
 
 OPSET = 18
 INPUTS, OUTPUTS = ("ids", "mask"), ("logits", "probabilities")
+LARGEST = 2**31 - 2**24  # bytes of weights: what a protobuf message holds, less room for the graph
 EXAMPLE_SHAPE = (3, 11)  # of the traced batch: neither 0 nor 1 nor equal, which tracing might keep
 
 
@@ -31,15 +32,22 @@ class _WithProbabilities(nn.Module):
         return logits, logits.softmax(1)
 
 
-def export_onnx(classifier: Classifier, path: str | Path) -> Path:
-    """Write `path` and, beside it, what turns texts into its input; returns the latter's path.
+def export_onnx(classifier: Classifier, path: str | Path) -> tuple[Path, ...]:
+    """Write `path` and, beside it, what turns texts into its input; returns all paths written.
 
     The graph takes ``ids`` (int64 ``[batch, length]``, padded on the right) and ``mask`` (bool,
     true at tokens) of any batch and length, and gives ``logits`` and ``probabilities`` (float32
-    ``[batch, classes]``). The JSON file beside holds the classes, in the order of the columns, the
-    id that pads, and how texts are read: tokenizer, cut-off and vocabulary.
+    ``[batch, classes]``).
 
-    Raises AmpmixError without the packages of the extra ``onnx``, or if `path` has no folder.
+    A JSON file beside, the second path, holds the ``classes``, in the order of the columns, the id
+    that pads (``padding``), the ids of a text without words (``empty``), and how texts are read
+    (``reader``): tokenizer, cut-off and vocabulary, where the vocabulary's first word has id 2 and
+    unknown words have 1. Of an encoder it names instead a file for the library ``tokenizers``, the
+    third path: ``Tokenizer.from_file(...).encode_batch(texts)`` gives ids and attention masks as
+    the graph takes them, cut and padded.
+
+    Raises AmpmixError without the packages of the extra ``onnx``, if `path` has no folder, or for a
+    model too large for one file.
     """
     path = Path(path)
     if not path.absolute().parent.is_dir():
@@ -49,16 +57,16 @@ def export_onnx(classifier: Classifier, path: str | Path) -> Path:
         import onnxscript  # noqa: F401 (torch needs it)
     except ImportError as error:
         raise AmpmixError(f"ONNX needs {error.name}: pip install 'ampmix[onnx]'") from None
+    size = sum(part.nbytes for part in classifier.model.state_dict().values())
+    if size > LARGEST:
+        raise AmpmixError(
+            f"{classifier.backbone.name} has {size / 2**30:.1f} GiB of weights, and an ONNX file "
+            "holds 2: train a smaller model"
+        )
     beside = path.with_suffix(".json")
     if beside == path:
         raise AmpmixError(f"{str(path)!r} is where the vocabulary goes: end the name in .onnx")
-    reading = {
-        "inputs": INPUTS,
-        "outputs": OUTPUTS,
-        "classes": classifier.classes,
-        "padding": classifier.reader.encode([""], [0]).padding,
-        "reader": classifier.reader.as_json(),
-    }
+    files = _reading(classifier, path.stem)
     with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".onnx-") as folder:
         draft = Path(folder) / "model.onnx"
         _export(classifier, draft)
@@ -68,12 +76,27 @@ def export_onnx(classifier: Classifier, path: str | Path) -> Path:
                     f"{classifier.backbone.name} cannot be exported: tracing fixed the shape of "
                     f"{value.name}; another version of torch may help"
                 )
-        (Path(folder) / "reading.json").write_text(
-            json.dumps(reading, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
-        (Path(folder) / "reading.json").replace(beside)
+        for name, content in files.items():
+            (Path(folder) / name).write_text(content, encoding="utf-8")
+        for name in files:
+            (Path(folder) / name).replace(path.with_name(name))
         draft.replace(path)
-    return beside
+    return (path, *(path.with_name(name) for name in files))
+
+
+def _reading(classifier: Classifier, name: str) -> dict[str, str]:
+    """The files that say how texts are read, by name: the JSON file first."""
+    reader, files = classifier.reader.exported(name)
+    nothing = classifier.reader.encode([""], [0])
+    reading = {
+        "inputs": INPUTS,
+        "outputs": OUTPUTS,
+        "classes": classifier.classes,
+        "padding": nothing.padding,
+        "empty": nothing.tokens.tolist(),
+        "reader": reader,
+    }
+    return {f"{name}.json": json.dumps(reading, ensure_ascii=False, indent=1) + "\n", **files}
 
 
 def _export(classifier: Classifier, path: Path) -> None:

@@ -25,7 +25,9 @@ Generators = torch.Generator | Sequence[torch.Generator] | None
 seed draws alike alone and beside others; or None for PyTorch's global one."""
 
 
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+def cross_entropy(
+    logits: Tensor, y: Tensor, *, weights: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy of each example, in nats, at least in float32.
 
     In bfloat16 a loss is rounded to 0.4 %, four times what AMP's published step changes it by.
@@ -33,13 +35,21 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     Args:
         logits: ``[..., B, C]``.
         y: class indices ``[..., B]``, or class probabilities ``[..., B, C]``.
+        weights: of the classes, ``[C]``; nothing is divided by their sum, so that the mean over a
+            batch is divided by the number of its examples whatever they are.
+        smoothing: share of a target that all classes get alike, in [0, 1] (Szegedy et al. 2016).
 
     Returns:
         ``[..., B]``.
     """
     flat_y = y.reshape(-1) if y.dim() < logits.dim() else y.reshape(-1, y.shape[-1])
     flat = logits.reshape(-1, logits.shape[-1]).to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(flat, flat_y, reduction="none").reshape(logits.shape[:-1])
+    if weights is not None:
+        weights = weights.to(flat)
+    values = F.cross_entropy(
+        flat, flat_y, weight=weights, label_smoothing=smoothing, reduction="none"
+    )
+    return values.reshape(logits.shape[:-1])
 
 
 def sample_lam(

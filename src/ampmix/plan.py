@@ -16,7 +16,7 @@ from ampmix.data import Split, TextDataset, split_fold, split_holdout
 from ampmix.errors import AmpmixError
 from ampmix.policies._policy import Policy
 from ampmix.records import RunRecord, provenance, run_id
-from ampmix.training import Diverged, Fit, TrainConfig, fit
+from ampmix.training import Diverged, Fit, TrainConfig, check_trainable, fit
 
 
 class Run(NamedTuple):
@@ -42,8 +42,8 @@ class Plan:
         config: optimisation settings.
 
     Raises:
-        AmpmixError: for what cannot run: no seeds, a site that the backbone does not have, a class
-            too small to split.
+        AmpmixError: for what cannot run: no seeds, a class too small to split, or as
+            :func:`ampmix.training.check_trainable`.
     """
 
     dataset: TextDataset
@@ -56,10 +56,10 @@ class Plan:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise AmpmixError(f"seeds is {self.seeds}: at least 1 is needed, 5 or more to decide")
+        first = self.split(0)
         for policy in self.policies:
-            self.backbone.check_site(policy.mixing_site)
-            policy.outputs(len(self.dataset.classes))
-        for seed in range(self.seeds if self.cross_validated else 1):
+            check_trainable(self.backbone, policy, first, self.config)
+        for seed in range(1, self.seeds if self.cross_validated else 1):
             self.split(seed)
 
     @property
@@ -100,7 +100,7 @@ class Plan:
         }
         if run.policy != yardstick.NAME:
             specification["backbone"] = self.backbone.identity
-            specification["training"] = asdict(self.config)
+            specification["training"] = self.config.identity
         return specification
 
     def run_id(self, run: Run) -> str:
@@ -151,15 +151,20 @@ class Plan:
 
 
 def _training_result(fitted: Fit) -> dict[str, Any]:
-    return _test_result(fitted.test_wrong) | {
-        "status": "done",
-        "test_reads": list(fitted.test_reads),
-        "best_step": fitted.best.step,
-        "dev_error": fitted.best.dev_error,
-        "dev_loss": fitted.best.dev_loss,
-        "truncated": fitted.truncated,
-        "curve": [reading._asdict() for reading in fitted.curve],
-    }
+    stopped = {} if fitted.stopped is None else {"stopped": fitted.stopped}
+    return (
+        _test_result(fitted.test_wrong)
+        | stopped
+        | {
+            "status": "done",
+            "test_reads": list(fitted.test_reads),
+            "best_step": fitted.best.step,
+            "dev_error": fitted.best.dev_error,
+            "dev_loss": fitted.best.dev_loss,
+            "truncated": fitted.truncated,
+            "curve": [reading._asdict() for reading in fitted.curve],
+        }
+    )
 
 
 def _test_result(wrong: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, Any]:

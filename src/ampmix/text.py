@@ -239,6 +239,11 @@ class Encoded:
 class Reader(Protocol):
     """How a backbone reads texts; made from the training part, saved with the model."""
 
+    @property
+    def max_length(self) -> int:
+        """Tokens after which a text is cut."""
+        ...
+
     def __len__(self) -> int:
         """How many token ids there are."""
         ...
@@ -249,6 +254,13 @@ class Reader(Protocol):
 
     def as_json(self) -> dict[str, Any]:
         """What a model folder's configuration says of it."""
+        ...
+
+    def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """What another program needs to read texts alike: plain JSON values, and files by name.
+
+        The names of the files begin with `name`; the values refer to them.
+        """
         ...
 
 
@@ -293,6 +305,10 @@ class WordReader:
             "skip_unknown": self.skip_unknown,
             "vocabulary": self.vocabulary.words,
         }
+
+    def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """As :meth:`as_json`; no file is needed."""
+        return self.as_json(), {}
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> WordReader:

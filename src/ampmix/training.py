@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +17,17 @@ from ampmix.backbones._backbone import Backbone, CutModule
 from ampmix.classifier import Classifier, logits_of
 from ampmix.data import Split
 from ampmix.errors import AmpmixError, unknown
+from ampmix.losses import CLASS_WEIGHTS, training_loss
+from ampmix.mixing import Loss
 from ampmix.policies._policy import Learner, Mixed, Policy
+from ampmix.selection import SELECTIONS, Reading, Selection
 from ampmix.streams import numpy_stream, torch_seed
 from ampmix.text import Encoded, Reader
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SCHEDULES = ("constant", "linear")
-SELECTIONS = ("best_dev", "last")
+LATER = ("class_weights", "label_smoothing", "patience")
+"""Settings younger than the first records, whose names they leave alone at their defaults."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,17 @@ class TrainConfig:
         schedule: ``constant`` (the paper's), or ``linear``: lr falls to 0 over the steps.
         warmup: share of the steps over which lr rises linearly, in [0, 1).
         selection: which step's model is kept: ``best_dev`` (the paper's) or ``last``.
+        class_weights: ``none``, or ``balanced``: classes of the training part count alike in the
+            loss, however many texts they have (:func:`ampmix.losses.balanced_weights`).
+        label_smoothing: share of a target that all classes get alike, in [0, 1).
+        patience: readings of the development set without improvement (a lower error, or an equal
+            one with a lower loss) after which training ends; 0 for none. ``steps`` is then the most
+            there may be, and what the schedule is stretched over: a ``linear`` lr has not reached 0
+            where training ends early. ``last`` keeps the step where it ended, ``patience`` readings
+            after the best; with patience :meth:`of` therefore chooses ``best_dev``, for whatever
+            backbone, unless told otherwise.
+
+    Selection and patience go by the plain error and cross-entropy, without weights and smoothing.
 
     Raises:
         AmpmixError: for values outside their range.
@@ -60,12 +75,23 @@ class TrainConfig:
     schedule: str = "constant"
     warmup: float = 0.0
     selection: str = "best_dev"
+    class_weights: str = "none"
+    label_smoothing: float = 0.0
+    patience: int = 0
 
     @classmethod
     def of(cls, backbone: Backbone, **given: Any) -> TrainConfig:
         """The backbone's own defaults, but for what is given and not None."""
         chosen = {name: value for name, value in given.items() if value is not None}
+        if chosen.get("patience"):
+            chosen.setdefault("selection", "best_dev")
         return cls(**{**backbone.training_defaults, **chosen})
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings as a run's specification has them."""
+        defaults = {f.name: f.default for f in fields(self) if f.name in LATER}
+        return {name: value for name, value in asdict(self).items() if value != defaults.get(name)}
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "eval_every", "max_length"):
@@ -85,6 +111,14 @@ class TrainConfig:
             raise unknown("selection", self.selection, SELECTIONS)
         if not 0 <= self.warmup < 1:
             raise AmpmixError(f"warmup is {self.warmup}: it is a share of the steps, in [0, 1)")
+        if self.class_weights not in CLASS_WEIGHTS:
+            raise unknown("class_weights", self.class_weights, CLASS_WEIGHTS)
+        if not 0 <= self.label_smoothing < 1:
+            raise AmpmixError(
+                f"label_smoothing is {self.label_smoothing}: it is a share of the label, in [0, 1)"
+            )
+        if not isinstance(self.patience, int) or self.patience < 0:
+            raise AmpmixError(f"patience is {self.patience}: it must be a whole number, 0 for none")
 
     def lr_factor(self, step: int) -> float:
         """What lr is multiplied by at a step, counted from 0."""
@@ -100,27 +134,20 @@ class Diverged(AmpmixError):
     """The training loss became NaN or infinite."""
 
 
-class Reading(NamedTuple):
-    """One reading of the development set; errors are fractions, losses in nats."""
-
-    step: int
-    train_loss: float
-    dev_error: float
-    dev_loss: float
-
-
 @dataclass(frozen=True, eq=False)
 class Fit:
     """What :func:`fit` returns.
 
     Attributes:
         classifier: the model at the chosen step.
-        best: the reading that it was chosen by.
+        best: the reading of that step.
         curve: every reading of the development set.
         test_wrong: true where a test example is misclassified, ``[n_test]``.
         test_reads: the steps at which the test set was read: the chosen one, once, or none at all
             where there is no test set.
         truncated: texts cut to ``max_length``, over all parts.
+        seed: the run's.
+        stopped: the step at which patience ran out; None where all steps were done.
     """
 
     classifier: Classifier
@@ -130,6 +157,7 @@ class Fit:
     test_reads: tuple[int, ...]
     truncated: int
     seed: int = field(default=0)
+    stopped: int | None = None
 
     @property
     def test_error(self) -> float:
@@ -167,9 +195,10 @@ def fit(
 
     Raises:
         Diverged: if the loss is not finite, with the step.
-        AmpmixError: for a site that the backbone does not have.
+        AmpmixError: as :func:`check_trainable`.
     """
     config = config or TrainConfig.of(backbone)
+    check_trainable(backbone, policy, data, config)
     reader, parts = _encode(backbone, data, config.max_length)
     device = _device(config.device)
     outputs = policy.outputs(len(data.classes))
@@ -182,9 +211,8 @@ def fit(
         weight_decay=config.weight_decay,
         fused=True,
     )
-    step_once = _stepper(model, learner, optimizer, config, seed)
-    curve: list[Reading] = []
-    best, best_state, losses = None, {}, []
+    step_once = _stepper(model, learner, optimizer, _loss(data, config, device), config, seed)
+    selection, losses = Selection(config.selection, config.patience), []
 
     model.train()
     for step, batch in enumerate(_batches(parts.train, config, seed), start=1):
@@ -196,16 +224,15 @@ def fit(
             reading = Reading(step, float(np.mean(losses)), *measured)
             if not math.isfinite(reading.dev_loss):
                 raise Diverged(_advice("development loss", reading.dev_loss, step, config))
-            curve.append(reading)
+            selection.add(reading, model)
             losses.clear()
-            last = config.selection == "last"
-            if best is None or last or reading[2:] < best[2:]:  # error, then loss
-                best, best_state = reading, {k: v.clone() for k, v in model.state_dict().items()}
         if on_step is not None:
             on_step(step)
+        if selection.enough:
+            break
 
-    assert best is not None  # the last step always reads
-    model.load_state_dict(best_state)
+    best, done = selection.kept, selection.curve[-1].step  # the last step always reads
+    selection.restore(model)
     learner.fold(model)
     tested = len(parts.test) > 0
     test_logits = logits_of(model, parts.test, config.device) if tested else torch.empty(0, 1)
@@ -213,11 +240,29 @@ def fit(
     return Fit(
         classifier=Classifier(backbone, model, reader, data.classes),
         best=best,
-        curve=tuple(curve),
+        curve=tuple(selection.curve),
         test_wrong=test_logits.argmax(1).numpy() != parts.test.labels,
         test_reads=(best.step,) if tested else (),
         truncated=sum(part.truncated for part in parts),
         seed=seed,
+        stopped=done if done < config.steps else None,
+    )
+
+
+def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: TrainConfig) -> None:
+    """Raise AmpmixError if :func:`fit` could not train so; nothing is built or read for it.
+
+    That is: a site that the backbone does not have, more classes than the policy allows, or class
+    weights or label smoothing with a policy that has a loss of its own.
+    """
+    backbone.check_site(policy.mixing_site)
+    policy.outputs(len(data.classes))
+    policy.check_loss(_loss(data, config))
+
+
+def _loss(data: Split, config: TrainConfig, device: torch.device | str = "cpu") -> Loss:
+    return training_loss(
+        data.train.labels, len(data.classes), config.class_weights, config.label_smoothing, device
     )
 
 
@@ -293,6 +338,7 @@ def _stepper(
     model: CutModule,
     learner: Learner,
     optimizer: torch.optim.Optimizer,
+    loss: Loss,
     config: TrainConfig,
     seed: int,
 ) -> Callable[[tuple[Tensor, Tensor, Tensor]], float]:
@@ -309,14 +355,14 @@ def _stepper(
         done += 1
         ids, mask, y = (part.to(config.device) for part in batch)
         f, g = model.cut(ids, mask, learner.policy.mixing_site, generator=dropout)
-        mixed: Mixed = learner(f, g, y, generator=mixing)
-        loss = mixed.loss.mean()
+        mixed: Mixed = learner(f, g, y, loss=loss, generator=mixing)
+        mean = mixed.loss.mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        mean.backward()  # type: ignore[no-untyped-call]
         if config.clip:
             torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         optimizer.step()
-        return loss.item()
+        return mean.item()
 
     return step
 

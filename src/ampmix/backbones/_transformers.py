@@ -152,6 +152,16 @@ class HFReader:
         """What a model folder's configuration says of the reader; the rest is in its files."""
         return {"tokenizer": "transformers", "max_length": self.max_length}
 
+    def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """A file for the library ``tokenizers``, which alone reads, cuts and pads as this does."""
+        own = self.tokenizer
+        alone = needed("tokenizers", "encoder").Tokenizer.from_str(own.backend_tokenizer.to_str())
+        alone.enable_truncation(self.max_length, direction=own.truncation_side)
+        alone.enable_padding(pad_id=own.pad_token_id, pad_token=own.pad_token)
+        file = f"{name}.tokenizer.json"
+        told = {"tokenizer": "tokenizers", "file": file, "max_length": self.max_length}
+        return told, {file: alone.to_str()}
+
 
 def _positions(config: Any) -> int:
     """How many tokens the model has positions for.

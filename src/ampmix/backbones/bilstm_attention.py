@@ -117,6 +117,10 @@ class BiLSTMAttentionModule(CutModule):
         parts = zip(ids.split(texts), mask.split(texts), strict=True)  # type: ignore[no-untyped-call]
         return torch.cat([super(BiLSTMAttentionModule, self).forward(*part) for part in parts])
 
+    def exportable(self) -> nn.Module:
+        """The same in PyTorch's own LSTM, which ONNX has an operation for."""
+        return _PlainBiLSTM(self)
+
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         like = self.bias.new_empty(()).expand(ids.shape[0], self.config.hidden_size)
         scale = dropout_scale(like, self.config.dropout, self.training, generator)
@@ -180,6 +184,53 @@ class _ProjectAndAttend:
     def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
         x = torch.addmm(self.bias, words.flatten(0, 1), self.inputs)
         return self.attend(x.view(*mask.shape, -1), mask)
+
+
+class _PlainBiLSTM(nn.Module):
+    """A copy of a BiLSTM in PyTorch's LSTM: of common operations, whatever is exported knows them.
+
+    PyTorch's has no mask. Where there is no word, one more input, 1 there and 0 elsewhere, shuts
+    the input and the forget gate, so that the cell is 0 there as in :class:`_Recurrence`.
+    """
+
+    SHUT = -1e4
+    """Its weight: a sigmoid of that is 0 in every precision."""
+
+    def __init__(self, model: BiLSTMAttentionModule) -> None:
+        super().__init__()
+        self.embedding, self.output = model.embedding.detach(), model.output
+        self.attention = model.attention.detach()
+        n, width = model.recurrent.shape[1], model.inputs.shape[0]
+        lstm = nn.LSTM(width + 1, n, batch_first=True, bidirectional=True, device="meta")
+        shut = model.bias.new_tensor([self.SHUT] * 2 + [0.0] * 2).repeat_interleave(n)
+        for i, end in enumerate(("", "_reverse")):
+            own = slice(4 * n * i, 4 * n * (i + 1))
+            state = {
+                "weight_ih": torch.column_stack([_reordered(model.inputs[:, own].T), shut]),
+                "weight_hh": _reordered(model.recurrent[i].T),
+                "bias_ih": _reordered(model.bias[own]),
+                "bias_hh": torch.zeros_like(model.bias[own]),
+            }
+            for name, value in state.items():
+                setattr(lstm, f"{name}_l0{end}", nn.Parameter(value.detach().contiguous()))
+        self.lstm = lstm
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits ``[B, C]`` of token ids and mask ``[B, L]``."""
+        vectors = F.embedding(ids, self.embedding)
+        absent = (~mask).unsqueeze(-1).to(vectors.dtype)
+        states, _ = self.lstm(torch.cat([vectors, absent], dim=-1))
+        scores = states.tanh() @ self.attention
+        alpha = scores.masked_fill(~mask, float("-inf")).softmax(-1)
+        features = (alpha.unsqueeze(1) @ states).squeeze(1).tanh()
+        logits: Tensor = self.output(features)
+        return logits
+
+
+def _reordered(gates: Tensor) -> Tensor:
+    """Rows of our gates (input, forget, output, candidate) in PyTorch's order."""
+    i, f, o, candidate = gates.chunk(4)
+    return torch.cat([i, f, candidate, o])
 
 
 class _Recurrence(torch.autograd.Function):

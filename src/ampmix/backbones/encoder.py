@@ -35,7 +35,8 @@ class Encoder(Backbone):
 
     Sites: ``word`` mixes word embeddings, before positions, token types and LayerNorm are added
     (given as ``inputs_embeds``, so that they are added once); two mixed texts attend to the union
-    of their tokens. ``sent`` mixes what the last linear layer reads, before its dropout.
+    of their tokens. ``embedding`` is the same place: nothing cheaper stands in for words here.
+    ``sent`` mixes what the last linear layer reads, before its dropout.
 
     Pooling ``head`` is transformers' own classification head for the architecture (for BERT tanh
     of a dense layer over [CLS], the paper's choice), so that a saved folder is one that
@@ -68,7 +69,7 @@ class Encoder(Backbone):
     """
 
     name: ClassVar[str] = "encoder"
-    sites: ClassVar[tuple[str, ...]] = ("word", "sent")
+    sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
     printed_as: ClassVar[str] = "bert-base"
     model: str = MINILM
     pooling: str = "auto"
@@ -107,10 +108,11 @@ class Encoder(Backbone):
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or a site that this model can be mixed at."""
         super().check_site(site)
-        if self.freeze and site == "word":
+        if self.freeze and site not in (None, "sent"):
             raise AmpmixError(
-                f"{self.name}[freeze=true] encodes a text once, so words cannot be mixed: mix at "
-                "site=sent (--policies 'none,mixup[site=sent],amp[site=sent]') or leave freeze out"
+                f"{self.name}[freeze=true] encodes a text once, so at site {site} no words can be "
+                "mixed: mix at site=sent (--policies 'none,mixup[site=sent],amp[site=sent]') or "
+                "leave freeze out"
             )
 
     def reader(self, texts: Any, tokenizer: str, max_length: int) -> Reader:
@@ -157,7 +159,7 @@ class _Classify:
 
 @dataclass(frozen=True)
 class _EncodeAndClassify:
-    """f after ``word``: the body, then :class:`_Classify`."""
+    """f after ``word`` and ``embedding``: the body, then :class:`_Classify`."""
 
     module: EncoderModule
     classify: _Classify
@@ -242,6 +244,10 @@ class EncoderModule(CutModule):
             self.encoded.update(zip((keys[i] for i in new), rows, strict=True))
         return torch.stack([self.encoded[key] for key in keys])
 
+    def exportable(self) -> nn.Module:
+        """The body without what is kept in memory of a frozen one."""
+        return _PlainEncoder(self)
+
     def save(self, folder: Path, reader: Reader, classes: tuple[str, ...]) -> dict[str, Any]:
         """Write weights and tokenizer as transformers does; what ``config.json`` must hold."""
         assert isinstance(reader, HFReader)
@@ -284,6 +290,20 @@ def _head_path(whole: Any, classes: int, model: str) -> str:
             "use encoder[pooling=mean]"
         )
     return path
+
+
+class _PlainEncoder(nn.Module):
+    """What an encoder computes in evaluation, always anew."""
+
+    def __init__(self, module: EncoderModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits ``[B, C]`` of token ids and mask ``[B, L]``."""
+        embedded = self.module.body.get_input_embeddings()(ids)
+        logits: Tensor = self.module.output(self.module.features(embedded, mask))
+        return logits
 
 
 def _seed(generator: torch.Generator | None) -> int:

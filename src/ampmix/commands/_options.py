@@ -77,6 +77,23 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--eval-every", type=int, metavar="N", help="steps between development readings"
     )
+    training.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end after N readings without improvement, and keep the best step (0: never)",
+    )
+    training.add_argument(
+        "--class-weights",
+        metavar="NAME",
+        help="balanced: in the loss, rare classes count as much as common ones (none)",
+    )
+    training.add_argument(
+        "--label-smoothing", type=float, metavar="X", help="share of a label given to all (0)"
+    )
+    training.add_argument(
+        "--max-length", type=int, metavar="N", help="tokens after which a text is cut (512)"
+    )
 
 
 def backbone_of(arguments: argparse.Namespace) -> Backbone:
@@ -116,6 +133,10 @@ def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
         schedule=arguments.schedule,
         warmup=arguments.warmup,
         selection=arguments.selection,
+        patience=arguments.patience,
+        class_weights=arguments.class_weights,
+        label_smoothing=arguments.label_smoothing,
+        max_length=arguments.max_length,
         eval_every=arguments.eval_every
         if arguments.eval_every is not None
         else min(100, max(1, steps // 20)),

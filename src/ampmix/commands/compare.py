@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ampmix.commands import _options
-from ampmix.commands._shared import INTERRUPTED, cores
+from ampmix.commands._shared import INTERRUPTED, cores, cut
 from ampmix.errors import AmpmixError
 
 POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
@@ -84,6 +84,9 @@ def act(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     for path, reason in summary.unreadable:
         messages.print(f"note: set aside the unreadable record {path.name}: {reason}", markup=False)
+    if summary.truncated:
+        length = f"what the model reads, {config.max_length} tokens or fewer"
+        messages.print(cut(summary.truncated, length), markup=False, soft_wrap=wrap)
     screen.print()
     print_comparison(summary.as_json(), screen, yardsticks.NAME)
     files = "summary.json, records/" + (", model/" if summary.model else "")
@@ -107,5 +110,6 @@ def describe(plan: Any) -> str:
     kept = "" if plan.fraction == 1.0 else f", {plan.fraction:.4g} of the labels kept"
     return (
         f"{dataset.name}: {', '.join(parts)}, {len(dataset.classes)} classes{kept}; "
-        f"{components.spec(plan.backbone)}, {design}, {plan.config.steps} steps a run."
+        f"{components.spec(plan.backbone)}, {design}, "
+        f"{'at most ' if plan.config.patience else ''}{plan.config.steps} steps a run."
     )

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ampmix.commands._shared import cores
+from ampmix.commands._shared import cores, cut
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def act(arguments: argparse.Namespace) -> int:
     labels = _indices(read, classifier.classes, arguments.file)
     chunks = list(predict_chunks(classifier, read.texts, str, cores()))
     if truncated := sum(chunk.truncated for chunk in chunks):
-        print(f"note: {truncated} texts were cut to the model's length", file=sys.stderr)
+        print(cut(truncated, f"{classifier.reader.max_length} tokens"), file=sys.stderr)
     probabilities = np.concatenate([chunk.probabilities for chunk in chunks])
     found = evaluate(probabilities, labels, classifier.classes)
     print_evaluation(found, Console(highlight=False))

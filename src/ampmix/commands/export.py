@@ -16,6 +16,6 @@ def act(arguments: argparse.Namespace) -> int:
     from ampmix.classifier import Classifier
     from ampmix.export import export_onnx
 
-    beside = export_onnx(Classifier.load(arguments.model), arguments.onnx)
-    print(f"Written: {arguments.onnx} and {beside} (classes, tokenizer, vocabulary).")
+    written, *beside = export_onnx(Classifier.load(arguments.model), arguments.onnx)
+    print(f"Written: {written}; {', '.join(map(str, beside))} (classes, how texts are read).")
     return 0

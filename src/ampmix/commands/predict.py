@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ampmix.commands._shared import cores
+from ampmix.commands._shared import cores, cut
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def act(arguments: argparse.Namespace) -> int:
                 out.write(_written(stream, names, chunk, classifier.classes).encode())
                 out.flush()
     if truncated:
-        what = "text was" if truncated == 1 else "texts were"
-        print(f"note: {truncated} {what} cut to the model's length", file=sys.stderr)
+        print(cut(truncated, f"{classifier.reader.max_length} tokens"), file=sys.stderr)
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ampmix.commands import _options
-from ampmix.commands._shared import INTERRUPTED
+from ampmix.commands._shared import INTERRUPTED, cut
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def act(arguments: argparse.Namespace) -> int:
     from ampmix.data import split_train
     from ampmix.records import check_writable
     from ampmix.report.progress import RunsProgress
-    from ampmix.training import fit
+    from ampmix.training import check_trainable, fit
 
     if arguments.threads < 1:
         raise AmpmixError(f"threads is {arguments.threads}: it must be 1 or more")
@@ -67,12 +67,14 @@ def act(arguments: argparse.Namespace) -> int:
     check_writable(out.absolute().parent)
     dataset = _options.dataset_of(arguments)
     split = split_train(dataset, arguments.seed, arguments.fraction)
+    check_trainable(backbone, policy, split, config)
 
     screen, messages = Console(highlight=False), Console(stderr=True, highlight=False)
     for note in dataset.notes:
         messages.print(f"note: {note}", markup=False, soft_wrap=True)
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
-    told = f"{describe(split)}; {specs}, seed {arguments.seed}, {config.steps} steps."
+    steps = f"{'at most ' if config.patience else ''}{config.steps} steps"
+    told = f"{describe(split)}; {specs}, seed {arguments.seed}, {steps}."
     screen.print(told, markup=False, soft_wrap=True)
     torch.set_num_threads(arguments.threads)
     try:
@@ -88,8 +90,8 @@ def act(arguments: argparse.Namespace) -> int:
         messages.print(f"Interrupted: nothing is written to {out}.", markup=False, soft_wrap=True)
         return INTERRUPTED
     if fitted.truncated:
-        note = f"note: {fitted.truncated} texts were cut to {config.max_length} tokens"
-        messages.print(note, markup=False)
+        note = cut(fitted.truncated, f"{fitted.classifier.reader.max_length} tokens")
+        messages.print(note, markup=False, soft_wrap=True)
     for line in results(split, fitted, config):
         screen.print(line, markup=False, soft_wrap=True)
     screen.print(f"Written to {out}: its README.md is a model card.", markup=False, soft_wrap=True)
@@ -118,13 +120,20 @@ def facts(split: Split, config: TrainConfig, fitted: Fit) -> dict[str, Any]:
         "dev_error": fitted.best.dev_error,
         "training": asdict(config),
     }
+    if fitted.stopped is not None:
+        known["stopped"] = fitted.stopped
     return known | ({"test_error": fitted.test_error} if len(split.test) else {})
 
 
 def results(split: Split, fitted: Fit, config: TrainConfig) -> list[str]:
     """The errors, in percent."""
-    chosen = f"step {fitted.best.step} of {config.steps}, chosen by it"
+    chosen = f"step {fitted.best.step} of {config.steps}"
+    if config.selection == "best_dev":
+        chosen += ", chosen by it"
     said = [f"Development error {fitted.best.dev_error:.1%} ({len(split.dev)} texts; {chosen})."]
+    if fitted.stopped is not None:
+        readings = "reading" if config.patience == 1 else f"{config.patience} readings"
+        said.insert(0, f"Ended at step {fitted.stopped}: no improvement in the last {readings}.")
     if len(split.test):
         said.append(f"Test error {fitted.test_error:.1%} ({len(split.test)} texts).")
     return said

@@ -65,6 +65,8 @@ class Policy(ABC):
     """
 
     name: ClassVar[str]
+    own_loss: ClassVar[str] = ""
+    """What the policy minimises in place of any ``loss=``, if it does."""
 
     @property
     def reference_name(self) -> str:
@@ -112,6 +114,14 @@ class Policy(ABC):
     def outputs(self, classes: int) -> int:
         """How many outputs f needs for that many classes: as many, unless the policy says else."""
         return classes
+
+    def check_loss(self, loss: Loss) -> None:
+        """Raise AmpmixError for a loss that the policy cannot train with, before it is tried."""
+        if self.own_loss and loss is not cross_entropy:
+            raise AmpmixError(
+                f"policy {self.name} has a loss of its own, {self.own_loss}: it takes no other, "
+                "nor class weights or label smoothing"
+            )
 
     def prepare(
         self, shape: Sequence[int], classes: int, generator: torch.Generator | None = None

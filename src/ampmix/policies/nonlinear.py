@@ -62,6 +62,7 @@ class NonlinearMixup(Policy):
 
     name: ClassVar[str] = "nonlinear"
     rank: ClassVar[int] = 3
+    own_loss: ClassVar[str] = "1 - cosine"
     alpha: float = 1.0
     label_dim: int = 0
     site: str = "embedding"
@@ -140,7 +141,8 @@ class LabelPolicy(Learner):
     ) -> Mixed:
         """See :meth:`Policy.__call__`; f gives ``[..., B, d_l]`` outputs."""
         parts, shape = batch_of(g, y, batch_dims)
-        self._check(y, loss)
+        self.policy.check_loss(loss)
+        self._check(y)
         perm = pair(shape, generator=generator, device=parts[0].device)
         coefficients = [self._coefficients(part, shape, generator) for part in parts]
         mixed = [mix(x, lam, perm) for x, lam in zip(parts, coefficients, strict=True)]
@@ -183,13 +185,8 @@ class LabelPolicy(Learner):
             self.policy.alpha, x.shape, generator=generator, device=x.device, dtype=dtype
         )
 
-    def _check(self, y: Tensor, loss: Loss) -> None:
-        """The label policy stands in for a loss, and labels are looked up."""
-        if loss is not cross_entropy:
-            raise AmpmixError(
-                "policy nonlinear has a loss of its own, 1 - cosine: it takes no other, nor "
-                "class weights or label smoothing"
-            )
+    def _check(self, y: Tensor) -> None:
+        """Labels are looked up."""
         if y.is_floating_point():
             raise AmpmixError(
                 f"policy nonlinear was given targets of {y.dtype}: it needs class indices"

@@ -1,0 +1,65 @@
+"""What training minimises: cross-entropy, with classes weighed or labels smoothed if asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ampmix.mixing import Loss, cross_entropy
+
+CLASS_WEIGHTS = ("none", "balanced")
+
+
+def balanced_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float64]:
+    """Weights by which all classes that occur count alike, ``n / (C n_c)``.
+
+    C is the number of classes that occur, so that the examples' mean weight is 1 and the loss keeps
+    its scale; a class without an example weighs nothing.
+
+    Args:
+        labels: class indices of the training part alone, int64 [n].
+        classes: how many classes there are.
+
+    Returns:
+        float64 [classes].
+
+    >>> balanced_weights(np.array([0, 0, 0, 1]), 3).tolist()
+    [0.6666666666666666, 2.0, 0.0]
+    """
+    counts = np.bincount(labels, minlength=classes)
+    present = counts > 0
+    return np.where(present, len(labels) / (present.sum() * np.maximum(counts, 1)), 0.0)
+
+
+def training_loss(
+    labels: npt.NDArray[np.int64],
+    classes: int,
+    class_weights: str = "none",
+    smoothing: float = 0.0,
+    device: torch.device | str = "cpu",
+) -> Loss:
+    """The loss of each example to train with, for a policy's ``loss=``.
+
+    Policies interpolate the losses of an example and its partner, each with the weight of its own
+    class. (Weighing a mixed label as PyTorch weighs soft targets is the same; only dividing by the
+    sum of the weights, as its mean over class indices does, would not be.)
+
+    Args:
+        labels: class indices of the training part, int64 [n].
+        classes: how many classes there are.
+        class_weights: ``none``, or ``balanced`` (:func:`balanced_weights`).
+        smoothing: see :func:`ampmix.mixing.cross_entropy`.
+        device: where the logits will be.
+
+    >>> training_loss(np.array([0, 1]), 2) is cross_entropy
+    True
+    """
+    weights = None
+    if class_weights == "balanced":
+        weights = torch.as_tensor(balanced_weights(labels, classes), device=device)
+    if weights is None and not smoothing:
+        return cross_entropy  # itself, which policies with a loss of their own can tell
+    return partial(cross_entropy, weights=weights, smoothing=smoothing)

@@ -1,0 +1,48 @@
+"""Small random encoders of several architectures, with tokenizers, in folders of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+TINY = "tiny bert"
+"""``Encoder(model=TINY)`` in a parametrised list stands for one whose folder is made for the test
+that asks for it (the fixture ``backbone``)."""
+
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a cat dog rose oak runs grows lies grey red ?".split()  # noqa: SIM905
+WORDS += ["apple", "train", "music", *(f"w{i}" for i in range(10))]
+COMMON = {"vocab_size": len(WORDS), "max_position_embeddings": 32}
+BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+CONFIGS: dict[str, tuple[str, dict[str, int]]] = {
+    "bert": ("BertConfig", {**BERT, "intermediate_size": 20}),
+    "roberta": (
+        "RobertaConfig",
+        {**BERT, "intermediate_size": 20, "pad_token_id": 1, "type_vocab_size": 1},
+    ),
+    "distilbert": ("DistilBertConfig", {"dim": 16, "n_layers": 2, "n_heads": 2}),
+    "electra": ("ElectraConfig", {**BERT, "intermediate_size": 20, "embedding_size": 8}),
+}
+
+
+def tokenizer_of(kind: str) -> Any:
+    """Splits at blanks, as BERT does."""
+    import transformers
+
+    words = list(WORDS)
+    if kind == "roberta":  # its padding id is 1
+        words[0], words[1] = words[1], words[0]
+    return transformers.BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
+
+
+def save(kind: str, folder: Path) -> None:
+    """Write a model with random weights and its tokenizer, as transformers does."""
+    import transformers
+
+    name, options = CONFIGS[kind]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = getattr(transformers, name)(**{**COMMON, **options})
+        transformers.AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer_of(kind).save_pretrained(folder)
