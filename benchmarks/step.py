@@ -34,8 +34,9 @@ from ampmix import datasets
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.components import parse
 from ampmix.data import split_holdout
+from ampmix.mixing import cross_entropy
 from ampmix.text import WordReader
-from ampmix.training import TrainConfig, _batches, _encode, _generator, _stepper
+from ampmix.training import TrainConfig, TrainingStep, _batches, _encode, _generator, stepper
 
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
 WANTED = (
@@ -58,7 +59,8 @@ def ours(policy: str, reader: WordReader, classes: int) -> Step:
         model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
     learner = parse(policy, "ampmix.policies", "policy").prepare((), classes)
-    return _stepper(model, learner, optimizer, config, seed=0)
+    step = TrainingStep(model, learner, cross_entropy, 0, torch.device("cpu"))
+    return stepper(step, optimizer, config)
 
 
 def minimal(policy: str, reader: WordReader, classes: int) -> Step:

@@ -167,7 +167,7 @@ def _check_unaltered(path: Path, saved: str) -> None:
 
 
 def logits_of(
-    model: CutModule, part: Encoded, device: str = "cpu", batch_size: int = 256
+    model: CutModule, part: Encoded, device: torch.device | str = "cpu", batch_size: int = 256
 ) -> Tensor:
     """Logits of every text, ``[n, classes]`` on the CPU, without dropout or mixing.
 

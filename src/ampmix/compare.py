@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ampmix import components, yardstick
 from ampmix.executor import execute
 from ampmix.plan import Plan, Run
+from ampmix.processes import ALONE, Processes
 from ampmix.records import RecordStore, RunRecord, check_writable, write_json
 from ampmix.summary import Row, best_policy, paper_cells, rows
 
@@ -79,7 +80,11 @@ def remaining(plan: Plan, out: Path) -> list[Run]:
 
 
 def compare(
-    plan: Plan, out: str | Path, workers: int = 1, progress: Progress | None = None
+    plan: Plan,
+    out: str | Path,
+    workers: int = 1,
+    progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> Summary:
     """Do what is left of a plan and sum it up.
 
@@ -92,6 +97,8 @@ def compare(
         out: the output folder.
         workers: processes; the results do not depend on it.
         progress: told of every step and record.
+        processes: those that share out the runs (:func:`ampmix.processes.joined`), in one output
+            folder; the first sums up when all are done.
 
     Raises:
         AmpmixError: if `out` cannot be written to, or a worker dies.
@@ -107,7 +114,7 @@ def compare(
             progress.on_step(run, step)
 
     def do(runs: list[Run]) -> None:
-        for record in execute(plan, runs, models, workers, on_step):
+        for record in execute(plan, runs, models, workers, on_step, processes.environment()):
             run = Run(record.specification["policy"], record.specification["seed"])
             if found[run] is None:
                 store.add(record)
@@ -117,8 +124,13 @@ def compare(
                 progress.on_record(record)
 
     trained = len(missing)
-    if missing:
-        do(missing)
+    if mine := processes.share(missing):
+        do(mine)
+    processes.wait()
+    for run in missing:
+        found[run] = found[run] or store.get(plan.specification(run))
+    for policy in {run.policy for run in missing}:
+        _keep_best(plan, found, policy, models)
     records: dict[str, dict[int, RunRecord]] = {}
     for run, record in found.items():
         assert record is not None
@@ -134,7 +146,9 @@ def compare(
     )
     chosen = best_policy(made)
     best = None if chosen is None else _best_run(plan, found, chosen.policy)
-    if best is not None:
+    if processes.rank:
+        pass  # the first process writes
+    elif best is not None:
         if not (models / plan.run_id(best)).exists():
             do([best])  # somebody removed its weights
             trained += 1
@@ -153,7 +167,9 @@ def compare(
         trained=trained,
         unreadable=tuple(store.unreadable),
     )
-    write_json(out / "summary.json", summary.as_json())
+    if processes.rank == 0:
+        write_json(out / "summary.json", summary.as_json())
+    processes.wait()
     return summary
 
 

@@ -9,10 +9,11 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ampmix.errors import AmpmixError
@@ -38,7 +39,12 @@ WORKER_ENVIRONMENT = {
 
 
 def execute(
-    plan: Plan, runs: Sequence[Run], models: Path, workers: int, on_step: OnStep
+    plan: Plan,
+    runs: Sequence[Run],
+    models: Path,
+    workers: int,
+    on_step: OnStep,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[RunRecord]:
     """Do runs in `workers` processes; yield each record as its run ends, in any order.
 
@@ -57,7 +63,7 @@ def execute(
         initargs=(plan, models, reports, os.getpid()),
     )
     try:
-        with _worker_environment(), _interrupts_ignored():
+        with _worker_environment(environment), _interrupts_ignored():
             pending: set[Future[RunRecord]] = {pool.submit(_run, run) for run in runs}
         while pending:
             finished, pending = wait(pending, timeout=REPORT_EVERY, return_when=FIRST_COMPLETED)
@@ -119,15 +125,15 @@ def _run(run: Run) -> RunRecord:
 
 
 @contextlib.contextmanager
-def _worker_environment() -> Iterator[None]:
-    """Environment for processes that start now; what the user has set is left alone."""
-    added = {name: value for name, value in WORKER_ENVIRONMENT.items() if name not in os.environ}
-    os.environ.update(added)
+def _worker_environment(more: Mapping[str, str]) -> Iterator[None]:
+    """Environment for processes that start now; what the user has set is left alone, but `more`."""
+    before = dict(os.environ)
+    os.environ.update({**WORKER_ENVIRONMENT, **before, **more})
     try:
         yield
     finally:
-        for name in added:
-            del os.environ[name]
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextlib.contextmanager

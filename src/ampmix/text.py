@@ -219,6 +219,15 @@ class Encoded:
         """Tokens of each text, int64 [n]."""
         return np.diff(self.offsets)
 
+    def take(self, indices: Sequence[int] | Integers) -> Encoded:
+        """Texts `indices`, in that order; none of them counts as truncated."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        lengths = self.lengths[chosen]
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        tokens = self.tokens[np.repeat(self.offsets[:-1][chosen], lengths) + within]
+        return Encoded(tokens, offsets, self.labels[chosen], 0, self.padding)
+
     def batch(
         self, indices: Sequence[int] | Integers
     ) -> tuple[Integers, npt.NDArray[np.bool_], Integers]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ampmix.backbones._backbone import Backbone, CutModule
 from ampmix.classifier import Classifier, logits_of
@@ -20,6 +20,7 @@ from ampmix.errors import AmpmixError, unknown
 from ampmix.losses import CLASS_WEIGHTS, training_loss
 from ampmix.mixing import Loss
 from ampmix.policies._policy import Learner, Mixed, Policy
+from ampmix.processes import ALONE, Processes
 from ampmix.selection import SELECTIONS, Reading, Selection
 from ampmix.streams import numpy_stream, torch_seed
 from ampmix.text import Encoded, Reader
@@ -173,6 +174,7 @@ def fit(
     seed: int = 0,
     *,
     on_step: Callable[[int], None] | None = None,
+    processes: Processes = ALONE,
 ) -> Fit:
     """Train a backbone with a policy; keep the step with the lowest development error.
 
@@ -189,6 +191,8 @@ def fit(
         config: optimisation settings; by default the backbone's.
         seed: the run's seed, >= 0.
         on_step: called with the number of steps done, after each.
+        processes: those that train this one model together (:func:`ampmix.processes.joined`), each
+            on its part of every batch, within which it pairs. All return the same.
 
     Returns:
         :class:`Fit`.
@@ -200,34 +204,35 @@ def fit(
     config = config or TrainConfig.of(backbone)
     check_trainable(backbone, policy, data, config)
     reader, parts = _encode(backbone, data, config.max_length)
-    device = _device(config.device)
+    device = processes.device(str(_device(config.device)))
     outputs = policy.outputs(len(data.classes))
     model = backbone.build(reader, outputs, _generator(seed, "weights"))
     model.to(device)
-    learner = _prepare(model, policy, parts.train, len(data.classes), config, seed)
+    learner = _prepare(model, policy, parts.train, len(data.classes), device, seed)
     optimizer = OPTIMIZERS[config.optimizer](
         [*model.parameters(), *learner.parameters()],
         lr=config.lr,
         weight_decay=config.weight_decay,
         fused=True,
     )
-    step_once = _stepper(model, learner, optimizer, _loss(data, config, device), config, seed)
+    step = TrainingStep(model, learner, _loss(data, config, device), seed, device, processes.rank)
+    step_once = stepper(step, optimizer, config, processes)
     selection, losses = Selection(config.selection, config.patience), []
 
     model.train()
-    for step, batch in enumerate(_batches(parts.train, config, seed), start=1):
+    for number, batch in enumerate(_batches(parts.train, config, seed), start=1):
         losses.append(step_once(batch))
         if not math.isfinite(losses[-1]):
-            raise Diverged(_advice("training loss", losses[-1], step, config))
-        if step % config.eval_every == 0 or step == config.steps:
-            measured = _measure(model, learner, parts.dev, config)
-            reading = Reading(step, float(np.mean(losses)), *measured)
+            raise Diverged(_advice("training loss", losses[-1], number, config))
+        if number % config.eval_every == 0 or number == config.steps:
+            measured = _measure(model, learner, parts.dev, device, processes)
+            reading = Reading(number, float(np.mean(losses)), *measured)
             if not math.isfinite(reading.dev_loss):
-                raise Diverged(_advice("development loss", reading.dev_loss, step, config))
+                raise Diverged(_advice("development loss", reading.dev_loss, number, config))
             selection.add(reading, model)
             losses.clear()
         if on_step is not None:
-            on_step(step)
+            on_step(number)
         if selection.enough:
             break
 
@@ -235,7 +240,7 @@ def fit(
     selection.restore(model)
     learner.fold(model)
     tested = len(parts.test) > 0
-    test_logits = logits_of(model, parts.test, config.device) if tested else torch.empty(0, 1)
+    test_logits = _logits(model, parts.test, device, processes) if tested else torch.empty(0, 1)
     model.to("cpu").eval()
     return Fit(
         classifier=Classifier(backbone, model, reader, data.classes),
@@ -299,14 +304,13 @@ def _prepare(
     policy: Policy,
     train: Encoded,
     classes: int,
-    config: TrainConfig,
+    device: torch.device,
     seed: int,
 ) -> Learner:
     """The policy with what it learns, for hidden states up to those of the longest text."""
     if type(policy).prepare is Policy.prepare:
         return policy.prepare((), classes)  # it learns nothing: no text need be encoded for it
     ids, mask, _ = train.batch([int(train.lengths.argmax())])
-    device = config.device
     model.eval()
     with torch.no_grad():
         _, g = model.cut(
@@ -334,44 +338,85 @@ def _batches(
             yield torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels)
 
 
-def _stepper(
-    model: CutModule,
-    learner: Learner,
+class TrainingStep(nn.Module):
+    """What a policy makes of a batch, in one ``forward``, which is what can be made parallel."""
+
+    def __init__(
+        self,
+        model: CutModule,
+        learner: Learner,
+        loss: Loss,
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model, self.learner, self.loss = model, learner, loss
+        own = f" {rank}" if rank else ""  # the first of several draws as one alone
+        self.mixing = _generator(seed, f"mixing{own}", device)
+        self.dropout = _generator(seed, f"dropout{own}", device)
+
+    def forward(self, ids: Tensor, mask: Tensor, y: Tensor) -> Tensor:
+        """The loss of each example, ``[B]``, of padded token ids, mask and class indices."""
+        site = self.learner.policy.mixing_site
+        f, g = self.model.cut(ids, mask, site, generator=self.dropout)
+        mixed: Mixed = self.learner(f, g, y, loss=self.loss, generator=self.mixing)
+        return mixed.loss
+
+
+def stepper(
+    step: TrainingStep,
     optimizer: torch.optim.Optimizer,
-    loss: Loss,
     config: TrainConfig,
-    seed: int,
+    processes: Processes = ALONE,
 ) -> Callable[[tuple[Tensor, Tensor, Tensor]], float]:
     """One optimiser step on a batch, as a function that returns the mean loss."""
-    mixing = _generator(seed, "mixing", config.device)
-    dropout = _generator(seed, "dropout", config.device)
-    parameters = [*model.parameters(), *learner.parameters()]
+    parameters = [*step.parameters()]
+    parallel = processes.parallel(step)
+    device = processes.device(config.device)
     done = 0
 
-    def step(batch: tuple[Tensor, Tensor, Tensor]) -> float:
+    def once(batch: tuple[Tensor, Tensor, Tensor]) -> float:
         nonlocal done
         for group in optimizer.param_groups:
             group["lr"] = config.lr * config.lr_factor(done)
         done += 1
-        ids, mask, y = (part.to(config.device) for part in batch)
-        f, g = model.cut(ids, mask, learner.policy.mixing_site, generator=dropout)
-        mixed: Mixed = learner(f, g, y, loss=loss, generator=mixing)
-        mean = mixed.loss.mean()
+        size = len(batch[0])
+        mine = processes.share(range(size))
+        # with fewer examples than processes, some have none, but must take part in the exchange
+        own = (
+            [part[mine or [0]].to(device) for part in batch]
+            if processes.count > 1
+            else [part.to(device) for part in batch]
+        )
+        # gradients are the mean over the processes, whose parts may differ in size by one
+        loss = parallel(*own).sum() * (processes.count * bool(mine) / size)
         optimizer.zero_grad()
-        mean.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if config.clip:
             torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         optimizer.step()
-        return mean.item()
+        return processes.total(loss.detach()).item() / processes.count
 
-    return step
+    return once
+
+
+def _logits(model: CutModule, part: Encoded, device: torch.device, processes: Processes) -> Tensor:
+    """Logits of every text ``[n, C]``, each process computing its share of them."""
+    if processes.count == 1:
+        return logits_of(model, part, device)
+    rows = processes.share(range(len(part)))
+    found = torch.zeros(len(part), model.head.out_features, device=device)
+    if rows:
+        found[rows] = logits_of(model, part.take(rows), device).to(device)
+    return processes.total(found).cpu()
 
 
 def _measure(
-    model: CutModule, learner: Learner, part: Encoded, config: TrainConfig
+    model: CutModule, learner: Learner, part: Encoded, device: torch.device, processes: Processes
 ) -> tuple[float, float]:
     """Error (a fraction) and mean cross-entropy (nats) on a part."""
-    logits = learner.scores(logits_of(model, part, config.device))
+    logits = learner.scores(_logits(model, part, device, processes))
     labels = torch.from_numpy(part.labels)
     error = (logits.argmax(1) != labels).double().mean()
     return error.item(), F.cross_entropy(logits.double(), labels).item()

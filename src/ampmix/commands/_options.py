@@ -74,6 +74,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--selection", metavar="NAME", help="of the step: best_dev or last (best_dev; encoder last)"
     )
+    training.add_argument("--device", metavar="NAME", help="where to compute: cpu, cuda (cpu)")
     training.add_argument(
         "--eval-every", type=int, metavar="N", help="steps between development readings"
     )
@@ -133,6 +134,7 @@ def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
         schedule=arguments.schedule,
         warmup=arguments.warmup,
         selection=arguments.selection,
+        device=arguments.device,
         patience=arguments.patience,
         class_weights=arguments.class_weights,
         label_smoothing=arguments.label_smoothing,

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 INTERRUPTED = 130
+
+
+def consoles(rank: int = 0) -> tuple[Console, Console]:
+    """Standard output and standard error; of several processes only the first writes."""
+    from rich.console import Console
+
+    silent = rank > 0
+    return Console(highlight=False, quiet=silent), Console(
+        stderr=True, highlight=False, quiet=silent
+    )
 
 
 def cut(texts: int, length: str) -> str:

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from ampmix.commands import _options
-from ampmix.commands._shared import INTERRUPTED, cores, cut
+from ampmix.commands._shared import INTERRUPTED, consoles, cores, cut
 from ampmix.errors import AmpmixError
 
 POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `ampmix compare` takes."""
+    """Declare what `ampmix compare` takes.
+
+    Under torchrun, its processes share out the runs, with the records that one process would make.
+    """
     _options.add_data(parser)
     what = parser.add_argument_group("what to compare")
     what.add_argument("--policies", default=POLICIES, metavar="LIST", help="default: %(default)s")
@@ -36,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def act(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from rich.console import Console
-
-    from ampmix import components
+    from ampmix import components, processes
     from ampmix import yardstick as yardsticks
     from ampmix.compare import compare, remaining
     from ampmix.plan import Plan
@@ -58,7 +59,8 @@ def act(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out or Path("ampmix-runs") / dataset.name)
     check_writable(out)
 
-    screen, messages = Console(highlight=False), Console(stderr=True, highlight=False)
+    together = processes.joined(config.device)
+    screen, messages = consoles(together.rank)
     wrap = not screen.is_terminal  # lines in a pipe are nobody's to break
     for note in dataset.notes:
         messages.print(f"note: {note}", markup=False, soft_wrap=wrap)
@@ -70,10 +72,15 @@ def act(arguments: argparse.Namespace) -> int:
     if not runs:
         recorded = f"All {len(plan.runs())} runs are recorded in {out}: nothing to train."
         screen.print(recorded, markup=False, soft_wrap=wrap)
-    progress = RunsProgress(len(runs), config.steps, messages)
+    mine = together.share(runs)
+    if len(mine) < len(runs):
+        told = f"{together.count} processes share {len(runs)} runs; progress is the first one's."
+        messages.print(told, markup=False, soft_wrap=wrap)
+    progress = RunsProgress(len(mine), config.steps, messages)
+    workers = max(1, arguments.workers // together.count)
     try:
         with progress:
-            summary = compare(plan, out, arguments.workers, progress)
+            summary = compare(plan, out, workers, progress, together)
     except KeyboardInterrupt:
         kept = len(plan.runs()) - len(remaining(plan, out))
         messages.print(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ampmix.commands import _options
-from ampmix.commands._shared import INTERRUPTED, cut
+from ampmix.commands._shared import INTERRUPTED, consoles, cut
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix train` takes.
 
+    Under torchrun, its processes train the one model together, each on its part of every batch.
     The default policy is `none`: another one is worth its name once `ampmix compare` has shown, on
     the user's own data, that it lowers the error.
     """
@@ -48,9 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def act(arguments: argparse.Namespace) -> int:
     """Run the command."""
     import torch
-    from rich.console import Console
 
-    from ampmix import components
+    from ampmix import components, processes
     from ampmix.classifier import check_replaceable
     from ampmix.data import split_train
     from ampmix.records import check_writable
@@ -69,7 +69,8 @@ def act(arguments: argparse.Namespace) -> int:
     split = split_train(dataset, arguments.seed, arguments.fraction)
     check_trainable(backbone, policy, split, config)
 
-    screen, messages = Console(highlight=False), Console(stderr=True, highlight=False)
+    together = processes.joined(config.device)
+    screen, messages = consoles(together.rank)
     for note in dataset.notes:
         messages.print(f"note: {note}", markup=False, soft_wrap=True)
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
@@ -80,12 +81,23 @@ def act(arguments: argparse.Namespace) -> int:
     try:
         with RunsProgress(1, config.steps, messages) as progress:
             on_step = lambda step: progress.on_step("the run", step)  # noqa: E731
-            fitted = fit(backbone, policy, split, config, arguments.seed, on_step=on_step)
+            fitted = fit(
+                backbone,
+                policy,
+                split,
+                config,
+                arguments.seed,
+                on_step=on_step,
+                processes=together,
+            )
         about = facts(split, config, fitted) | {
             "policy": components.spec(policy),
             "fraction": arguments.fraction,
         }
-        fitted.classifier.save(out, about)
+        if together.count > 1:
+            about["processes"] = together.count  # which part of a batch is paired depends on it
+        if together.rank == 0:
+            fitted.classifier.save(out, about)
     except KeyboardInterrupt:
         messages.print(f"Interrupted: nothing is written to {out}.", markup=False, soft_wrap=True)
         return INTERRUPTED
