@@ -13,6 +13,7 @@ import pytest
 
 import ampmix
 from ampmix import components, statistics, summary
+from ampmix.errors import AmpmixError
 from ampmix.records import RunRecord
 from ampmix.summary import Row, best_policy, paper_cells
 
@@ -234,7 +235,7 @@ def test_a_baseline_all_of_whose_runs_failed() -> None:
 def test_records_of_different_splits_are_never_paired() -> None:
     records = {"none": runs("none", NONE), "mixup": runs("mixup", MIXUP)}
     records["mixup"][2] = done("mixup", 2, MIXUP[2], split_hash="another")
-    with pytest.raises(ValueError, match="different splits"):
+    with pytest.raises(AmpmixError, match="seed 2 mixup was tested on another and none on split 2"):
         rows(records)
 
 

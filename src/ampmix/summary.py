@@ -76,6 +76,9 @@ def rows(
         yardstick: the name of the yardstick's row.
         paper: the paper's error and std by policy.
         cross_validated: whether every seed has a test fold of its own.
+
+    Raises:
+        AmpmixError: a policy's run and the baseline's of the same seed are of different splits.
     """
     compared = {
         policy: _compare(own, records[baseline], cross_validated)
@@ -104,23 +107,29 @@ def _compare(
     if not seeds:
         return None
     ours, theirs = [own[s] for s in seeds], [baseline[s] for s in seeds]
-    for a, b in zip(ours, theirs, strict=True):
-        if a.result["split_hash"] != b.result["split_hash"]:
-            raise ValueError(f"records {a.id} and {b.id} are of different splits")
+    statistics.check_paired(_runs(ours), _runs(theirs))
     if not cross_validated:
         wrong = np.stack([record.test_wrong for record in ours])
         wrong_baseline = np.stack([record.test_wrong for record in theirs])
         if wrong.shape[1] < 2:  # one test text says nothing about new texts
             difference = 100 * float(wrong.mean() - wrong_baseline.mean())
-            return statistics.Comparison(
-                difference, None, None, None, None, None, len(seeds), "crossed"
-            )
+            return statistics.Comparison(difference, None, None, None, None, len(seeds), "crossed")
         return statistics.crossed_difference(wrong, wrong_baseline).scaled(100)
     pairs = zip(ours, theirs, strict=True)
     differences = [a.test_wrong.mean() - b.test_wrong.mean() for a, b in pairs]
     n_train = [r.result["n_train"] + r.result["n_dev"] for r in ours]
     n_test = [r.result["n_test"] for r in ours]
     return statistics.corrected_resampled_t(differences, n_train, n_test).scaled(100)
+
+
+def _runs(records: Sequence[RunRecord]) -> statistics.Runs:
+    """What makes the runs of a policy comparable with those of another."""
+    return statistics.Runs(
+        name=str(records[0].specification["policy"]),
+        seeds=[record.specification["seed"] for record in records],
+        test_sets=[record.result["split_hash"] for record in records],
+        sizes=[record.result["n_test"] for record in records],
+    )
 
 
 def _row(

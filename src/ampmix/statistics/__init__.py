@@ -1,0 +1,60 @@
+"""Arrays in, verdicts out: is one policy's error lower than another's, or is no difference shown?
+
+Errors are 0/1 (or any finite numbers), a difference is policy minus baseline, so a negative one
+means a lower error. Everything is in the unit of the input; ``Comparison.scaled(100)`` turns
+fractions into points.
+
+- `crossed_difference` compares over seeds and test examples, `corrected_resampled_t` over folds;
+  `pigeonhole_interval` and `sign_flip_test` are second opinions; `check_paired` refuses runs that
+  are not paired; `holm` counts how many comparisons there were.
+- `decide` and `verdict` put it into words, `judge_claim` and `claim_verdict` hold it against a
+  printed result.
+- `variance_components` and `seeds_needed` plan the next study.
+- `relative_improvement` is RP, the paper's figure, and two functions give it an interval.
+"""
+
+from ampmix.statistics.claims import ClaimDecision, Printed, claim_verdict, judge_claim
+from ampmix.statistics.comparison import Comparison, Method
+from ampmix.statistics.crossed import crossed_difference
+from ampmix.statistics.multiplicity import holm
+from ampmix.statistics.pairing import Runs, check_paired
+from ampmix.statistics.pigeonhole import pigeonhole_interval
+from ampmix.statistics.power import Components, SeedsNeeded, seeds_needed, variance_components
+from ampmix.statistics.relative import (
+    RelativeImprovement,
+    crossed_relative_improvement,
+    relative_improvement,
+    resampled_relative_improvement,
+)
+from ampmix.statistics.resampled import corrected_resampled_t
+from ampmix.statistics.sign_flips import SignFlips, sign_flip_p, sign_flip_test
+from ampmix.statistics.words import Decision, decide, verdict
+
+__all__ = [
+    "ClaimDecision",
+    "Comparison",
+    "Components",
+    "Decision",
+    "Method",
+    "Printed",
+    "RelativeImprovement",
+    "Runs",
+    "SeedsNeeded",
+    "SignFlips",
+    "check_paired",
+    "claim_verdict",
+    "corrected_resampled_t",
+    "crossed_difference",
+    "crossed_relative_improvement",
+    "decide",
+    "holm",
+    "judge_claim",
+    "pigeonhole_interval",
+    "relative_improvement",
+    "resampled_relative_improvement",
+    "seeds_needed",
+    "sign_flip_p",
+    "sign_flip_test",
+    "variance_components",
+    "verdict",
+]

@@ -1,0 +1,156 @@
+"""Seeds crossed with test examples: two-way variance components and their interval."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import stdtrit
+
+from ampmix.statistics._arrays import Array, check_level
+from ampmix.statistics.comparison import Comparison, without_variance
+from ampmix.statistics.pairing import paired_differences
+
+POWER = 0.8
+"""Of `Comparison.detectable`, and the default of `seeds_needed`."""
+
+LEAST_TAIL = 1e-16
+"""No p-value is given below twice this: floats would not tell it from rounding."""
+
+
+class MeanSquares(NamedTuple):
+    """Mean squares of a two-way layout without replication; arrays for a stack of layouts."""
+
+    seeds: Array
+    examples: Array
+    residual: Array
+
+
+def crossed_difference(
+    wrong: npt.ArrayLike, wrong_baseline: npt.ArrayLike, level: float = 0.95
+) -> Comparison:
+    """Compare two policies over seeds and test examples, both taken as random samples.
+
+    The paired differences ``D[s, i] = mu + seed_s + example_i + residual_si`` are a two-way crossed
+    layout without replication, so the variance of their mean is that of ``(MS_seed + MS_example -
+    MS_residual) / (S N)`` in expectation (Searle, Casella and McCulloch 1992, Variance Components,
+    ch. 4). The interval speaks of new seeds and of new examples at once; `reach` has its formula.
+
+    Args:
+        wrong: 1 where the policy erred, ``[S seeds, N examples]``; booleans or finite numbers.
+        wrong_baseline: the same for the baseline, same seeds and examples in the same order.
+        level: coverage of the interval, a fraction.
+
+    Raises:
+        AmpmixError: the two are not paired: numbers of seeds or examples differ.
+        ValueError: not ``[S >= 1, N >= 2]``, a value is not finite, or `level` is not a fraction.
+
+    >>> crossed_difference([[1, 0, 0, 1], [1, 0, 0, 0]], [[1, 1, 0, 1], [1, 0, 1, 0]]).difference
+    -0.25
+
+    Measured coverage of 95 % intervals (``benchmarks/coverage.py``; normal and 0/1 data, 50 to 2,000
+    examples): 93 to 97 % from 5 seeds on and a test set in which more than a handful of examples
+    is at stake, where neither of these holds:
+
+    - 2 seeds: 95 to 99.5 %. The seeds' mean square has 1 degree of freedom. No rule can do much
+      better that never claims to be surer than the test examples alone allow (that is, whose reach
+      is at least ``t_B * sqrt(MS_example / (S N))``): a linear programme over all such rules shows
+      that the best of them still errs by 2.8 points up and down. Here all of it is upwards.
+    - 3 and 4 seeds: 93 to 98 %. The same bound is 2.0 points at 3 seeds and 1.6 at 4.
+    - Fewer than about 5 errors a run: up to 98.5 %, for a handful of +-1 has lighter tails than
+      Student's t allows for; the possible means are few.
+    """
+    check_level(level)
+    differences = paired_differences(wrong, wrong_baseline)
+    if (degenerate := without_variance(differences, "crossed")) is not None:
+        return degenerate
+    ms, (seeds, examples) = mean_squares(differences), differences.shape
+    difference, tail = float(differences.mean()), (1 - level) / 2
+    half = float(reach(ms, seeds, examples, tail))
+    return Comparison(
+        difference=difference,
+        standard_error=float(standard_error(ms, seeds, examples)),
+        interval=(difference - half, difference + half),
+        p=_p_value(ms, seeds, examples, abs(difference)),
+        detectable=half + float(reach(ms, seeds, examples, 1 - POWER)),
+        n_seeds=seeds,
+        method="crossed",
+    )
+
+
+def mean_squares(differences: Array) -> MeanSquares:
+    """Mean squares of layouts ``[..., S >= 2 seeds, N >= 2 examples]``, each ``[...]``.
+
+    >>> float(mean_squares(np.array([[0.0, 1.0], [1.0, 2.0]])).seeds)
+    1.0
+    """
+    seeds, examples = differences.shape[-2:]
+    mean = differences.mean(axis=(-2, -1), keepdims=True)
+    by_seed = differences.mean(axis=-1, keepdims=True) - mean
+    by_example = differences.mean(axis=-2, keepdims=True) - mean
+    residual = differences - mean - by_seed - by_example
+    return MeanSquares(
+        examples * (by_seed**2).sum(axis=(-2, -1)) / (seeds - 1),
+        seeds * (by_example**2).sum(axis=(-2, -1)) / (examples - 1),
+        (residual**2).sum(axis=(-2, -1)) / ((seeds - 1) * (examples - 1)),
+    )
+
+
+def standard_error(ms: MeanSquares, seeds: int, examples: int) -> Array:
+    """Of the mean: components estimated below zero are set to zero."""
+    of_examples = np.maximum(ms.examples, ms.residual / 2)
+    of_seeds = np.maximum(ms.seeds - ms.residual, 0)
+    return np.asarray(np.sqrt((of_examples + of_seeds) / (seeds * examples)))
+
+
+def reach(ms: MeanSquares, seeds: int, examples: int, tail: float) -> Array:
+    """How far the interval reaches to either side of the mean, same unit as the differences.
+
+    With ``t_A, t_B, t_E`` the quantiles of Student's t with S - 1, N - 1 and (S - 1)(N - 1) degrees
+    of freedom that leave `tail` above them::
+
+        reach**2 * S * N = t_B**2 * MS_example + max(0, t_A**2 * MS_seed - h * MS_residual)
+        h = (1 - 1/(S-1)) * t_A**2 + 1/(S-1) * t_E**2
+
+    The first term alone is the paired t interval over the test examples, of differences averaged
+    over the seeds: it would do if no seed but these were of interest. The second is what new seeds
+    add. Each mean square has the quantile of its own degrees of freedom: squares of reaches add up
+    as variances do, which keeps the level for any components (Banerjee 1960, Sankhya 22). Taking
+    off MS_residual, which both mean squares contain, with the weight t_A**2 would be too bold for
+    few seeds, and with t_E**2 too timid for many; h goes from the one to the other.
+
+    Deviations: MS_example counts as MS_residual / 2 where it is smaller, which for 50 examples or
+    more is rare, but with a handful of errors it may be 0. Satterthwaite's approximation is not
+    used: at 2 to 5 seeds it is badly wrong (87 to 94 %).
+    """
+    return np.asarray(np.sqrt(np.max(squared_reaches(ms, seeds, examples, tail), axis=0)))
+
+
+def squared_reaches(ms: MeanSquares, seeds: int, examples: int, tail: float) -> list[Array]:
+    """The forms, linear in the mean squares, whose largest is the square of `reach`."""
+    t_seeds, t_examples, t_residual = (
+        float(stdtrit(df, tail)) ** 2
+        for df in (seeds - 1, examples - 1, (seeds - 1) * (examples - 1))
+    )
+    h = t_seeds - (t_seeds - t_residual) / (seeds - 1)
+    of_seeds = t_seeds * ms.seeds - h * ms.residual
+    return [
+        (t_examples * of_examples + more) / (seeds * examples)
+        for of_examples in (ms.examples, ms.residual / 2)
+        for more in (np.zeros_like(of_seeds), of_seeds)
+    ]
+
+
+def _p_value(ms: MeanSquares, seeds: int, examples: int, distance: float) -> float:
+    """Twice the tail at which the interval just reaches from the mean to zero."""
+
+    def beyond(tail: float) -> float:
+        return float(reach(ms, seeds, examples, tail)) - distance
+
+    if distance == 0:
+        return 1.0
+    if beyond(LEAST_TAIL) <= 0:
+        return 2 * LEAST_TAIL
+    return 2 * float(brentq(beyond, LEAST_TAIL, 0.5, xtol=1e-18, rtol=1e-12))

@@ -1,0 +1,73 @@
+"""Folds and random splits, whose training sets overlap: the corrected resampled t."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
+
+from ampmix.statistics._arrays import check_level, finite
+from ampmix.statistics.comparison import Comparison, without_variance
+from ampmix.statistics.crossed import POWER
+
+
+def corrected_resampled_t(
+    differences: npt.ArrayLike, n_train: npt.ArrayLike, n_test: npt.ArrayLike, level: float = 0.95
+) -> Comparison:
+    """Compare two policies over K folds or random splits, whose training sets overlap.
+
+    ``Var(mean) = (1/K + n_test/n_train) * s**2`` with K - 1 degrees of freedom: the corrected
+    resampled t-test of Nadeau and Bengio 2003 (Machine Learning 52).
+
+    Args:
+        differences: error of the policy minus that of the baseline, one a fold, ``[K]``.
+        n_train: training examples, one number or one a fold, ``[K]``.
+        n_test: test examples, likewise.
+        level: coverage of the interval, a fraction.
+
+    Raises:
+        ValueError: `differences` is empty or not one-dimensional, a value is not finite, a count is
+            negative or no training examples are given, shapes do not fit, or `level` is off.
+
+    >>> round(corrected_resampled_t([0.01, 0.03, 0.02], n_train=90, n_test=10).standard_error, 4)
+    0.0067
+
+    Deviation: where the folds differ in size, the ratio is that of the mean sizes.
+    """
+    check_level(level)
+    values = finite("differences", differences, 1)
+    ratio = variance_ratio(n_train, n_test, values.size)
+    if (degenerate := without_variance(values, "corrected-resampled-t")) is not None:
+        return degenerate
+    difference, df = float(values.mean()), values.size - 1
+    error = math.sqrt(ratio * float(values.var(ddof=1)))
+    half = float(stdtrit(df, (1 + level) / 2)) * error
+    return Comparison(
+        difference=difference,
+        standard_error=error,
+        interval=(difference - half, difference + half),
+        p=2 * float(stdtr(df, -abs(difference) / error)),
+        detectable=half + float(stdtrit(df, POWER)) * error,
+        n_seeds=values.size,
+        method="corrected-resampled-t",
+    )
+
+
+def variance_ratio(n_train: npt.ArrayLike, n_test: npt.ArrayLike, folds: int) -> float:
+    """Variance of the folds' mean over the variance of one fold, ``1/K + n_test/n_train``."""
+    train, test = _mean_size("n_train", n_train, folds), _mean_size("n_test", n_test, folds)
+    if train == 0:
+        raise ValueError("n_train must be positive")
+    return 1 / folds + test / train
+
+
+def _mean_size(name: str, sizes: npt.ArrayLike, folds: int) -> float:
+    """Mean of one size, or of one a fold, or a ValueError."""
+    array = np.asarray(sizes, dtype=np.float64)
+    if array.shape not in ((), (folds,)):
+        raise ValueError(f"{name} must be one number or {folds}, not of shape {array.shape}")
+    if not np.isfinite(array).all() or (array < 0).any():
+        raise ValueError(f"{name} must be finite and not negative")
+    return float(array.mean())
