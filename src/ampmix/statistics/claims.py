@@ -48,15 +48,16 @@ class Printed:
     def noise(self, level: float = 0.95) -> float:
         """How far the printed difference may be from what the same runs would give on average.
 
-        Half-width ``t * sqrt((std**2 + std_baseline**2) / runs)`` with `runs` - 1 degrees of
-        freedom, the fewest that Welch's approximation could give: the means are of separate runs,
-        and nothing printed pairs them. 0 where no deviation or a single run is printed, so that
-        the printed difference then counts as exact.
+        Half-width of Welch's interval, ``t * sqrt((std**2 + std_baseline**2) / runs)`` (Welch 1947,
+        Biometrika 34): the means are of separate runs, and nothing printed pairs them. 0 where
+        deviations or several runs are not printed: the printed difference then counts as exact.
         """
-        if self.std is None or self.std_baseline is None or self.runs == 1:
+        own, other = self.std or 0.0, self.std_baseline or 0.0
+        spread = math.hypot(own, other)
+        if spread == 0 or self.runs == 1:
             return 0.0
-        error = math.hypot(self.std, self.std_baseline) / math.sqrt(self.runs)
-        return float(stdtrit(self.runs - 1, (1 + level) / 2)) * error
+        df = (self.runs - 1) * spread**4 / (own**4 + other**4)
+        return float(stdtrit(df, (1 + level) / 2)) * spread / math.sqrt(self.runs)
 
 
 def judge_claim(comparison: Comparison, printed: Printed, level: float = 0.95) -> ClaimDecision:
