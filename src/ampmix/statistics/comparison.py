@@ -26,8 +26,9 @@ class Comparison:
         interval: confidence interval of `difference`, same unit.
         p: raw two-sided p-value of "no difference"; correct it with `holm` where there are several.
             It is 1 minus the level of the interval that just reaches zero.
-        detectable: smallest true difference that this design would show with 80 % power in a single
-            two-sided test at the interval's level, same unit.
+        detectable: smallest true difference that this design would show with about 80 % power in a
+            single two-sided test at the interval's level, same unit (simulated: 74 to 81 % from 5
+            seeds on, 62 to 80 % with 2 or 3, whose variance is little known).
         n_seeds: seeds, or folds for the corrected resampled t.
         method: "crossed" or "corrected-resampled-t".
 

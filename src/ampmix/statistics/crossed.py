@@ -50,17 +50,18 @@ def crossed_difference(
     >>> crossed_difference([[1, 0, 0, 1], [1, 0, 0, 0]], [[1, 1, 0, 1], [1, 0, 1, 0]]).difference
     -0.25
 
-    Measured coverage of 95 % intervals (``benchmarks/coverage.py``; normal and 0/1 data, 50 to 2,000
-    examples): 93 to 97 % from 5 seeds on and a test set in which more than a handful of examples
-    is at stake, where neither of these holds:
+    Coverage of 95 % intervals, measured in normal and 0/1 worlds with 50 and 500 examples
+    (``benchmarks/coverage.py``), is 93 to 97 % from 5 seeds on. Its limits:
 
-    - 2 seeds: 95 to 99.5 %. The seeds' mean square has 1 degree of freedom. No rule can do much
-      better that never claims to be surer than the test examples alone allow (that is, whose reach
-      is at least ``t_B * sqrt(MS_example / (S N))``): a linear programme over all such rules shows
-      that the best of them still errs by 2.8 points up and down. Here all of it is upwards.
-    - 3 and 4 seeds: 93 to 98 %. The same bound is 2.0 points at 3 seeds and 1.6 at 4.
-    - Fewer than about 5 errors a run: up to 98.5 %, for a handful of +-1 has lighter tails than
-      Student's t allows for; the possible means are few.
+    - 2 seeds: 95 to 99.5 %; 3 and 4: 93 to 98 %. Where seeds do not differ by more than noise, S-1
+      degrees of freedom cannot tell so, and an interval that is ready for seeds that do differ is
+      then too wide. Of all rules that never claim to be surer than the test examples alone allow,
+      the best must err by 2.8 points for 2 seeds, 2.0 for 3, 1.6 for 4 and 1.4 for 5 (a linear
+      programme over the rules, ``benchmarks/best_rule.py``). With 2 seeds this one errs upwards.
+    - 2 or 3 errors a run (50 examples, 5 % wrong): 98 to 99 %. The mean of a handful of +-1 takes
+      few values and has lighter tails than Student's t allows for.
+
+    False alarms are what is left: 3 to 7 % from 5 seeds on.
     """
     check_level(level)
     differences = paired_differences(wrong, wrong_baseline)
@@ -119,11 +120,11 @@ def reach(ms: MeanSquares, seeds: int, examples: int, tail: float) -> Array:
     add. Each mean square has the quantile of its own degrees of freedom: squares of reaches add up
     as variances do, which keeps the level for any components (Banerjee 1960, Sankhya 22). Taking
     off MS_residual, which both mean squares contain, with the weight t_A**2 would be too bold for
-    few seeds, and with t_E**2 too timid for many; h goes from the one to the other.
+    few seeds (86 % at 2), and with t_E**2 too timid for many; h goes from the one to the other.
 
     Deviations: MS_example counts as MS_residual / 2 where it is smaller, which for 50 examples or
-    more is rare, but with a handful of errors it may be 0. Satterthwaite's approximation is not
-    used: at 2 to 5 seeds it is badly wrong (87 to 94 %).
+    more is rare, but with a handful of errors it may be 0. No degrees of freedom are approximated
+    for the sum (Satterthwaite 1946): at 2 seeds that covers as little as 87 %, at 3 92 %.
     """
     return np.asarray(np.sqrt(np.max(squared_reaches(ms, seeds, examples, tail), axis=0)))
 

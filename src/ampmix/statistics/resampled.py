@@ -35,6 +35,13 @@ def corrected_resampled_t(
     0.0067
 
     Deviation: where the folds differ in size, the ratio is that of the mean sizes.
+
+    The correction assumes that folds correlate by ``n_test / (n_train + n_test)``, 0.1 for ten
+    folds; there 95 % intervals cover 95 %. Nobody can estimate that correlation from one
+    cross-validation (Bengio and Grandvalet 2004, Journal of Machine Learning Research 5). In
+    simulated cross-validations of simple classifiers it was -0.01 to 0.06, and the intervals
+    covered 98 to 99 %: too wide by up to 1.5 times, on the safe side. Without the correction
+    nothing bounds the error on the other side.
     """
     check_level(level)
     values = finite("differences", differences, 1)
