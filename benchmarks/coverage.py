@@ -3,7 +3,7 @@
     python benchmarks/coverage.py [--studies N] [--pigeonhole-studies N]
 
 Coverage of 95 % intervals, false alarms of tests, power of planned studies and verdicts on claims,
-on one core in minutes; the worlds are in `worlds.py`. The standard error of a coverage of 95 % is
+on one core in minutes; the worlds are in `_worlds.py`. The standard error of a coverage of 95 % is
 0.2 points at 12,000 studies. Figures go to ``benchmarks/results/coverage.json``.
 """
 
@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from _best_rule import smallest_error
+from _worlds import Array, World, binary, binary_worlds, folds, normal, normal_worlds
 from ampmix.statistics import (
     Components,
     Printed,
@@ -32,8 +34,6 @@ from ampmix.statistics import (
 )
 from ampmix.statistics.crossed import mean_squares, reach
 from ampmix.statistics.pigeonhole import resampled_means
-from best_rule import smallest_error
-from worlds import Array, World, binary, binary_worlds, folds, normal, normal_worlds
 
 Row = dict[str, Any]
 

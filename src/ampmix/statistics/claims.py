@@ -79,7 +79,7 @@ def judge_claim(comparison: Comparison, printed: Printed, level: float = 0.95) -
     widened by `noise` in the same way, excludes zero; it can never be reproduced, for no data show
     that nothing is there.
 
-    Rates, by simulation: a claim that is true to size is contradicted in 2 %, and in up to 4.5 % if
+    Rates, by simulation: a claim that is true to size is contradicted in 2 to 3 %, up to 4.5 % if
     it is so small that noise may have turned the printed sign; an effect that is not there is
     reproduced in at most 2.5 % (one tail of 5 %), and contradicted where ours could have shown it.
 

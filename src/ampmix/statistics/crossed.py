@@ -57,7 +57,7 @@ def crossed_difference(
       degrees of freedom cannot tell so, and an interval that is ready for seeds that do differ is
       then too wide. Of all rules that never claim to be surer than the test examples alone allow,
       the best must err by 2.8 points for 2 seeds, 2.0 for 3, 1.6 for 4 and 1.4 for 5 (a linear
-      programme over the rules, ``benchmarks/best_rule.py``). With 2 seeds this one errs upwards.
+      programme over the rules, ``benchmarks/_best_rule.py``). With 2 seeds this one errs upwards.
     - 2 or 3 errors a run (50 examples, 5 % wrong): 98 to 99 %. The mean of a handful of +-1 takes
       few values and has lighter tails than Student's t allows for.
 
