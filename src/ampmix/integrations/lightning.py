@@ -1,0 +1,251 @@
+"""Lightning: a callback by which the training steps of a LightningModule mix.
+
+A step's loss must be known per example, before and after mixing, so the callback puts a step of its
+own in the place of ``training_step``: the model's outputs, the loss, mixed (:class:`ampmix.MixStep`).
+That place is also the one that strategies wrap: DistributedDataParallel sees all passes of a step.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ampmix.cut import statistics_kept
+from ampmix.errors import AmpmixError
+from ampmix.policies._policy import Mixed, Policy, random_state, replayed
+from ampmix.policies.none import NoMixup
+from ampmix.step import MixStep
+from ampmix.streams import torch_seed
+
+PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+"""One library under two names, whose classes are not the same."""
+
+Unpack = Callable[[Any], tuple[Any, Tensor]]
+"""From a batch to what the model takes (a tuple, or a dictionary by name) and the targets."""
+
+
+def _lightning() -> Any:
+    """The one that is imported already, or installed."""
+    for name in sorted(PACKAGES, key=lambda name: name not in sys.modules):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            missing = error.name
+    raise AmpmixError(f"the package {missing} is not installed: pip install 'ampmix[lightning]'")
+
+
+class MixCallback(_lightning().Callback):  # type: ignore[misc]
+    """Trains a LightningModule with mixing: ``Trainer(callbacks=[MixCallback(AMP(), site="net.0")])``.
+
+    In ``fit`` (automatic optimisation) a mixed step takes the place of ``training_step``: inputs to
+    outputs, outputs to a loss per example, as :class:`ampmix.MixStep` does it. Precision, gradient
+    accumulation and clipping, and DistributedDataParallel are the Trainer's, as ever. Validation,
+    test and prediction do not mix; parameters, ``state_dict`` and checkpoints are the module's own,
+    and afterwards ``training_step`` is as it was.
+
+    What else ``training_step`` does, such as logging, is left out while the callback trains. So that
+    it computes no other loss either, it is called once, on the first batch, and compared with the
+    callback's loss without mixing. A module whose loss has more terms holds a
+    :class:`ampmix.MixStep` in its model's place, and calls it in its own ``training_step``.
+
+    lam and pairs are drawn anew for each batch from the seed (``torch.initial_seed()`` when ``fit``
+    begins, which ``seed_everything`` sets), the process's rank, the epoch and the batch's number;
+    PyTorch's global random state is left to dropout. The seed is in the checkpoint, so that
+    ``fit(ckpt_path=...)`` draws what the interrupted run would have drawn.
+
+    Args:
+        policy: such as ``ampmix.AMP(eps=0.1)``.
+        site: a path in the model, see :class:`ampmix.MixStep`; by default the policy's.
+        model: the attribute (path of a submodule) that ``training_step`` calls; by default the
+            LightningModule itself, through its ``forward``.
+        unpack: takes a batch apart, into inputs (a tuple, or a dictionary by name) and targets. By
+            default the last of a tuple is the targets, or in a dictionary what is called `labels`.
+        log: the name to log the mixed loss by, "" for none.
+        log_amp: also log ``amp_shift``, the mean ``|lam_adv - lam|``, and ``amp_share``, the share
+            of examples whose loss was taken at lam_adv (Eq. 21).
+        check: compare with ``training_step`` once.
+        options: further ones of :class:`ampmix.MixStep`: ``loss``, ``labels``, ``logits``,
+            ``masks``, ``padding_masks``, ``on_mixed``.
+
+    Raises:
+        AmpmixError: without Lightning; when ``fit`` begins, for a module without ``forward`` where
+            `model` is not given, for manual optimisation, and as :class:`ampmix.MixStep` does; at
+            the first batch, if ``training_step`` computes another loss.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        site: str | None = None,
+        *,
+        model: str = "",
+        unpack: Unpack | None = None,
+        log: str = "train_loss",
+        log_amp: bool = False,
+        check: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if not isinstance(policy, Policy):
+            raise AmpmixError(
+                f"policy is a {type(policy).__name__}: one with parameters to train must be part of "
+                "the LightningModule, in a MixStep that its training_step calls"
+            )
+        self.policy, self.site, self.model, self.options = policy, site, model, options
+        self.unpack = unpack or self._unpack
+        self.log_as, self.log_amp, self.check = log, log_amp, check
+        self._seed: int | None = None
+        self._restore: Callable[[], None] | None = None
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Forget the seed of an earlier fit."""
+        if stage == "fit":
+            self._seed = None
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Put the mixed step in the place of ``training_step``."""
+        if not pl_module.automatic_optimization:
+            raise AmpmixError(
+                f"{type(pl_module).__name__} optimises by hand, and MixCallback would replace its "
+                "training_step: call a MixStep in it instead"
+            )
+        self._seed = torch.initial_seed() if self._seed is None else self._seed
+        step = self._step(pl_module, self.policy, self.site)
+        own, found = pl_module.training_step, vars(pl_module).get("training_step")
+
+        def training_step(batch: Any, batch_idx: int) -> Tensor:
+            nonlocal unchecked
+            if unchecked:
+                self._compare(pl_module, own, batch, batch_idx)
+                unchecked = False
+            draw = f"mixing {trainer.global_rank} {trainer.current_epoch} {batch_idx}"
+            step.generator.manual_seed(torch_seed(self._seed, draw))  # type: ignore[arg-type, union-attr]
+            return self._train(pl_module, step, batch)
+
+        def restore() -> None:
+            vars(pl_module).pop("training_step", None)
+            if found is not None:
+                pl_module.training_step = found
+
+        unchecked = self.check
+        pl_module.training_step, self._restore = training_step, restore
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """Give ``training_step`` back."""
+        if self._restore is not None:
+            self._restore()
+            self._restore = None
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Give ``training_step`` back."""
+        self.on_fit_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seed of lam and pairs."""
+        return {} if self._seed is None else {"seed": self._seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the seed of the run that was saved."""
+        self._seed = state_dict["seed"]
+
+    def _step(self, pl_module: Any, policy: Policy, site: str | None) -> MixStep:
+        if not self.model and _lacks_forward(type(pl_module)):
+            names = ", ".join(name for name, _ in pl_module.named_children())
+            raise AmpmixError(
+                f"{type(pl_module).__name__} has no forward for the callback to call: name the "
+                f"attribute that training_step calls (model=...; there are {names or 'none'})"
+            )
+        try:
+            model = pl_module.get_submodule(self.model)
+        except AttributeError as error:
+            raise AmpmixError(f"model is {self.model!r}: {error}") from None
+        generator = torch.Generator(pl_module.device)
+        return MixStep(model, policy, site, generator=generator, **self.options)
+
+    def _unpack(self, batch: Any) -> tuple[Any, Tensor]:
+        labels = self.options.get("labels", "labels")
+        if isinstance(batch, Mapping) and labels in batch:
+            rest = {name: value for name, value in batch.items() if name != labels}
+            return rest, batch[labels]
+        if isinstance(batch, tuple | list) and len(batch) > 1:
+            return tuple(batch[:-1]), batch[-1]
+        held = f" of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else ""
+        raise AmpmixError(
+            f"a batch is a {type(batch).__name__}{held}, in which the targets are to be found: give "
+            "unpack=FUNCTION, from a batch to inputs (a tuple or a dictionary) and targets"
+        )
+
+    def _train(self, pl_module: Any, step: MixStep, batch: Any) -> Tensor:
+        """The mixed loss of a batch, logged."""
+        mixed = self._run(step, batch)
+        loss = mixed.loss.mean()
+        size = len(mixed.loss)
+        if self.log_as:
+            pl_module.log(self.log_as, loss.detach(), prog_bar=True, batch_size=size)
+        if self.log_amp:
+            shift = (mixed.lam_adv - mixed.lam).abs().mean()
+            pl_module.log("amp_shift", shift, batch_size=size)
+            pl_module.log("amp_share", mixed.mask.float().mean(), batch_size=size)
+        return loss
+
+    def _run(self, step: MixStep, batch: Any) -> Mixed:
+        inputs, y = self.unpack(batch)
+        args, kwargs = ((), inputs) if isinstance(inputs, Mapping) else (inputs, {})
+        seen: list[Mixed] = []
+        step.on_mixed = seen.append
+        step.run(step.model, tuple(args), {**kwargs, step.labels: y})
+        if "on_mixed" in self.options:
+            self.options["on_mixed"](*seen)
+        return seen[0]
+
+    def _compare(self, pl_module: Any, own: Callable[..., Any], batch: Any, index: int) -> None:
+        """Raise if ``training_step`` gives another loss than the callback does without mixing."""
+        state = random_state(self.unpack(batch)[1])
+        with statistics_kept(pl_module):
+            with replayed(state), _silent(pl_module):
+                theirs = own(*_taken(own, batch, index))
+            with replayed(state):
+                ours = self._run(self._step(pl_module, NoMixup(), None), batch).loss.mean()
+        theirs = theirs.get("loss") if isinstance(theirs, Mapping) else theirs
+        if theirs is None:
+            return
+        a, b = float(theirs.detach()), float(ours.detach())
+        if abs(a - b) > 0.02 * max(abs(a), abs(b)) + 1e-4:
+            raise AmpmixError(
+                f"training_step gives {a:.4g} as the first batch's loss, and MixCallback {b:.4g} "
+                "without mixing: give what it uses (loss=, per example; model=; unpack=), or call "
+                "a MixStep in training_step; check=False trains with MixCallback's loss"
+            )
+
+
+def _lacks_forward(cls: type[nn.Module]) -> bool:
+    """Whether a class has the ``forward`` of LightningModule itself, which raises."""
+    return cls.forward.__qualname__ in ("LightningModule.forward", "_forward_unimplemented")
+
+
+def _taken(function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
+    """As many of the arguments as the function takes; ``training_step`` may do without the last."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return arguments[:-1]
+    return arguments
+
+
+@contextmanager
+def _silent(pl_module: Any) -> Iterator[None]:
+    """In the meantime the module logs nothing."""
+    names = ("log", "log_dict")
+    vars(pl_module).update(dict.fromkeys(names, lambda *args, **kwargs: None))
+    try:
+        yield
+    finally:
+        for name in names:
+            vars(pl_module).pop(name, None)
