@@ -153,19 +153,29 @@ def intercepted(modules: Iterable[nn.Module], handler: Handler) -> Iterator[None
             module.__dict__.pop(_HANDLER, None)
 
 
+RUNNING = ("running_mean", "running_var")
+
+
 @contextmanager
 def statistics_kept(model: nn.Module) -> Iterator[None]:
     """Normalise by the batch's statistics, but leave the running ones as they are."""
     kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
     tracking = [m for m in model.modules() if isinstance(m, kinds) and m.track_running_stats]
     tracking = [m for m in tracking if m.training]
+    # InstanceNorm updates what it has, whatever the flag says
+    instances = [m for m in tracking if isinstance(m, kinds[1])]
+    running = [(m, name, m._buffers[name]) for m in instances for name in RUNNING]
     for module in tracking:
         module.track_running_stats = False
+    for module, name, _ in running:
+        module._buffers[name] = None
     try:
         yield
     finally:
         for module in tracking:
             module.track_running_stats = True
+        for module, name, buffer in running:
+            module._buffers[name] = buffer
 
 
 # ----------------------------------------------------------------------- passes of a batch
