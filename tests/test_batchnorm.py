@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ampmix import AMP, Mixed, Mixup, MixStep, NoMixup
+from ampmix import AMP, Mixed, MixStep, Mixup, NoMixup
 
 
 class Net(nn.Module):

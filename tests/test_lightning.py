@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ampmix import AMP, AmpmixError, Mixed, Mixup, MixStep, NoMixup, NonlinearMixup
+from ampmix import AMP, AmpmixError, Mixed, MixStep, Mixup, NoMixup, NonlinearMixup
 
 pl = pytest.importorskip("pytorch_lightning")
 
-from ampmix.integrations.lightning import MixCallback  # noqa: E402
+from ampmix.integrations.lightning import MixupCallback  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -135,7 +135,7 @@ class Draws:
 )
 def test_no_mixup_is_plain_lightning_to_the_bit(options: dict[str, Any]) -> None:
     found = []
-    for callbacks in ([], [MixCallback(NoMixup())], [MixCallback(NoMixup(), site="net.2")]):
+    for callbacks in ([], [MixupCallback(NoMixup())], [MixupCallback(NoMixup(), site="net.2")]):
         model = module(dropout=0.5)
         pl.seed_everything(0)
         trainer(*callbacks, max_epochs=2, **options).fit(model, loader(), loader())
@@ -171,7 +171,7 @@ def by_hand(net: nn.Module, x: Tensor, y: Tensor, mixed: Mixed, adversarial: boo
 def test_gradients_are_those_of_the_equations(policy: Any) -> None:
     draws, model = Draws(), module()
     found: list[Tensor] = []
-    step = MixCallback(policy, site="net.0", on_mixed=draws)
+    step = MixupCallback(policy, site="net.0", on_mixed=draws)
     watch = Watch(found)
     trainer(step, watch, max_epochs=1, limit_train_batches=1).fit(model, loader())
     net = module().net
@@ -225,7 +225,7 @@ def test_trained_weights_are_those_of_mixstep_in_a_plain_loop(
 ) -> None:
     draws, model, policy = Draws(), module(dropout=0.4), AMP(eps=0.1)
     torch.manual_seed(5)
-    trainer(MixCallback(policy, "net.2", on_mixed=draws), max_epochs=1, **options).fit(
+    trainer(MixupCallback(policy, "net.2", on_mixed=draws), max_epochs=1, **options).fit(
         model, loader()
     )
 
@@ -251,7 +251,7 @@ def test_trained_weights_are_those_of_mixstep_in_a_plain_loop(
 
 def test_validation_test_and_prediction_do_not_mix() -> None:
     draws, model = Draws(), module()
-    callback = MixCallback(Mixup(), site="net.0", on_mixed=draws, check=False)
+    callback = MixupCallback(Mixup(), site="net.0", on_mixed=draws, check=False)
     runner = trainer(callback, max_epochs=2, val_check_interval=0.5)
     runner.fit(model, loader(), loader())  # Module.check compares
     assert len(draws.all) == 2 * 6
@@ -264,7 +264,7 @@ def test_validation_test_and_prediction_do_not_mix() -> None:
 
 def test_a_checkpoint_is_the_modules_own(tmp_path: Path) -> None:
     model = module()
-    runner = trainer(MixCallback(AMP(), site="net.0"), max_epochs=1)
+    runner = trainer(MixupCallback(AMP(), site="net.0"), max_epochs=1)
     runner.fit(model, loader())
     runner.save_checkpoint(tmp_path / "it.ckpt")
     assert set(model.state_dict()) == set(module().state_dict())
@@ -279,7 +279,7 @@ class Broken(Module):
 
 def test_training_step_is_given_back() -> None:
     model = module()
-    trainer(MixCallback(AMP(), site="net.0"), max_epochs=1).fit(model, loader())
+    trainer(MixupCallback(AMP(), site="net.0"), max_epochs=1).fit(model, loader())
     assert "training_step" not in vars(model)
     before = weights(model)
     trainer(max_epochs=1).fit(model, loader())  # plain, on the module's own
@@ -287,7 +287,7 @@ def test_training_step_is_given_back() -> None:
 
     broken = module(kind=Broken)
     with pytest.raises(RuntimeError, match="broken"):
-        trainer(MixCallback(AMP(), site="net.0"), max_epochs=1).fit(broken, loader())
+        trainer(MixupCallback(AMP(), site="net.0"), max_epochs=1).fit(broken, loader())
     assert "training_step" not in vars(broken)
 
 
@@ -297,7 +297,7 @@ def test_policies_leave_dropout_and_the_order_of_data_alone() -> None:
         pl.seed_everything(0)
         model = module(dropout=0.5)
         shuffled = DataLoader(examples(), batch_size=8, shuffle=True)
-        trainer(MixCallback(policy, site="net.0"), max_epochs=2).fit(model, shuffled)
+        trainer(MixupCallback(policy, site="net.0"), max_epochs=2).fit(model, shuffled)
         found.append(torch.rand(4).tolist())
     assert found[0] == found[1] == found[2]
 
@@ -309,8 +309,8 @@ def resumed(tmp_path: Path, dropout: float, seed: int) -> tuple[Any, Any, Draws,
     """A run of two epochs, and one that is interrupted after the first."""
     whole, parts = Draws(), Draws()
 
-    def callback(draws: Draws) -> MixCallback:
-        return MixCallback(AMP(eps=0.1), site="net.0", on_mixed=draws, check=False)
+    def callback(draws: Draws) -> MixupCallback:
+        return MixupCallback(AMP(eps=0.1), site="net.0", on_mixed=draws, check=False)
 
     pl.seed_everything(0)
     one = module(dropout)
@@ -349,7 +349,7 @@ def test_seeds_draw_differently() -> None:
         draws = Draws()
         model = module()
         pl.seed_everything(seed)
-        trainer(MixCallback(Mixup(), "net.0", on_mixed=draws), max_epochs=1).fit(model, loader())
+        trainer(MixupCallback(Mixup(), "net.0", on_mixed=draws), max_epochs=1).fit(model, loader())
         found.append(draws.lam)
     assert found[0] == found[1] != found[2]
 
@@ -359,16 +359,21 @@ def test_seeds_draw_differently() -> None:
 
 def test_what_is_logged() -> None:
     draws, runner = Draws(), None
-    callback = MixCallback(AMP(eps=0.3), site="net.0", log_amp=True, on_mixed=draws)
+    callback = MixupCallback(AMP(eps=0.3), site="net.0", on_mixed=draws)
     runner = trainer(callback, max_epochs=1)
     runner.fit(module(), loader())
     last, logged = draws.all[-1], runner.callback_metrics
     assert set(logged) == {"train_loss", "amp_shift", "amp_share"}
     assert float(logged["train_loss"]) == pytest.approx(float(last.loss.mean()))
-    assert float(logged["amp_shift"]) == pytest.approx(float((last.lam_adv - last.lam).abs().mean()))
+    assert float(logged["amp_shift"]) == pytest.approx(
+        float((last.lam_adv - last.lam).abs().mean())
+    )
     assert float(logged["amp_share"]) == pytest.approx(int(last.mask.sum()) / 8)
 
-    silent = trainer(MixCallback(AMP(), site="net.0", log=""), max_epochs=1)
+    mixup = trainer(MixupCallback(Mixup(), site="net.0", log="loss/train"), max_epochs=1)
+    mixup.fit(module(), loader())
+    assert set(mixup.callback_metrics) == {"loss/train"}
+    silent = trainer(MixupCallback(AMP(), site="net.0", log=""), max_epochs=1)
     silent.fit(module(), loader())
     assert not silent.callback_metrics
 
@@ -405,16 +410,16 @@ def test_own_losses_models_and_batches() -> None:
     data = DataLoader(Named(), batch_size=8)
     for callbacks in (
         [],
-        [MixCallback(NoMixup(), model="net", loss=sigmoids, labels="target")],
+        [MixupCallback(NoMixup(), model="net", loss=sigmoids, labels="target")],
         [
-            MixCallback(
+            MixupCallback(
                 NoMixup(),
                 model="net",
                 loss=sigmoids,
                 unpack=lambda batch: ((batch["input"],), batch["target"]),
             )
         ],
-        [MixCallback(Mixup(), "1", model="net", loss=sigmoids, labels="target")],
+        [MixupCallback(Mixup(), "1", model="net", loss=sigmoids, labels="target")],
     ):
         model = module(kind=Sigmoids)
         trainer(*callbacks, max_epochs=1).fit(model, data)
@@ -446,12 +451,12 @@ def test_errors(kind: type, options: dict[str, Any], message: str) -> None:
     data = DataLoader(Named(), batch_size=8) if kind is Sigmoids else loader()
     site = options.pop("site", "0" if options else "net.0")
     with pytest.raises(AmpmixError, match=message):
-        trainer(MixCallback(AMP(), site, **options), max_epochs=1).fit(module(kind=kind), data)
+        trainer(MixupCallback(AMP(), site, **options), max_epochs=1).fit(module(kind=kind), data)
 
 
 def test_another_loss_trains_where_that_is_meant() -> None:
     data = DataLoader(Named(), batch_size=8)
-    callback = MixCallback(AMP(), "0", model="net", labels="target", check=False)
+    callback = MixupCallback(AMP(), "0", model="net", labels="target", check=False)
     model = module(kind=Sigmoids)
     before = weights(model)
     trainer(callback, max_epochs=1).fit(model, data)
@@ -461,7 +466,7 @@ def test_another_loss_trains_where_that_is_meant() -> None:
 def test_policies_with_parameters_are_refused() -> None:
     learner = NonlinearMixup().prepare((16,), 3)
     with pytest.raises(AmpmixError, match="part of the LightningModule"):
-        MixCallback(learner, site="net.0")  # type: ignore[arg-type]
+        MixupCallback(learner, site="net.0")  # type: ignore[arg-type]
 
 
 def test_without_lightning_the_extra_is_named() -> None:
@@ -482,7 +487,7 @@ import sys, torch
 sys.path.insert(0, {tests!r})
 import test_lightning as t
 from ampmix import AMP
-from ampmix.integrations.lightning import MixCallback
+from ampmix.integrations.lightning import MixupCallback
 
 class Keep(t.Watch):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
@@ -497,7 +502,7 @@ draws = t.Draws()
 t.pl.seed_everything(4)
 model = t.module()
 model.net[1] = torch.nn.Identity()
-callback = MixCallback(AMP(eps=0.3), site="net.0", on_mixed=draws)
+callback = MixupCallback(AMP(eps=0.3), site="net.0", on_mixed=draws)
 runner = t.trainer(callback, Keep([]), max_epochs=1, devices=2, strategy="ddp_fork",
                    limit_train_batches=1)
 runner.fit(model, t.loader(batch=4))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ampmix.classifier import Classifier
     from ampmix.data import split_fold, split_holdout, split_train
     from ampmix.datasets import load as load_dataset
+    from ampmix.integrations.lightning import MixupCallback as MixupCallback
     from ampmix.integrations.sklearn import MixupTextClassifier
     from ampmix.sites import sites
     from ampmix.step import MixStep
@@ -53,9 +54,11 @@ __all__ = [
     "split_train",
 ]
 
+# those of extras are not in __all__: `from ampmix import *` must not ask for what is not installed
 _LAZY = {
     "Classifier": ("ampmix.classifier", "Classifier"),
     "MixStep": ("ampmix.step", "MixStep"),
+    "MixupCallback": ("ampmix.integrations.lightning", "MixupCallback"),
     "MixupTextClassifier": ("ampmix.integrations.sklearn", "MixupTextClassifier"),
     "TextCNN": ("ampmix.backbones.text_cnn", "TextCNN"),
     "TrainConfig": ("ampmix.training", "TrainConfig"),
@@ -76,4 +79,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_LAZY})

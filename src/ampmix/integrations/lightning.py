@@ -1,8 +1,8 @@
 """Lightning: a callback by which the training steps of a LightningModule mix.
 
-A step's loss must be known per example, before and after mixing, so the callback puts a step of its
-own in the place of ``training_step``: the model's outputs, the loss, mixed (:class:`ampmix.MixStep`).
-That place is also the one that strategies wrap: DistributedDataParallel sees all passes of a step.
+A policy needs the loss of each example and ``training_step`` gives their mean, so the callback puts
+a :class:`ampmix.MixStep` in its place. That place is also the one that strategies wrap:
+DistributedDataParallel sees all passes of a step.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ampmix.cut import statistics_kept
 from ampmix.errors import AmpmixError
 from ampmix.policies._policy import Mixed, Policy, random_state, replayed
+from ampmix.policies.amp import AMP
 from ampmix.policies.none import NoMixup
 from ampmix.step import MixStep
 from ampmix.streams import torch_seed
@@ -41,8 +42,10 @@ def _lightning() -> Any:
     raise AmpmixError(f"the package {missing} is not installed: pip install 'ampmix[lightning]'")
 
 
-class MixCallback(_lightning().Callback):  # type: ignore[misc]
-    """Trains a LightningModule with mixing: ``Trainer(callbacks=[MixCallback(AMP(), site="net.0")])``.
+class MixupCallback(_lightning().Callback):  # type: ignore[misc]
+    """Trains a LightningModule with mixing.
+
+    ``Trainer(callbacks=[MixupCallback(AMP(eps=0.1), site="net.embed")])`` is all that changes.
 
     In ``fit`` (automatic optimisation) a mixed step takes the place of ``training_step``: inputs to
     outputs, outputs to a loss per example, as :class:`ampmix.MixStep` does it. Precision, gradient
@@ -50,10 +53,10 @@ class MixCallback(_lightning().Callback):  # type: ignore[misc]
     test and prediction do not mix; parameters, ``state_dict`` and checkpoints are the module's own,
     and afterwards ``training_step`` is as it was.
 
-    What else ``training_step`` does, such as logging, is left out while the callback trains. So that
-    it computes no other loss either, it is called once, on the first batch, and compared with the
-    callback's loss without mixing. A module whose loss has more terms holds a
-    :class:`ampmix.MixStep` in its model's place, and calls it in its own ``training_step``.
+    What else ``training_step`` does, such as logging, is left out while the callback trains. That
+    its loss is the callback's, mixing aside, is seen to once: on the first batch it is called, and
+    compared. A module whose loss has more terms holds a :class:`ampmix.MixStep` in its model's
+    place, and calls that in its own ``training_step``.
 
     lam and pairs are drawn anew for each batch from the seed (``torch.initial_seed()`` when ``fit``
     begins, which ``seed_everything`` sets), the process's rank, the epoch and the batch's number;
@@ -67,9 +70,9 @@ class MixCallback(_lightning().Callback):  # type: ignore[misc]
             LightningModule itself, through its ``forward``.
         unpack: takes a batch apart, into inputs (a tuple, or a dictionary by name) and targets. By
             default the last of a tuple is the targets, or in a dictionary what is called `labels`.
-        log: the name to log the mixed loss by, "" for none.
-        log_amp: also log ``amp_shift``, the mean ``|lam_adv - lam|``, and ``amp_share``, the share
-            of examples whose loss was taken at lam_adv (Eq. 21).
+        log: the name to log the mixed loss by, and with AMP ``amp_shift``, the batch's mean
+            ``|lam_adv - lam|``, and ``amp_share``, the share of its examples whose loss was taken
+            at lam_adv (Eq. 21); "" logs nothing.
         check: compare with ``training_step`` once.
         options: further ones of :class:`ampmix.MixStep`: ``loss``, ``labels``, ``logits``,
             ``masks``, ``padding_masks``, ``on_mixed``.
@@ -88,19 +91,18 @@ class MixCallback(_lightning().Callback):  # type: ignore[misc]
         model: str = "",
         unpack: Unpack | None = None,
         log: str = "train_loss",
-        log_amp: bool = False,
         check: bool = True,
         **options: Any,
     ) -> None:
         super().__init__()
         if not isinstance(policy, Policy):
             raise AmpmixError(
-                f"policy is a {type(policy).__name__}: one with parameters to train must be part of "
-                "the LightningModule, in a MixStep that its training_step calls"
+                f"policy is a {type(policy).__name__}: one with parameters to train must be part "
+                "of the LightningModule, in a MixStep that its training_step calls"
             )
         self.policy, self.site, self.model, self.options = policy, site, model, options
         self.unpack = unpack or self._unpack
-        self.log_as, self.log_amp, self.check = log, log_amp, check
+        self.log_as, self.check = log, check
         self._seed: int | None = None
         self._restore: Callable[[], None] | None = None
 
@@ -113,8 +115,8 @@ class MixCallback(_lightning().Callback):  # type: ignore[misc]
         """Put the mixed step in the place of ``training_step``."""
         if not pl_module.automatic_optimization:
             raise AmpmixError(
-                f"{type(pl_module).__name__} optimises by hand, and MixCallback would replace its "
-                "training_step: call a MixStep in it instead"
+                f"{type(pl_module).__name__} optimises by hand, and MixupCallback would replace "
+                "its training_step: call a MixStep in it instead"
             )
         self._seed = torch.initial_seed() if self._seed is None else self._seed
         step = self._step(pl_module, self.policy, self.site)
@@ -178,8 +180,8 @@ class MixCallback(_lightning().Callback):  # type: ignore[misc]
             return tuple(batch[:-1]), batch[-1]
         held = f" of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else ""
         raise AmpmixError(
-            f"a batch is a {type(batch).__name__}{held}, in which the targets are to be found: give "
-            "unpack=FUNCTION, from a batch to inputs (a tuple or a dictionary) and targets"
+            f"a batch is a {type(batch).__name__}{held}, in which the targets are to be found: "
+            "give unpack=FUNCTION, from a batch to inputs (a tuple or a dictionary) and targets"
         )
 
     def _train(self, pl_module: Any, step: MixStep, batch: Any) -> Tensor:
@@ -189,7 +191,7 @@ class MixCallback(_lightning().Callback):  # type: ignore[misc]
         size = len(mixed.loss)
         if self.log_as:
             pl_module.log(self.log_as, loss.detach(), prog_bar=True, batch_size=size)
-        if self.log_amp:
+        if self.log_as and isinstance(self.policy, AMP):
             shift = (mixed.lam_adv - mixed.lam).abs().mean()
             pl_module.log("amp_shift", shift, batch_size=size)
             pl_module.log("amp_share", mixed.mask.float().mean(), batch_size=size)
@@ -219,9 +221,9 @@ class MixCallback(_lightning().Callback):  # type: ignore[misc]
         a, b = float(theirs.detach()), float(ours.detach())
         if abs(a - b) > 0.02 * max(abs(a), abs(b)) + 1e-4:
             raise AmpmixError(
-                f"training_step gives {a:.4g} as the first batch's loss, and MixCallback {b:.4g} "
+                f"training_step gives {a:.4g} as the first batch's loss, and MixupCallback {b:.4g} "
                 "without mixing: give what it uses (loss=, per example; model=; unpack=), or call "
-                "a MixStep in training_step; check=False trains with MixCallback's loss"
+                "a MixStep in training_step; check=False trains with MixupCallback's loss"
             )
 
 
