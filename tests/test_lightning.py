@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from ampmix import AMP, AmpmixError, Mixed, MixStep, Mixup, NoMixup, NonlinearMixup
 
@@ -343,6 +343,47 @@ def test_dropout_after_resuming_is_not_lightnings_to_restore(tmp_path: Path) -> 
     assert changed(weights(one), weights(two))
 
 
+class Resumable(Module):
+    """The recipe of docs/guides/lightning.md."""
+
+    def on_save_checkpoint(self, checkpoint: Any) -> None:
+        checkpoint["random_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: Any) -> None:
+        self.random_state = checkpoint["random_state"]
+
+    def on_train_start(self) -> None:
+        if hasattr(self, "random_state"):
+            torch.set_rng_state(self.random_state)
+
+
+@pytest.mark.parametrize("kind", [Module, Resumable])
+def test_with_its_random_state_kept_dropout_and_shuffling_resume_too(
+    tmp_path: Path, kind: type
+) -> None:
+    def shuffled() -> DataLoader[Any]:
+        sampler = DistributedSampler(examples(), num_replicas=1, rank=0)
+        return DataLoader(examples(), 8, sampler=sampler, generator=torch.Generator())
+
+    def callback() -> MixupCallback:
+        return MixupCallback(AMP(eps=0.1), site="net.0")
+
+    pl.seed_everything(0)
+    whole = module(0.5, kind)
+    trainer(callback(), max_epochs=2).fit(whole, shuffled())
+    pl.seed_everything(0)
+    first = trainer(callback(), max_epochs=1)
+    first.fit(module(0.5, kind), shuffled())
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    pl.seed_everything(77)
+    rest = module(0.5, kind)
+    trainer(callback(), max_epochs=2).fit(rest, shuffled(), ckpt_path=tmp_path / "last.ckpt")
+    if kind is Resumable:
+        same(weights(whole), weights(rest))
+    else:
+        assert changed(weights(whole), weights(rest))
+
+
 def test_seeds_draw_differently() -> None:
     found = []
     for seed in (0, 0, 1):
@@ -427,6 +468,40 @@ def test_own_losses_models_and_batches() -> None:
     same(found[0], found[1], atol=1e-7)
     same(found[0], found[2], atol=1e-7)
     assert changed(found[0], found[3])
+
+
+class Texts(pl.LightningModule):  # type: ignore[misc]
+    """A model of transformers, which gives its loss itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        transformers = pytest.importorskip("transformers")
+        sizes = dict.fromkeys(["hidden_size", "intermediate_size"], 16)
+        heads = dict.fromkeys(["num_hidden_layers", "num_attention_heads"], 2)
+        config = transformers.BertConfig(vocab_size=30, num_labels=3, **sizes, **heads)
+        self.model = transformers.BertForSequenceClassification(config)
+
+    def training_step(self, batch: Any) -> Tensor:
+        return self.model(**batch).loss  # type: ignore[no-any-return]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_models_of_transformers() -> None:
+    mask = (torch.arange(7) < torch.arange(2, 8).unsqueeze(1)).long()
+    ids = torch.randint(1, 30, mask.shape, generator=torch.Generator().manual_seed(0)) * mask
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.arange(6) % 3}
+    found = []
+    for policy in (None, NoMixup(), AMP(eps=0.1)):
+        callbacks = [] if policy is None else [MixupCallback(policy, "word", model="model")]
+        torch.manual_seed(3)
+        model = Texts()
+        torch.manual_seed(4)
+        trainer(*callbacks, max_epochs=1).fit(model, [batch] * 3)
+        found.append(weights(model))
+    same(found[0], found[1], atol=1e-6)
+    assert changed(found[0], found[2])
 
 
 class ByHand(Module):

@@ -273,6 +273,19 @@ def test_when_evaluating_it_is_the_model() -> None:
     assert torch.equal(got.loss, expected.loss)
 
 
+def test_training_and_evaluating_may_be_said_to_the_model_alone() -> None:
+    seen: list[Mixed] = []
+    model, inputs = bert(), batch()
+    step = MixStep(model, AMP(eps=0.5), site="word", on_mixed=seen.append)
+    model.eval()
+    assert torch.equal(step(**inputs).loss, model(**inputs).loss)
+    assert not seen
+    step.eval()
+    model.train()
+    step(**inputs)
+    assert len(seen) == 1
+
+
 def test_names_attributes_and_classes_stay_the_models_own() -> None:
     model = bert()
     before = {path: type(module) for path, module in model.named_modules()}

@@ -136,7 +136,7 @@ class MixStep(nn.Module):
             kwargs: likewise, and the labels. With ``num_items_in_batch``, as transformers' Trainer
                 gives it, losses are added up and divided by that.
         """
-        if not self.training:
+        if not self.model.training:  # the step's own flag is not seen by who holds the model alone
             return self.model(*args, **kwargs)
         return self.run(self.model, args, kwargs)
 
