@@ -245,7 +245,8 @@ BAD: dict[str, tuple[bytes, str, tuple[str, ...], str]] = {
     "unclear": (b"a,b\nx,1\n", ".csv", (), "--text COLUMN"),
     "empty": (b"\n\n", ".csv", (), "is empty"),
     "twice": (b"text,a,a\nx,1,2\n", ".csv", (), "two columns named 'a'"),
-    "Parquet": (b"PAR1", ".parquet", (), ".jsonl"),
+    "spreadsheet": (b"text\nx\n", ".xlsx", (), ".jsonl or .parquet"),
+    "Parquet to no Parquet": (b"PAR1", ".parquet", (), "--out FILE.parquet"),
     "encoding": (b"text\nx\n", ".csv", ("--encoding", "klingon"), "klingon"),
 }
 

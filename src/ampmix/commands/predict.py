@@ -13,6 +13,7 @@ from ampmix.commands._shared import cores, cut
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
+    from ampmix.classifier import Classifier
     from ampmix.datasets._stream import Row, Stream
     from ampmix.prediction import Predicted
 
@@ -22,7 +23,9 @@ PREFIX = "predicted_"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix predict` takes."""
     parser.add_argument("model", metavar="MODEL", help="the folder of a trained model")
-    parser.add_argument("file", metavar="FILE", help="a CSV, TSV or JSONL; - for standard input")
+    parser.add_argument(
+        "file", metavar="FILE", help="a CSV, TSV, JSONL or Parquet; - for standard input"
+    )
     parser.add_argument("--out", metavar="FILE", help="write here, not to standard output")
     parser.add_argument("--text", metavar="COLUMN", help="the column with the texts")
     parser.add_argument("--encoding", metavar="NAME", help="of FILE (utf-8); output is UTF-8")
@@ -45,16 +48,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def act(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from ampmix.classifier import Classifier
-    from ampmix.datasets._stream import open_stream
-    from ampmix.prediction import predict_chunks
 
     if arguments.threads < 1:
         raise AmpmixError(f"threads is {arguments.threads}: it must be 1 or more")
     classifier = Classifier.load(arguments.model)
+    with _source(arguments.file) as (file, path):
+        if path.suffix.lower() == ".parquet":
+            truncated = _predict_parquet(arguments, classifier, path)
+        else:
+            truncated = _predict_lines(arguments, classifier, file, path)
+    if truncated:
+        print(cut(truncated, f"{classifier.reader.max_length} tokens"), file=sys.stderr)
+    return 0
+
+
+def _predict_lines(
+    arguments: argparse.Namespace, classifier: Classifier, file: BinaryIO, path: Path
+) -> int:
+    """Predict the rows of a CSV, TSV or JSONL; returns how many texts were cut."""
+    from ampmix.datasets._stream import open_stream
+    from ampmix.prediction import predict_chunks
+
     truncated = 0
-    with _source(arguments.file) as (file, path), _sink(arguments.out) as out:
+    with _sink(arguments.out) as out:
         stream = open_stream(file, path, arguments.text, arguments.encoding)
-        names = _names(stream, classifier.classes, arguments.proba, arguments.prefix)
+        names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
         for note in stream.notes:
             print(f"note: {note}", file=sys.stderr)
         out.write(stream.head(names).encode())
@@ -64,24 +82,44 @@ def act(arguments: argparse.Namespace) -> int:
                 truncated += chunk.truncated
                 out.write(_written(stream, names, chunk, classifier.classes).encode())
                 out.flush()
-    if truncated:
-        print(cut(truncated, f"{classifier.reader.max_length} tokens"), file=sys.stderr)
-    return 0
+    return truncated
+
+
+def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path: Path) -> int:
+    """The same of a Parquet, which becomes another Parquet."""
+    from ampmix.datasets._parquet_stream import ParquetStream
+    from ampmix.prediction import predict_chunks
+
+    if arguments.out is None or Path(arguments.out).suffix.lower() != ".parquet":
+        given = "nothing" if arguments.out is None else repr(arguments.out)
+        raise AmpmixError(
+            "the rows of a Parquet are written as Parquet, to a file: give --out FILE.parquet, "
+            f"not {given}"
+        )
+    stream, truncated = ParquetStream(path, arguments.text), 0
+    names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
+    chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
+    with stream.writing(Path(arguments.out), names) as writer, contextlib.closing(chunks):
+        for chunk in chunks:
+            truncated += chunk.truncated
+            labels = [classifier.classes[i] for i in chunk.probabilities.argmax(1).tolist()]
+            writer.add(labels, chunk.probabilities[:, : len(names) - 1])
+    return truncated
 
 
 def _names(
-    stream: Stream, classes: Sequence[str], proba: bool, prefix: str | None
+    columns: Sequence[str], classes: Sequence[str], proba: bool, prefix: str | None
 ) -> tuple[str, ...]:
     """Names of the added columns: no column of the input is replaced or named twice."""
     added = ("label", *(f"p_{name}" for name in classes)) if proba else ("label",)
     names = tuple((prefix or "") + name for name in added)
-    taken = [name for name in names if name in stream.columns]
+    taken = [name for name in names if name in columns]
     if not taken:
         return names
     if prefix is not None:
         raise AmpmixError(f"there is a column {taken[0]!r} already: give another --prefix")
     prefix = PREFIX
-    while any(prefix + name in stream.columns for name in added):
+    while any(prefix + name in columns for name in added):
         prefix += "_"
     print(
         f"note: there is a column {taken[0]!r} already; the names of added columns begin with "

@@ -72,7 +72,7 @@ def open_stream(
         return _json_stream(path, lines, text)
     if suffix in (".csv", ".tsv", ""):
         return _csv_stream(path, lines, first[1], text)
-    raise _fault(path, "cannot be read row by row: write it as .csv, .tsv or .jsonl")
+    raise _fault(path, "cannot be read row by row: write it as .csv, .tsv, .jsonl or .parquet")
 
 
 def _lines(file: BinaryIO, path: Path, encoding: str) -> Iterator[tuple[int, str]]:
@@ -97,7 +97,8 @@ def _lines(file: BinaryIO, path: Path, encoding: str) -> Iterator[tuple[int, str
         yield number, line
 
 
-def _text_column(path: Path, columns: Sequence[str], text: str | None) -> str:
+def text_column(path: Path, columns: Sequence[str], text: str | None) -> str:
+    """The column with the texts; AmpmixError if there is none of that name, or none is likely."""
     if text is None:
         named = [column for column in columns if column.strip().lower() in TEXT_NAMES.split()]
         if len(named) == 1 or len(columns) == 1:
@@ -121,7 +122,7 @@ def _csv_stream(
     for column in columns:
         if columns.count(column) > 1:
             raise _fault(path, f"has two columns named {column!r}: rename one")
-    at = columns.index(_text_column(path, columns, text))
+    at = columns.index(text_column(path, columns, text))
     format_row = _row_formatter(delimiter, "\r\n" if first.endswith("\r\n") else "\n")
 
     def rows() -> Iterator[Row]:
@@ -205,7 +206,7 @@ def _json_stream(path: Path, lines: Iterator[tuple[int, str]], text: str | None)
     numbered = ((number, line) for number, line in lines if line.strip())
     number, line = next(numbered)
     first = _parse(path, number, line)
-    column = _text_column(path, tuple(first), text)
+    column = text_column(path, tuple(first), text)
 
     def rows() -> Iterator[Row]:
         for number, line in itertools.chain([(number_of_first, first_line)], numbered):
