@@ -121,6 +121,7 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
         self._seed = torch.initial_seed() if self._seed is None else self._seed
         step = self._step(pl_module, self.policy, self.site)
         own, found = pl_module.training_step, vars(pl_module).get("training_step")
+        unchecked = self.check
 
         def training_step(batch: Any, batch_idx: int) -> Tensor:
             nonlocal unchecked
@@ -136,7 +137,6 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
             if found is not None:
                 pl_module.training_step = found
 
-        unchecked = self.check
         pl_module.training_step, self._restore = training_step, restore
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
@@ -187,8 +187,9 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
     def _train(self, pl_module: Any, step: MixStep, batch: Any) -> Tensor:
         """The mixed loss of a batch, logged."""
         mixed = self._run(step, batch)
-        loss = mixed.loss.mean()
-        size = len(mixed.loss)
+        if "on_mixed" in self.options:
+            self.options["on_mixed"](mixed)
+        loss, size = mixed.loss.mean(), len(mixed.loss)
         if self.log_as:
             pl_module.log(self.log_as, loss.detach(), prog_bar=True, batch_size=size)
         if self.log_as and isinstance(self.policy, AMP):
@@ -203,8 +204,6 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
         seen: list[Mixed] = []
         step.on_mixed = seen.append
         step.run(step.model, tuple(args), {**kwargs, step.labels: y})
-        if "on_mixed" in self.options:
-            self.options["on_mixed"](*seen)
         return seen[0]
 
     def _compare(self, pl_module: Any, own: Callable[..., Any], batch: Any, index: int) -> None:
