@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ampmix.data import split_fold, split_holdout, split_train
     from ampmix.datasets import load as load_dataset
     from ampmix.integrations.sklearn import MixupTextClassifier
+    from ampmix.integrations.transformers import MixupTrainer as MixupTrainer
+    from ampmix.integrations.transformers import MixupTrainerMixin as MixupTrainerMixin
     from ampmix.sites import sites
     from ampmix.step import MixStep
     from ampmix.training import TrainConfig, fit
@@ -53,10 +55,13 @@ __all__ = [
     "split_train",
 ]
 
+# those of extras are not in __all__: `from ampmix import *` must not ask for what is not installed
 _LAZY = {
     "Classifier": ("ampmix.classifier", "Classifier"),
     "MixStep": ("ampmix.step", "MixStep"),
     "MixupTextClassifier": ("ampmix.integrations.sklearn", "MixupTextClassifier"),
+    "MixupTrainer": ("ampmix.integrations.transformers", "MixupTrainer"),
+    "MixupTrainerMixin": ("ampmix.integrations.transformers", "MixupTrainerMixin"),
     "TextCNN": ("ampmix.backbones.text_cnn", "TextCNN"),
     "TrainConfig": ("ampmix.training", "TrainConfig"),
     "fit": ("ampmix.training", "fit"),
@@ -76,4 +81,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_LAZY})
