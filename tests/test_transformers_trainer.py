@@ -771,12 +771,21 @@ class OfLogits(MixupTrainer):
         return (loss, outputs) if return_outputs else loss
 
 
+class OfParameters(MixupTrainer):
+    """Another: a loss that has a graph, but not that of the mixed one."""
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        model(**inputs)
+        return sum(p.square().sum() for p in model.parameters())
+
+
 @pytest.mark.parametrize(
     ("cls", "rows", "words"),
     [
         (MixupTrainer, [{"input_ids": [1, 2, 3]}] * 4, "label_names"),
         (MixupTrainer, examples(8, multi_hot), "problem_type"),
         (OfLogits, examples(8), "leaves the mixed loss out"),
+        (OfParameters, examples(8), "leaves the mixed loss out"),
     ],
 )
 def test_refused_at_the_first_step(cls: Any, rows: Any, words: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
+from torch.utils._pytree import tree_map
 
 from ampmix.cut import (
     MASKS,
@@ -268,19 +269,29 @@ def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def _with_loss(output: Any, loss: Tensor) -> Any:
-    """What the model returned, with this loss in the place that losses have."""
+    """What the model returned, with this loss in the place that losses have.
+
+    The loss alone has a graph: a policy may have used up that of the rest, which
+    DistributedDataParallel would go back through.
+    """
     if isinstance(output, Tensor):
-        return StepOutput(loss, output)
+        return StepOutput(loss, output.detach())
     if isinstance(output, Mapping):
-        rest = {name: value for name, value in output.items() if name != "loss"}
+        rest = {name: _detached(value) for name, value in output.items() if name != "loss"}
         kind: Any = type(output)
         return kind(loss=loss, **rest)
     if hasattr(output, "_replace") and "loss" in output._fields:
-        return output._replace(loss=loss)
+        return _detached(output)._replace(loss=loss)
     if isinstance(output, tuple | list):
-        return (loss, *output)
+        return (loss, *_detached(tuple(output)))
+    for name, value in vars(output).items():
+        setattr(output, name, _detached(value))
     output.loss = loss
     return output
+
+
+def _detached(things: Any) -> Any:
+    return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, things)
 
 
 def _traceable(g: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -95,14 +95,20 @@ class MixupTrainerMixin:
         if self._mix_step is None or self._mix_step.model is not own:
             self._check_labels(inputs)
             self._mix_step = self._new_step(own)
-        with self._settings(), self._mix_step.attached():
-            loss: Tensor = self._trainer.training_step(model, inputs, *args, **kwargs)
+        left_out = AmpmixError(
+            f"compute_loss of {type(self).__name__} leaves the mixed loss out: it must return the "
+            "loss that the model returns; another loss is given as loss=..., with one value per "
+            "example"
+        )
+        try:
+            with self._settings(), self._mix_step.attached():
+                loss: Tensor = self._trainer.training_step(model, inputs, *args, **kwargs)
+        except RuntimeError as error:  # backward from logits, which have no graph
+            if self._mix_trained or "does not require grad" not in str(error):
+                raise
+            raise left_out from error
         if not self._mix_trained:
-            raise AmpmixError(
-                f"compute_loss of {type(self).__name__} leaves the mixed loss out: it must return "
-                "the loss that the model returns; another loss is given as loss=..., with one "
-                "value per example"
-            )
+            raise left_out
         return loss
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
@@ -172,7 +178,7 @@ class MixupTrainerMixin:
     def _note(self, mixed: Mixed) -> None:
         """Add up what was done to a batch, where it was done: nothing waits for a device."""
         if not self._mix_trained and mixed.loss.requires_grad:
-            mixed.loss.register_hook(self._note_backward)
+            mixed.loss.register_hook(self._note_backward)  # type: ignore[no-untyped-call]
         if mixed.lam_adv is mixed.lam:  # a policy that moves no lam
             return
         shift = (mixed.lam_adv - mixed.lam).abs()
@@ -229,10 +235,10 @@ class MixupTrainerMixin:
     def _check_labels(self, inputs: Mapping[str, Any]) -> None:
         """Raise for floating-point labels that may be one thing or another."""
         labels, config = inputs.get(self._labels), getattr(self.model, "config", None)
+        if not isinstance(labels, Tensor) or not labels.is_floating_point():
+            return
         unclear = (
-            isinstance(labels, Tensor)
-            and labels.is_floating_point()
-            and self.mix_loss is None
+            self.mix_loss is None
             and getattr(config, "problem_type", "none") is None
             and getattr(config, "num_labels", 0) > 1
         )
@@ -259,7 +265,7 @@ class MixupTrainer(MixupTrainerMixin, Trainer):  # type: ignore[misc]
 def _own_model(model: nn.Module) -> nn.Module:
     """The model that PEFT has put its adapters into, or the model itself."""
     if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
-        own: nn.Module = model.get_base_model()
+        own: nn.Module = model.get_base_model()  # type: ignore[operator]
         return own
     return model
 
