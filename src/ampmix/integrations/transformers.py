@@ -95,33 +95,27 @@ class MixupTrainerMixin:
         if self._mix_step is None or self._mix_step.model is not own:
             self._check_labels(inputs)
             self._mix_step = self._new_step(own)
-        left_out = AmpmixError(
-            f"compute_loss of {type(self).__name__} leaves the mixed loss out: it must return the "
-            "loss that the model returns; another loss is given as loss=..., with one value per "
-            "example"
-        )
         try:
             with self._settings(), self._mix_step.attached():
                 loss: Tensor = self._trainer.training_step(model, inputs, *args, **kwargs)
         except RuntimeError as error:  # backward from logits, which have no graph
             if self._mix_trained or "does not require grad" not in str(error):
                 raise
-            raise left_out from error
+            raise self._left_out() from error
         if not self._mix_trained:
-            raise left_out
+            raise self._left_out()
         return loss
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """The batches of an optimizer step, and how many examples they have, whatever the model."""
         with self._settings():
-            return self._trainer.get_batch_samples(*args, **kwargs)
-
-    def _get_num_items_in_batch(self, batches: Any, *args: Any, **kwargs: Any) -> Any:
-        """Trainer counts ``labels``, under that name only."""
-        name = self._labels
-        if name != "labels" and all(name in batch for batch in batches):
-            batches = [{"labels": batch[name]} for batch in batches]
-        return self._trainer._get_num_items_in_batch(batches, *args, **kwargs)
+            batches, items = self._trainer.get_batch_samples(*args, **kwargs)
+            name = self._labels
+            if items is None and batches and name in batches[0]:
+                # Trainer looks for "labels" alone
+                renamed = [{"labels": batch[name]} for batch in batches]
+                items = self._trainer._get_num_items_in_batch(renamed, self.args.device)
+        return batches, items
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """See ``Trainer.log``; adds what AMP did since the last time."""
@@ -187,6 +181,13 @@ class MixupTrainerMixin:
 
     def _note_backward(self, grad: Tensor) -> None:
         self._mix_trained = True
+
+    def _left_out(self) -> AmpmixError:
+        return AmpmixError(
+            f"compute_loss of {type(self).__name__} leaves the mixed loss out: it must return the "
+            "loss that the model returns; another loss is given as loss=..., with one value per "
+            "example"
+        )
 
     def _check_arguments(self) -> None:
         """Raise for what could only fail, or go wrong without a word, once training."""
