@@ -293,6 +293,8 @@ def test_a_saved_model_gives_the_same_probabilities_to_the_bit(
     assert (loaded.predict_proba(texts) == probabilities).all()
     assert (fitted.classifier.predict_proba(texts) == probabilities).all(), "saving changes nothing"
     assert loaded.backbone == backbone and loaded.classes == CLASSES
+    loaded.save(tmp_path / "model")
+    assert (Classifier.load(tmp_path / "model").predict_proba(texts) == probabilities).all()
     assert not list(tmp_path.rglob("*.bin")) + list(tmp_path.rglob("*.pt"))
     if not backbone.mean_pooled:
         told = predictions_of_pipeline(tmp_path / "model", list(TEXTS))

@@ -35,6 +35,7 @@ from ampmix.policies._policy import Policy
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
+from ampmix.records import content_sha256
 from ampmix.streams import numpy_stream, torch_seed
 from ampmix.text import Encoded, Vocabulary, WordReader
 from ampmix.training import Diverged, Fit, TrainConfig, fit
@@ -618,10 +619,11 @@ def test_a_new_process_predicts_the_same_to_the_bit(trained: Classifier, tmp_pat
 
 
 def edit(folder: Path, **changes: Any) -> None:
-    """Change entries of a saved configuration; None takes one out."""
+    """Change entries of a saved configuration as if it had been saved so; None takes one out."""
     file = folder / "config.json"
     config = {**json.loads(file.read_text()), **changes}
     kept = {key: value for key, value in config.items() if value is not None}
+    kept["sha256"] = content_sha256({k: v for k, v in kept.items() if k != "sha256"})
     file.write_text(json.dumps(kept))
 
 
@@ -660,6 +662,24 @@ def test_a_folder_that_is_no_model_is_refused(
     DAMAGES[damage](folder)
     with pytest.raises(AmpmixError):
         Classifier.load(folder)
+
+
+def test_an_altered_configuration_is_said_and_another_layout_is_none(
+    trained: Classifier, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    trained.save(folder, {"dev_error": 0.1, "note": "\u00e9"})
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps(config, sort_keys=True, indent=7))
+    assert Classifier.load(folder).classes == trained.classes
+    swapped = [config["classes"][i] for i in (1, 0, 2)]  # which nothing else would tell
+    for changes in ({"classes": swapped}, {"about": {"dev_error": 0.0}}, {"extra": 1}):
+        file.write_text(json.dumps({**config, **changes}))
+        with pytest.raises(AmpmixError, match=r"config\.json was altered after it was saved"):
+            Classifier.load(folder)
+    file.write_text(json.dumps({k: v for k, v in config.items() if k != "sha256"}))
+    assert Classifier.load(folder).classes == trained.classes, "as earlier models are"
 
 
 def test_a_missing_folder_is_refused_by_name(tmp_path: Path) -> None:

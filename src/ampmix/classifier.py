@@ -20,6 +20,7 @@ from ampmix import components
 from ampmix.backbones._backbone import WEIGHTS, Backbone, CutModule
 from ampmix.card import CARD, card
 from ampmix.errors import AmpmixError
+from ampmix.records import content_sha256
 from ampmix.text import Encoded, Reader
 
 FORMAT = 1
@@ -32,8 +33,8 @@ class Classifier:
     """A trained text classifier.
 
     A folder holds ``model.safetensors`` (weights), ``config.json`` (architecture, classes,
-    tokenizer, vocabulary, what is told of its training, and the SHA-256 of the weights) and
-    ``README.md``, the model card; nothing in it is executed on loading.
+    tokenizer, vocabulary, what is told of its training, and the SHA-256 of the other files and of
+    itself) and ``README.md``, the model card; nothing in it is executed on loading.
 
     >>> classifier = Classifier.load("runs/support-tickets/model")      # doctest: +SKIP
     >>> classifier.predict(["my parcel never arrived"])                 # doctest: +SKIP
@@ -102,6 +103,8 @@ class Classifier:
             (ready / CARD).write_text(card(config), encoding="utf-8")
             if (ready / CONFIG).exists():  # transformers' own, which goes on being one
                 config = json.loads((ready / CONFIG).read_text(encoding="utf-8")) | config
+                config.pop("sha256", None)  # of the folder that the encoder was loaded from
+            config["sha256"] = content_sha256(config)
             text = json.dumps(config, ensure_ascii=False, indent=1)
             (ready / CONFIG).write_text(text + "\n", encoding="utf-8")
             if folder.exists():
@@ -127,9 +130,11 @@ class Classifier:
             config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
             if config["format"] != FORMAT:
                 raise ValueError(f"it has format {config['format']!r}, this ampmix reads {FORMAT}")
+            if (own := config.pop("sha256", None)) is not None:  # earlier models have none
+                _check_unaltered(Path(folder) / CONFIG, own, content_sha256(config))
             backbone = components.parse(config["backbone"], "ampmix.backbones", "backbone")
             for name, saved in dict(config.get("files", {})).items():
-                _check_unaltered(Path(folder) / name, saved)
+                _check_unaltered(Path(folder) / name, saved, _sha256(Path(folder) / name))
             model, reader = backbone.load(Path(folder), config)
             return cls(backbone, model, reader, tuple(config["classes"]))
         except KeyError as error:
@@ -158,8 +163,8 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _check_unaltered(path: Path, saved: str) -> None:
-    if (found := _sha256(path)) != saved:
+def _check_unaltered(path: Path, saved: str, found: str) -> None:
+    if found != saved:
         raise AmpmixError(
             f"{path} was altered after it was saved (its sha256 begins with {found[:12]}, not "
             f"{saved[:12]}): bring back the original, or train the model anew"

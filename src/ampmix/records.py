@@ -52,7 +52,7 @@ class RunRecord:
     @property
     def digest(self) -> str:
         """SHA-256 of specification and result: equal for runs that are equal to the bit."""
-        return _sha256({"specification": self.specification, "result": self.result})
+        return content_sha256({"specification": self.specification, "result": self.result})
 
     @property
     def done(self) -> bool:
@@ -68,7 +68,7 @@ class RunRecord:
 
 def run_id(specification: Mapping[str, Any]) -> str:
     """The name of the run that a specification determines."""
-    return _sha256(specification)[:16]
+    return content_sha256(specification)[:16]
 
 
 class RecordStore:
@@ -200,6 +200,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _sha256(content: Any) -> str:
+def content_sha256(content: Any) -> str:
+    """SHA-256 (hex) of JSON values, however they are laid out in a file and in whatever order."""
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
