@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import tiny_encoders
 
@@ -49,3 +51,20 @@ def backbone(request: pytest.FixtureRequest) -> Any:
     if getattr(request.param, "model", None) != tiny_encoders.TINY:
         return request.param
     return replace(request.param, model=request.getfixturevalue("folders")["bert"])
+
+
+@pytest.fixture
+def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """A comparison's runs happen in this process instead of in workers; the list says which did."""
+    done: list[Any] = []
+
+    def execute(plan: Any, runs: Any, models: Path, workers: int, on_step: Any, *_: Any) -> Any:
+        for run in runs:
+            done.append(run)
+            yield plan.execute(run, models, lambda step, run=run: on_step(run, step))
+
+    monkeypatch.setattr("ampmix.compare.execute", execute)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield done
+    torch.set_num_threads(threads)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from ampmix import compare as compare_module
 from ampmix.cli import main
@@ -50,21 +49,6 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a run was started")
 
     monkeypatch.setattr(compare_module, "execute", execute)
-
-
-@pytest.fixture
-def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Runs happen in this process instead of in workers."""
-
-    def execute(plan: Any, runs: Any, models: Path, workers: int, on_step: Any) -> Any:
-        for run in runs:
-            yield plan.execute(run, models, lambda step, run=run: on_step(run, step))
-
-    monkeypatch.setattr(compare_module, "execute", execute)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # ------------------------------------------------------------------ bad input
@@ -296,7 +280,7 @@ QUICK = ["--policies", "none,mixup", "--seeds", "2", "--steps", "2", *SMALL]
 
 
 def test_rows_left_out_are_counted(
-    here: Path, serial: None, capsys: pytest.CaptureFixture[str]
+    here: Path, serial: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("holes.csv").write_text(GOOD + ",good\n   ,bad\na film without label,\n")
     assert main(["compare", "holes.csv", *QUICK]) == 0
@@ -307,7 +291,7 @@ def test_rows_left_out_are_counted(
 
 
 def test_test_texts_that_were_trained_on_are_counted(
-    here: Path, serial: None, capsys: pytest.CaptureFixture[str]
+    here: Path, serial: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("test.csv").write_text(
         "text,label\na good film 3,good\nA bad  FILM 4,bad\nnew words,good\nmore of them,bad\n"
@@ -323,7 +307,7 @@ def test_test_texts_that_were_trained_on_are_counted(
 
 
 def test_texts_that_were_cut_are_counted_now_and_later(
-    here: Path, serial: None, capsys: pytest.CaptureFixture[str]
+    here: Path, serial: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("long.csv").write_text(GOOD + "one two three four five,good\na b c d e f g,bad\n")
     for _ in range(2):  # the second time nothing is trained
@@ -337,14 +321,14 @@ def test_texts_that_were_cut_are_counted_now_and_later(
 
 
 def test_one_test_text_is_no_traceback(
-    here: Path, serial: None, capsys: pytest.CaptureFixture[str]
+    here: Path, serial: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("test.csv").write_text("text,label\nnew words,good\n")
     assert main(["compare", "good.csv", "--test", "test.csv", *QUICK]) in (0, 2)
 
 
 def test_a_folder_whose_name_looks_like_markup_is_named_as_it_is(
-    here: Path, serial: None, capsys: pytest.CaptureFixture[str]
+    here: Path, serial: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):
         assert main(["compare", "good.csv", *QUICK, "--out", "runs[b][/i]"]) == 0
@@ -353,7 +337,7 @@ def test_a_folder_whose_name_looks_like_markup_is_named_as_it_is(
     assert Path("runs[b][/i]", "summary.json").exists()
 
 
-def test_the_default_folder_bears_the_datas_name(here: Path, serial: None) -> None:
+def test_the_default_folder_bears_the_datas_name(here: Path, serial: list[Any]) -> None:
     assert main(["compare", "good.csv", *QUICK]) == 0
     assert Path("ampmix-runs", "good", "summary.json").exists()
 
@@ -453,7 +437,7 @@ def started(folder: Path, command: list[str], records: int) -> Iterator[subproce
 
 
 @pytest.fixture
-def undisturbed(serial: None, here: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def undisturbed(serial: list[Any], here: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What the command gives if nobody disturbs it, in another folder and in this process."""
     folder = here / "elsewhere"
     folder.mkdir()

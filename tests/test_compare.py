@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 
-from ampmix import compare as compare_module
 from ampmix import components, datasets, statistics, yardstick
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.classifier import Classifier
@@ -331,23 +330,6 @@ def test_another_folder_and_one_worker_give_the_same_records_to_the_bit(finished
 
 
 # ------------------------------------------------------------------ in one process, quickly
-
-
-@pytest.fixture
-def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Run]]:
-    """Runs happen in this process instead of in workers; the list says which did."""
-    done: list[Run] = []
-
-    def execute(plan: Plan, runs: Sequence[Run], models: Path, workers: int, on_step: Any) -> Any:
-        for run in runs:
-            done.append(run)
-            yield plan.execute(run, models, lambda step, run=run: on_step(run, step))
-
-    monkeypatch.setattr(compare_module, "execute", execute)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield done
-    torch.set_num_threads(threads)
 
 
 TINY = TextCNN(embedding_dim=8, feature_maps=4)

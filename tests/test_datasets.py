@@ -189,18 +189,6 @@ POLICIES = ",".join(components.spec(policy) for policy in every_policy_and_site(
 TINY = ["--backbone", "cnn[embedding_dim=4,feature_maps=2]", "--steps", "2", "--batch-size", "8"]
 
 
-@pytest.fixture
-def serial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Runs happen in this process, in a folder of their own."""
-
-    def execute(plan: Any, runs: Any, models: Path, workers: int, on_step: Any) -> Any:
-        for run in runs:
-            yield plan.execute(run, models, lambda step, run=run: on_step(run, step))
-
-    monkeypatch.setattr(compare_module, "execute", execute)
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("data", "seeds", "tested"),
     [
@@ -214,8 +202,15 @@ def serial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ],
 )
 def test_compare_runs_every_policy(
-    trec_data: Path, serial: None, data: str, seeds: int, tested: int
+    trec_data: Path,
+    serial: list[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    data: str,
+    seeds: int,
+    tested: int,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     command = ["compare", data, "--policies", POLICIES, "--seeds", str(seeds), "--out", "out"]
     assert main([*command, *TINY, "--fraction", "0.02"]) == 0
     content = json.loads(Path("out/summary.json").read_text())

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from ampmix import compare as compare_module
 from ampmix import yardstick
 from ampmix.classifier import Classifier
 from ampmix.cli import main
@@ -29,23 +26,6 @@ SMALL = {
 }
 POLICIES = [spec(policy) for policy in every_policy_and_site()]
 TINY = ["--steps", "3", "--batch-size", "8", "--fraction", "0.02", "--seeds", "1"]
-
-
-@pytest.fixture
-def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Runs happen in this process; those that were done."""
-    done: list[Any] = []
-
-    def execute(plan: Any, runs: Any, models: Path, workers: int, on_step: Any) -> Any:
-        for run in runs:
-            done.append(run)
-            yield plan.execute(run, models, lambda step, run=run: on_step(run, step))
-
-    monkeypatch.setattr(compare_module, "execute", execute)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield done
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ampmix import compare as compare_module
 from ampmix import training
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.classifier import Classifier, logits_of
@@ -366,18 +365,8 @@ def test_evaluation_never_mixes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert often.curve[-1].dev_loss == seldom.curve[-1].dev_loss
 
 
-@pytest.fixture
-def serial(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs happen in this process instead of in workers."""
-
-    def execute(plan: Plan, runs: Any, models: Path, workers: int, on_step: Any) -> Any:
-        return (plan.execute(run, models) for run in runs)
-
-    monkeypatch.setattr(compare_module, "execute", execute)
-
-
 def test_compare_runs_it_on_trec(
-    trec_data: Path, serial: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trec_data: Path, serial: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AMPMIX_DATA", str(trec_data))
     policies = "none,mixup,nonlinear,nonlinear[label_dim=20]"

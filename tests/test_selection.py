@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ampmix import compare as compare_module
 from ampmix import training
 from ampmix.backbones.encoder import MiniLM
 from ampmix.backbones.text_cnn import TextCNN
@@ -170,20 +168,11 @@ STOP = ["--steps", "400", "--eval-every", "2", "--patience", "2"]
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, serial: list[Any], monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rows = [f"a {w} film {i},{w}\n" for i in range(15) for w in ("good", "bad")]
     Path("films.csv").write_text("text,label\n" + "".join(rows))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-
-    def execute(plan: Any, runs: Any, models: Path, workers: int, on_step: Any) -> Any:
-        for run in runs:
-            yield plan.execute(run, models, lambda step, run=run: on_step(run, step))
-
-    monkeypatch.setattr(compare_module, "execute", execute)
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 def test_train_says_where_it_ended(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -428,16 +428,10 @@ def signals() -> Iterator[None]:
 
 
 @pytest.fixture
-def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def table(tmp_path: Path, serial: list[Any], monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rows = [f"{text},{'xy'[i % 2]}" for i, text in enumerate(split().train.texts)]
     Path("toy.csv").write_text("\n".join(["text,label", *rows]))
-
-    def execute(plan: Any, runs: Any, models: Path, workers: int, on_step: Any) -> Any:
-        """Here rather than in workers, which take seconds to start."""
-        return (plan.execute(run, models) for run in runs)
-
-    monkeypatch.setattr("ampmix.compare.execute", execute)
     return tmp_path
 
 
