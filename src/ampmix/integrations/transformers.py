@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 
-from ampmix.extras import needed
 from ampmix.errors import AmpmixError
+from ampmix.extras import needed
 from ampmix.mixing import Loss, cross_entropy
 from ampmix.policies._policy import Mixed, Policy
 from ampmix.step import MixStep, usual_loss
