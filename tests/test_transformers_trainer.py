@@ -120,6 +120,13 @@ def assert_close(one: Any, other: Any, atol: float) -> None:
         torch.testing.assert_close(one[name], other[name], atol=atol, rtol=0, msg=name)
 
 
+def environment() -> dict[str, str]:
+    """For another process that imports this ampmix."""
+    src = str(Path(ampmix.__file__).parents[1])
+    paths = [src, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 class Recording(MixupTrainer):
     """Keeps what was done to each batch."""
 
@@ -256,10 +263,9 @@ def test_killed_and_resumed_ends_as_undisturbed(tmp_path: Path) -> None:
         "t.resumable(pathlib.Path(sys.argv[2]), [t.Killed()]).train()"
     )
     here, killed = str(Path(__file__).parent), tmp_path / "killed"
-    src = str(Path(ampmix.__file__).parents[1])
     run = subprocess.run(
         [sys.executable, "-c", code, here, str(killed)],
-        env={**os.environ, "PYTHONPATH": src},
+        env=environment(),
         capture_output=True,
         text=True,
     )
@@ -420,7 +426,7 @@ def test_accumulated_batches_are_one_batch(
 ) -> None:
     given = cases()[case]
     name = given.get("name", "labels")
-    rows = examples(70, given.get("label", lambda length: length % CLASSES))
+    rows = examples(76, given.get("label", lambda length: length % CLASSES))
     rows = [{(name if k == "labels" else k): v for k, v in row.items()} for row in rows]
     settings = {"max_steps": 3, **SGD, **given.get("settings", {})}
     if name != "labels":
@@ -437,7 +443,7 @@ def test_accumulated_batches_are_one_batch(
                 "gradient_accumulation_steps": times,
             },
             cls=Recording,
-            train_dataset=rows,  # the third step has 6 texts left, of 32
+            train_dataset=rows,  # 12 are left for the third step, of 32
             policy=policy,
             site=given.get("site", "word"),
             **given.get("kwargs", {}),
@@ -447,11 +453,11 @@ def test_accumulated_batches_are_one_batch(
         return trainer, start
 
     (one, start), (four, _) = trained(32, 1), trained(8, 4)
-    assert [len(m.lam) for m in one.seen] == [32, 32, 6]
-    assert [len(m.lam) for m in four.seen] == [8] * 8 + [6]
+    assert [len(m.lam) for m in one.seen] == [32, 32, 12]
+    assert [len(m.lam) for m in four.seen] == [8] * 9 + [4]
     lam = torch.cat([m.lam for m in one.seen])
     assert torch.equal(lam, torch.cat([m.lam for m in four.seen]))
-    assert lam.unique().numel() == 70
+    assert lam.unique().numel() == 76
     moved = max((weights(one)[name] - start[name]).abs().max().item() for name in start)
     assert moved > 1e-3
     assert_close(weights(one), weights(four), atol=1e-6)
@@ -512,11 +518,10 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
         "import test_transformers_trainer as t\n"
         f"t.in_processes(pathlib.Path({str(file)!r}))"
     )
-    src = str(Path(ampmix.__file__).parents[1])
     run = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
         + [str(script)],
-        env={**os.environ, "PYTHONPATH": src, "OMP_NUM_THREADS": "1"},
+        env={**environment(), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -633,7 +638,7 @@ def test_forward_is_the_model_s_own_again(fails: bool, tmp_path: Path) -> None:
     assert type(trainer.model) is transformers.BertForSequenceClassification
     assert trainer.compute_loss_func is None
     assert trainer.model_accepts_loss_kwargs is True
-    assert type(trainer).loss_is_scaled_for_ga is None
+    assert "loss_is_scaled_for_ga" not in trainer.__dict__
     pickle.dumps(model)
 
 
@@ -778,13 +783,22 @@ def test_integer_labels_stay_classes(tmp_path: Path) -> None:
     assert trainer.model.config.problem_type == "single_label_classification"
 
 
-def test_one_output_is_squared_error(tmp_path: Path) -> None:
-    """Cross-entropy over one class would be zero, without a word."""
+@pytest.mark.parametrize(
+    ("config", "label"),
+    [
+        ({"num_labels": 1}, lambda length: length / LENGTH),
+        ({"problem_type": "multi_label_classification"}, multi_hot),
+        ({"problem_type": "regression"}, lambda length: [length / LENGTH, 1.0, 0.5]),
+    ],
+    ids=["one output", "multi-label", "regression"],
+)
+def test_other_losses_are_those_of_trainer(config: Any, label: Any, tmp_path: Path) -> None:
+    """Cross-entropy over one class would be zero; a sum over labels is not one over examples."""
     settings = {"max_steps": 3, "per_device_train_batch_size": 8, **SGD}
-    rows = examples(70, lambda length: length / LENGTH)
+    rows = examples(70, label)
     trained = []
     for cls, given in ((transformers.Trainer, {}), (MixupTrainer, {"policy": NoMixup()})):
-        model = bert(0.0, num_labels=1)
+        model = bert(0.0, **config)
         trainer = trainer_of(model, tmp_path, settings, cls=cls, train_dataset=rows, **given)
         trainer.train()
         trained.append(weights(trainer))
@@ -907,8 +921,7 @@ def test_what_is_not_installed_is_named_with_its_extra(missing: str) -> None:
         "try: ampmix.MixupTrainer\n"
         "except ampmix.AmpmixError as error: print(error)"
     )
-    src = str(Path(ampmix.__file__).parents[1])
-    env = {**os.environ, "PYTHONPATH": src}
+    env = environment()
     run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert "ampmix[trainer]" in run.stdout, run.stderr
 
