@@ -16,19 +16,20 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._compile import _disable_dynamo
 from torch.autograd.graph import get_gradient_edge
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
+from ampmix.compiling import uncompiled
 from ampmix.errors import AmpmixError
 
 MASKS = ("attention_mask", "mask", "input_mask")
@@ -114,7 +115,7 @@ _HANDLER = "_ampmix_handler"
 class _Intercepted:
     """Put before a module's class: its calls go to the handler in its dictionary."""
 
-    @_disable_dynamo(recursive=False)
+    @uncompiled
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = super().__call__  # type: ignore[misc]
         return self.__dict__[_HANDLER](self, call, args, kwargs)
@@ -136,6 +137,7 @@ Handler = Callable[[nn.Module, Callable[..., Any], tuple[Any, ...], dict[str, An
 
 
 @contextmanager
+@uncompiled
 def intercepted(modules: Iterable[nn.Module], handler: Handler) -> Iterator[None]:
     """Calls of `modules` go to ``handler(module, call, args, kwargs)`` in the meantime."""
     changed: list[tuple[nn.Module, type]] = []
@@ -145,53 +147,70 @@ def intercepted(modules: Iterable[nn.Module], handler: Handler) -> Iterator[None
                 continue  # its class cannot be changed: it runs, each time
             changed.append((module, type(module)))
             module.__dict__[_HANDLER] = handler
-            module.__class__ = _intercepted(type(module))  # type: ignore[arg-type]
+            _become(module, _intercepted(type(module)))  # type: ignore[arg-type]
         yield
     finally:
         for module, cls in changed:
-            module.__class__ = cls
+            _become(module, cls)
             module.__dict__.pop(_HANDLER, None)
 
 
-RUNNING = ("running_mean", "running_var")
+@contextmanager
+@uncompiled
+def _as_they_were(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Intercept no calls of `modules` in the meantime."""
+    changed = [(module, type(module)) for module in modules if isinstance(module, _Intercepted)]
+    try:
+        for module, cls in changed:
+            _become(module, cls.__bases__[1])
+        yield
+    finally:
+        for module, cls in changed:
+            _become(module, cls)
+
+
+@uncompiled
+def _become(module: nn.Module, cls: type) -> None:
+    object.__setattr__(module, "__class__", cls)  # compiled modules pass on what is set on them
 
 
 @contextmanager
+@uncompiled
 def statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Normalise by the batch's statistics, but leave the running ones as they are."""
+    """Normalise by the batch's statistics, but leave the running ones as they are.
+
+    They are updated with weight 0 rather than not at all: an activation checkpoint must save as
+    many tensors as it does when it runs again in the backward pass, outside of here.
+    """
     kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
-    tracking = [m for m in model.modules() if isinstance(m, kinds) and m.track_running_stats]
-    tracking = [m for m in tracking if m.training]
-    # InstanceNorm updates what it has, whatever the flag says
-    instances = [m for m in tracking if isinstance(m, kinds[1])]
-    running = [(m, name, m._buffers[name]) for m in instances for name in RUNNING]
-    for module in tracking:
-        module.track_running_stats = False
-    for module, name, _ in running:
-        module._buffers[name] = None
+    tracking = [
+        (module, module.momentum, module.num_batches_tracked)
+        for module in model.modules()
+        if isinstance(module, kinds) and module.track_running_stats and module.training
+    ]
+    counts = [None if count is None else count.clone() for _, _, count in tracking]
+    for module, *_ in tracking:
+        module.momentum = 0.0
     try:
         yield
     finally:
-        for module in tracking:
-            module.track_running_stats = True
-        for module, name, buffer in running:
-            module._buffers[name] = buffer
+        for (module, momentum, counter), count in zip(tracking, counts, strict=True):
+            module.momentum = momentum
+            if counter is not None and count is not None:
+                counter.copy_(count)
 
 
 # ----------------------------------------------------------------------- passes of a batch
 
 
 class _Reached(Exception):
-    """The site was reached; the pass for g ends here."""
-
-    def __init__(self, content: Any) -> None:
-        super().__init__()
-        self.content = content
+    """The site was reached, with what is there; the pass for g ends here."""
 
 
 Call = Callable[..., Any]
 
 
+@uncompiled
 @dataclass(eq=False)
 class Cut:
     """A model cut at a site. :meth:`begin` gives g of a batch, and what runs f on it.
@@ -234,7 +253,7 @@ class Cut:
         if target is None:
             content = call(*args, **kwargs)
         else:
-            content = self._run_to(target, modules, recorded, lambda: call(*args, **kwargs))
+            content = self._run_to(target, modules, recorded, partial(call, *args, **kwargs))
         return Passes(self, model, target, content, recorded, call, args, dict(kwargs), batch)
 
     def _target(self, modules: Mapping[str, nn.Module]) -> nn.Module:
@@ -256,55 +275,93 @@ class Cut:
         watched = {id(m): m for m in known.values() if id(m) not in around} | {id(target): target}
         inside = False
 
+        @uncompiled
         def handler(module: nn.Module, call: Any, args: Any, kwargs: Any) -> Any:
             nonlocal inside
-            if module is target and self.site.side == "input":
+            at_input = module is target and self.site.side == "input"
+            if _runs_again(hooks, whole=not at_input):
+                if module is target:
+                    raise AmpmixError(CHECKPOINTED.format(self.site))
+                return call(*args, **kwargs)
+            without = grad and not torch.is_grad_enabled()
+            if module is target and without and _called_by_checkpoint():
+                raise AmpmixError(REENTRANT)
+            if at_input:
                 raise _Reached((args, kwargs))
             if inside and module is not target:
                 return call(*args, **kwargs)
             outer, inside = inside, True
-            output = call(*args, **kwargs)
+            with _as_they_were(() if seen_before else module.modules()):
+                output = call(*args, **kwargs)
             inside = outer
             if module is target:
-                _refuse_checkpointed(self.site, hooks)
                 raise _Reached(output)
             recorded[module].append(output)
             return output
 
-        hooks = _saved_tensor_hooks()
+        hooks, grad = _saved_tensor_hooks(), torch.is_grad_enabled()
+        seen_before = self._before is not None
         try:
             with intercepted(watched.values(), handler):
                 run()
         except _Reached as reached:
             if self._before is None:
                 self._before = [path for path, module in modules.items() if module in recorded]
-            return reached.content
+            return reached.args[0]
         raise AmpmixError(
             f"site {self.site} is never reached: {type(modules['']).__name__} does not call that "
             "submodule in its forward (ampmix.sites(model, batch) lists those that it calls)"
         )
 
 
+@uncompiled
 def _ancestors(path: str) -> list[str]:
     """The paths of the modules that hold the one at `path`; the model itself is ""."""
     parts = path.split(".")
     return [".".join(parts[:depth]) for depth in range(len(parts))]
 
 
+@uncompiled
 def _saved_tensor_hooks() -> Any:
     find = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
     return None if find is None else find(True)
 
 
-def _refuse_checkpointed(site: Site, outside: Any) -> None:
-    """Raise if what runs here will run again in the backward pass, where nothing is mixed."""
-    if _saved_tensor_hooks() != outside:
-        raise AmpmixError(
-            f"site {site} lies inside a module with activation checkpointing, which runs again "
-            "unmixed in the backward pass: mix at the output or input of the checkpointed module"
-        )
+@uncompiled
+def _runs_again(outside: Any, whole: bool = True) -> bool:
+    """Whether what runs here will run again in the backward pass, where nothing is intercepted.
+
+    So does what an activation checkpoint holds. But if that is this very module, nothing but its
+    output leaves the checkpoint: then it is not, when `whole`, counted among those.
+    """
+    if _saved_tensor_hooks() == outside:
+        return False
+    return not (whole and _called_by_checkpoint())
 
 
+@uncompiled
+def _called_by_checkpoint() -> bool:
+    """Whether the module that is being called is itself what a checkpoint was given."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"] in _OURS:
+        frame = frame.f_back
+    return bool(frame.f_globals["__name__"] == "torch.utils.checkpoint")
+
+
+_OURS = (__name__, "torch._compile", "torch._dynamo.external_utils", "torch._dynamo.eval_frame")
+
+CHECKPOINTED = (
+    "site {} lies inside what activation checkpointing runs again, unmixed, in the backward pass: "
+    "mix at the output of a checkpointed module, or before or behind it"
+)
+
+REENTRANT = (
+    "the model uses reentrant activation checkpointing, in which gradients of lam and of "
+    "parameters get lost: give use_reentrant=False"
+)
+
+
+@uncompiled
 class Passes:
     """One batch on its way through a model that is cut: g, and f as often as wanted.
 
@@ -339,7 +396,6 @@ class Passes:
         self.hidden = len(hidden)
         self.g: tuple[Tensor, ...] = (*hidden, *self.inputs.present)
 
-    @_disable_dynamo(recursive=False)
     def f(self, *parts: Tensor) -> Any:
         """The model's output, given what is at the site and the united masks."""
         hidden, united = parts[: self.hidden], parts[self.hidden :]
@@ -347,7 +403,7 @@ class Passes:
             output = self._rebuilt(hidden, self.leaves)
         else:
             args, kwargs = self.inputs.with_masks(united)
-            output = self._run_from(hidden, lambda: self.call(*args, **kwargs))
+            output = self._run_from(hidden, partial(self.call, *args, **kwargs))
         if self.output is None:
             self.output = output
         return output
@@ -357,6 +413,7 @@ class Passes:
         left = {module: deque(outputs) for module, outputs in self.recorded.items()}
         times, site = 0, self.cut.site
 
+        @uncompiled
         def handler(module: nn.Module, call: Any, args: Any, kwargs: Any) -> Any:
             nonlocal times
             if module is self.target:
@@ -370,11 +427,12 @@ class Passes:
                     return self._rebuilt(hidden, self.leaves)
                 arguments, spec = tree_flatten((args, kwargs))
                 args, kwargs = tree_unflatten(self._put(hidden, arguments), spec)
-            elif times == 0 and left[module]:
+            elif times == 0 and left[module] and not _runs_again(hooks):
                 return left[module].popleft()
             return call(*args, **kwargs)
 
         assert self.target is not None
+        hooks = _saved_tensor_hooks()
         again = statistics_kept if self.output is not None else _nothing
         with intercepted([*left, self.target], handler), again(self.model):
             output = run()
@@ -393,10 +451,12 @@ class Passes:
 
 
 @contextmanager
+@uncompiled
 def _nothing(model: nn.Module) -> Iterator[None]:
     yield
 
 
+@uncompiled
 def _places(site: Site, leaves: Sequence[Any], batch: int) -> list[int]:
     """Which of the things at the site are hidden states: floating point, with a gradient.
 
@@ -425,6 +485,7 @@ def _places(site: Site, leaves: Sequence[Any], batch: int) -> list[int]:
     return places
 
 
+@uncompiled
 class _Inputs:
     """What a model is called with, and the masks in it that mixing unites.
 
@@ -474,6 +535,7 @@ class _Inputs:
                 first = value.gather(1, own.int().argmax(1, keepdim=True))
                 replaced[name] = torch.where(all_tokens & ~own, first, value)
 
+        @uncompiled
         def new(name: str, value: Any) -> Any:
             if isinstance(value, Mapping) and any(key in replaced for key in value):
                 return {key: replaced.get(key, old) for key, old in value.items()}
@@ -483,6 +545,7 @@ class _Inputs:
         return args, {name: new(name, old) for name, old in self.kwargs.items()}
 
 
+@uncompiled
 def _positional_names(model: nn.Module, count: int) -> list[str]:
     """What a model's forward calls its first `count` arguments; "" where it does not say."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -491,6 +554,7 @@ def _positional_names(model: nn.Module, count: int) -> list[str]:
     return (names + [""] * count)[:count]
 
 
+@uncompiled
 def _present(mask: Tensor, padding: bool) -> Tensor:
     """A mask as true where there is a token; additive ones are 0 there and negative elsewhere."""
     if mask.is_floating_point() and mask.dim() > 2:
@@ -498,6 +562,7 @@ def _present(mask: Tensor, padding: bool) -> Tensor:
     return mask == 0 if padding else mask != 0
 
 
+@uncompiled
 def _as_mask(present: Tensor, like: Tensor, padding: bool) -> Tensor:
     """The inverse of :func:`_present`, in the form that `like` has."""
     if like.is_floating_point() and like.dim() > 2:
@@ -505,6 +570,7 @@ def _as_mask(present: Tensor, like: Tensor, padding: bool) -> Tensor:
     return (~present if padding else present).to(like.dtype)
 
 
+@uncompiled
 def logits_of(output: Any, name: str = "logits") -> Tensor:
     """The logits in what a model returned.
 
@@ -526,6 +592,7 @@ def logits_of(output: Any, name: str = "logits") -> Tensor:
     return found
 
 
+@uncompiled
 def own_module(model: nn.Module) -> nn.Module:
     """The module that ``torch.compile`` has wrapped, or the module itself."""
     own: nn.Module = model._modules.get("_orig_mod") or model
@@ -535,6 +602,7 @@ def own_module(model: nn.Module) -> nn.Module:
 # --------------------------------------------------------------------- what depends on what
 
 
+@uncompiled
 def graph_behind(start: Iterable[Any], stop: Any = ()) -> set[Any]:
     """The nodes of an autograd graph behind `start`, not looking behind those in `stop`."""
     seen, todo = set(), [node for node in start if node is not None]
@@ -548,6 +616,7 @@ def graph_behind(start: Iterable[Any], stop: Any = ()) -> set[Any]:
     return seen
 
 
+@uncompiled
 def nodes_of(things: Iterable[Any]) -> set[Any]:
     """The autograd nodes of the tensors among `things` that have a gradient."""
     return {
@@ -557,6 +626,7 @@ def nodes_of(things: Iterable[Any]) -> set[Any]:
     }
 
 
+@uncompiled
 def passed_by(site: set[Any], seen: set[Any], earlier: set[Any]) -> bool:
     """Whether anything computed before a site reaches an end around it.
 

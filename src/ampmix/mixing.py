@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.autograd.function import once_differentiable
 
 from ampmix.errors import AmpmixError
@@ -52,6 +53,7 @@ def cross_entropy(
     return values.reshape(logits.shape[:-1])
 
 
+@_disable_dynamo  # compilers draw other numbers
 def sample_lam(
     alpha: float,
     shape: Sequence[int],
@@ -93,6 +95,7 @@ def sample_lam(
     return _each(draw, shape, generator)
 
 
+@_disable_dynamo
 def pair(
     shape: Sequence[int],
     *,

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._compile import _disable_dynamo
 from torch.utils._pytree import tree_map
 
+from ampmix.compiling import uncompiled
 from ampmix.cut import (
     MASKS,
     PADDING_MASKS,
+    REENTRANT,
     Cut,
     Passes,
     Site,
@@ -28,6 +29,7 @@ from ampmix.cut import (
     passed_by,
 )
 from ampmix.errors import AmpmixError
+from ampmix.lockstep import anywhere, gather, refuse_fsdp1, shards_around
 from ampmix.mixing import Generators, Loss, cross_entropy
 from ampmix.policies._policy import Learner, Mixed, Policy
 
@@ -133,6 +135,21 @@ class MixStep(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("model"), name)
 
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters as the model calls them, as in :meth:`state_dict`."""
+        before = f"{prefix}." if prefix else ""
+        for name, parameter in super().named_parameters(prefix, recurse, remove_duplicate):
+            yield before + name.removeprefix(before).removeprefix(_PREFIX), parameter
+
+    def _fqn_modifiers(self) -> dict[str, str]:
+        """What is left out of names, for :mod:`torch.distributed.checkpoint`: to find a part of
+        this name, look in that attribute.
+        """
+        left_out = _PREFIX.rstrip(".")
+        return {"": left_out, **{name: left_out for name, _ in self.model.named_children()}}
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's output; when training, with the mixed loss of the batch.
 
@@ -181,7 +198,7 @@ class MixStep(nn.Module):
         """Without what :meth:`attached` keeps, a function that cannot be pickled."""
         return {name: value for name, value in self.__dict__.items() if name != "_attached"}
 
-    @_disable_dynamo(recursive=False)
+    @uncompiled
     def run(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The step, on a model that `call` runs."""
         kwargs = dict(kwargs)
@@ -194,17 +211,17 @@ class MixStep(nn.Module):
                 "label_names=[NAME])"
             )
         if not self._checked:
-            _refuse_fsdp1(self)
+            refuse_fsdp1(self)
         if self.cut is None:
             output = call(*args, **kwargs)
             mixed = self._policy(lambda x: x, (logits_of(output, self.logits),), y)
         else:
-            passes = self._begin(call, args, kwargs, len(y))
+            passes, shards = self._begin(call, args, kwargs, len(y))
             g = passes.g if self._checked else _traceable(passes.g)
-            mixed = self._policy(lambda *g: logits_of(passes.f(*g), self.logits), g, y)
+            mixed = self._policy(_Rest(self, passes), g, y)
             output = passes.output
             if not self._checked:
-                _check_reached(self.cut.site, g, mixed.loss, passes)
+                _check_reached(self.cut.site, g, mixed, passes, shards)
         self._checked = True
         if self.on_mixed is not None:
             self.on_mixed(mixed)
@@ -213,24 +230,51 @@ class MixStep(nn.Module):
         elements = y.numel() // len(y)  # Trainer counts the labels' elements, not the examples
         return _with_loss(output, mixed.loss.sum() * elements / items)
 
+    @uncompiled
     def _begin(
         self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], batch: int
-    ) -> Passes:
+    ) -> tuple[Passes, list[str]]:
+        """The passes of a batch, and the shards around the site (see :func:`shards_around`)."""
         assert self.cut is not None
-        passes = self.cut.begin(own_module(self.model), call, args, kwargs, batch)
+        model = own_module(self.model)
+        with shards_around(model, "" if self._checked else self.cut.site.path) as shards:
+            passes = self.cut.begin(model, call, args, kwargs, batch)
         if self.cut.site.alias == "sent" and passes.g[0].dim() > 2:
             # a head that reads every token, of which one is then taken: being linear, it may come
             # before mixing, and so the logits are mixed, at the token that each text is read at
             self.cut = Cut(Site("", "output", "sent"))
-            return self.cut.begin(own_module(self.model), call, args, kwargs, batch)
-        return passes
+            passes = self.cut.begin(model, call, args, kwargs, batch)
+        return passes, shards
 
+    @uncompiled
     def _policy(self, f: Callable[..., Tensor], g: tuple[Tensor, ...], y: Tensor) -> Mixed:
         loss = self.loss or usual_loss(self.model)
-        mixed: Mixed = self.learner(f, g, y, loss=loss, generator=self.generator, batch_dims=1)
+        try:
+            mixed: Mixed = self.learner(f, g, y, loss=loss, generator=self.generator, batch_dims=1)
+        except RuntimeError as error:
+            if "use_reentrant" in str(error):  # found on the way back to lam
+                raise AmpmixError(REENTRANT) from error
+            raise
         return mixed
 
 
+@uncompiled
+class _Rest:
+    """f of a batch: the logits, from the site on, as policies ask for them."""
+
+    def __init__(self, step: MixStep, passes: Passes) -> None:
+        self.step, self.passes = step, passes
+
+    def __call__(self, *g: Tensor) -> Tensor:
+        gather((self.step, self.step.model))
+        return logits_of(self.passes.f(*g), self.step.logits)
+
+    def anywhere(self, rows: Tensor) -> bool:
+        """See :class:`ampmix.policies._policy.CommonHead`."""
+        return anywhere(rows, self.step)
+
+
+@uncompiled
 def usual_loss(model: nn.Module) -> Loss:
     """What a transformers model's ``problem_type`` says; else cross-entropy.
 
@@ -268,6 +312,7 @@ def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
     return (outputs - y.reshape(outputs.shape)).square().flatten(1).mean(1)
 
 
+@uncompiled
 def _with_loss(output: Any, loss: Tensor) -> Any:
     """What the model returned, with this loss in the place that losses have.
 
@@ -290,10 +335,12 @@ def _with_loss(output: Any, loss: Tensor) -> Any:
     return output
 
 
+@uncompiled
 def _detached(things: Any) -> Any:
     return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, things)
 
 
+@uncompiled
 def _traceable(g: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The same hidden states, as tensors that a graph can be followed to."""
     return tuple(
@@ -302,40 +349,34 @@ def _traceable(g: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     )
 
 
-def _check_reached(site: Site, g: tuple[Tensor, ...], loss: Tensor, passes: Passes) -> None:
+@uncompiled
+def _check_reached(
+    site: Site, g: tuple[Tensor, ...], mixed: Mixed, passes: Passes, shards: list[str]
+) -> None:
     """Look once at what the loss depends on: it must be the mixed hidden states, and only they."""
+    loss = mixed.loss
     if not loss.requires_grad:
         return
     hidden = nodes_of(g)
     seen = graph_behind([loss.grad_fn], stop=hidden)
     if any(type(node).__name__.startswith("CheckpointFunction") for node in seen):
-        raise AmpmixError(
-            "the model uses reentrant activation checkpointing, in which gradients of lam and of "
-            "parameters get lost: give use_reentrant=False"
-        )
+        raise AmpmixError(REENTRANT)
     if not hidden & seen:
         raise AmpmixError(
             f"what site {site} gives does not reach the loss, so that mixing it would change "
             "nothing but the labels: choose a site that the logits depend on"
         )
     if passed_by(hidden, seen, nodes_of(passes.recorded.values())):
+        if shards and mixed.lam_adv is not mixed.lam:
+            raise AmpmixError(
+                f"site {site} lies inside {shards[-1]}, which fully_shard wraps, and part of what "
+                "that is given goes around the site: give fully_shard smaller modules, or mix "
+                "where all of it passes (ampmix.sites(model, batch) lists where)"
+            )
         warnings.warn(
             f"site {site}: part of what is computed before it reaches the loss around it, unmixed, "
             "as by a residual connection; ampmix.sites(model, batch) lists where all of it passes",
             stacklevel=2,
-        )
-
-
-def _refuse_fsdp1(step: nn.Module) -> None:
-    try:
-        from torch.distributed.fsdp import FullyShardedDataParallel
-    except ImportError:  # a build without distributed
-        return
-    flat = any(getattr(p, "_is_flat_param", False) for p in step.parameters())
-    if flat or any(isinstance(m, FullyShardedDataParallel) for m in step.modules()):
-        raise AmpmixError(
-            "FullyShardedDataParallel (FSDP1) runs each wrapped module once a step, which a cut "
-            "does not: use fully_shard (FSDP2), on the layers and then on the step"
         )
 
 

@@ -37,6 +37,24 @@ class MixingHead(Protocol):
         ...
 
 
+@runtime_checkable
+class CommonHead(Protocol):
+    """An f in whose passes other processes take part, so that all must call it as often."""
+
+    def __call__(self, *g: Tensor) -> Tensor:
+        """Logits of hidden states."""
+        ...
+
+    def anywhere(self, rows: Tensor) -> bool:
+        """Whether any of `rows` is true, in this process or in one of those."""
+        ...
+
+
+def anywhere(f: Head, rows: Tensor) -> bool:
+    """Whether any of `rows` is true: what a further pass of f may be made to depend on."""
+    return f.anywhere(rows) if isinstance(f, CommonHead) else bool(rows.any())
+
+
 @dataclass(frozen=True, eq=False)
 class Mixed:
     """What a policy did to a batch of B examples.

@@ -14,6 +14,7 @@ from ampmix.policies._policy import (
     Head,
     Mixed,
     Policy,
+    anywhere,
     check_alpha,
     forward_mixed,
     partners_of,
@@ -152,7 +153,7 @@ class AMP(Policy):
         if not self.min_op:
             return Mixed(loss_adv, lam, lam_adv, torch.ones_like(lam, dtype=torch.bool), perm)
         if repeatable:
-            if not bool(_lower(loss_adv, loss_rand, unit).any()):
+            if not anywhere(f, _lower(loss_adv, loss_rand, unit)):
                 return Mixed(loss_adv, lam, lam_adv, loss_adv.detach() > loss_rand, perm)
             with replayed(before):
                 loss_rand = loss_at(g, lam)
