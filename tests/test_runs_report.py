@@ -100,7 +100,8 @@ def test_printed_cells_are_those_of_the_reference() -> None:
 def test_claims_are_counted_by_hand() -> None:
     # Table 2: 5 data sets x (5 models x 4 differences + CNN GloVe's non-linear Mixup)
     counts = {t: sum(c.own.table == t for c in claims()) for t in (2, 3, 4, 5)}
-    # Table 3: 9 sizes; Table 4: 4 blocks x (RandOp, MaxOp, AMP to MaxOp, AMP to Mixup); Table 5: 4x3
+    # Table 3: 9 sizes; Table 4: 4 blocks x (RandOp, MaxOp, AMP to MaxOp, AMP to Mixup); Table 5:
+    # 4 alphas x 3 data sets
     assert counts == {2: 5 * 21, 3: 9, 4: 16, 5: 12}
     for own, other in claims():
         assert own[1:4] == other[1:4]

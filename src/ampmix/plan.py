@@ -155,9 +155,11 @@ class Plan:
 
 def _training_result(fitted: Fit) -> dict[str, Any]:
     stopped = {} if fitted.stopped is None else {"stopped": fitted.stopped}
+    moved = {} if fitted.perturbation is None else {"perturbation": fitted.perturbation}
     return (
         _test_result(fitted.test_wrong)
         | stopped
+        | moved
         | {
             "status": "done",
             "test_reads": list(fitted.test_reads),

@@ -7,6 +7,7 @@ shapes say the same again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,7 @@ def formats_of(text: str) -> tuple[str, ...]:
     return named
 
 
+@lru_cache(maxsize=1)
 def library() -> str:
     """Vega, Vega-Lite and vega-embed as one script that needs no network.
 

@@ -14,6 +14,7 @@ from ampmix.report import charts, runs_told
 from ampmix.report.claims import Judged, MethodOf, judge, ours_of
 from ampmix.report.document import Block, Chart, Document, Section, Table, without_folders
 from ampmix.report.paper_tables import BACKBONES, LABELS, paper_tables
+from ampmix.report.perturbation import perturbations
 from ampmix.report.progress import duration
 from ampmix.report.runs import Found, Group
 from ampmix.report.table import interval, mean_std, p_value, sentences, signed
@@ -137,6 +138,7 @@ def _group_section(group: Group, method_of: MethodOf, yardstick: str) -> Section
         if any(row.difference is not None for row in rows):
             blocks.append(_forest(group, rows))
     blocks += _curves(group, yardstick)
+    blocks += perturbations(group)
     return Section(runs_told.title_of(group), tuple(blocks))
 
 
