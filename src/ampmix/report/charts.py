@@ -149,6 +149,30 @@ def histogram(rows: Rows, x: str, names: Sequence[str]) -> Spec:
     return _spec(chart, height=220)
 
 
+def along_lam(rows: Rows, names: Sequence[str]) -> Spec:
+    """The loss against lam, a line a model; the page replaces the data named ``path``.
+
+    Args:
+        rows: with ``policy`` (the model), ``step`` (lam) and ``mean`` (the loss).
+        names: the models, in the order of their colours.
+    """
+    alt = _altair()
+    colours, dashes, _ = _scales(alt, names)
+    legend = alt.Legend(orient="bottom", columns=1, labelLimit=300, symbolSize=200)
+    chart = (
+        alt.Chart(alt.Data(values=[dict(row) for row in rows], name="path"))
+        .mark_line(point=alt.OverlayMarkDef(size=18))
+        .encode(
+            x=alt.X("step:Q", title="lam", scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y("mean:Q", title="loss, nats", scale=alt.Scale(zero=False)),
+            color=alt.Color("policy:N", scale=colours, title=None, legend=legend),
+            strokeDash=alt.StrokeDash("policy:N", scale=dashes, title=None, legend=legend),
+            tooltip=["policy:N", "step:Q", alt.Tooltip("mean:Q", format=".4f")],
+        )
+    )
+    return _spec(chart, height=280)
+
+
 def save(spec: Mapping[str, Any], path: Path) -> None:
     """Draw a specification into a file; its suffix is one of ``FORMATS``.
 

@@ -67,7 +67,9 @@ class Document:
         return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Chart))
 
 
-_FOLDERS = re.compile(r"(?<![\w./~:-])(?:[A-Za-z]:[\\/]|~?[\\/])(?:[^\s,;:'\"\]\\/]+[\\/])*")
+_FOLDERS = re.compile(
+    r"""(?:^|(?<=[\s=("'\[,]))(?:[A-Za-z]:[\\/]|~?[\\/])(?:[^\s,;:'"\]\\/<>]+[\\/])+"""
+)
 
 
 def without_folders(text: str) -> str:
