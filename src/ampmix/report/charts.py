@@ -54,6 +54,19 @@ def _scales(alt: Any, names: Sequence[str]) -> tuple[Any, Any, Any]:
     )
 
 
+def _legend(alt: Any) -> Any:
+    """Names below the plot, each with its line."""
+    return alt.Legend(
+        orient="bottom",
+        columns=1,
+        labelLimit=300,
+        symbolSize=300,
+        symbolType="stroke",
+        symbolOpacity=1,
+        symbolStrokeWidth=2,
+    )
+
+
 def forest(rows: Rows, x: str, names: Sequence[str]) -> Spec:
     """Differences as points with intervals, a line each, beside a line at zero.
 
@@ -104,7 +117,7 @@ def curves(rows: Rows, y: str, names: Sequence[str]) -> Spec:
     alt = _altair()
     colours, dashes, _ = _scales(alt, names)
     chosen = alt.selection_point(fields=["policy"], bind="legend")
-    legend = alt.Legend(orient="bottom", columns=1, labelLimit=300, symbolSize=200)
+    legend = _legend(alt)
     base = alt.Chart(alt.Data(values=[dict(row) for row in rows])).encode(
         x=alt.X("step:Q", title="step"),
         color=alt.Color("policy:N", scale=colours, title=None, legend=legend),
@@ -134,7 +147,7 @@ def histogram(rows: Rows, x: str, names: Sequence[str]) -> Spec:
     """
     alt = _altair()
     colours, dashes, _ = _scales(alt, names)
-    legend = alt.Legend(orient="bottom", columns=1, labelLimit=300, symbolSize=200)
+    legend = _legend(alt)
     chart = (
         alt.Chart(alt.Data(values=[dict(row) for row in rows]))
         .mark_line(interpolate="step-after")
@@ -158,7 +171,7 @@ def along_lam(rows: Rows, names: Sequence[str]) -> Spec:
     """
     alt = _altair()
     colours, dashes, _ = _scales(alt, names)
-    legend = alt.Legend(orient="bottom", columns=1, labelLimit=300, symbolSize=200)
+    legend = _legend(alt)
     chart = (
         alt.Chart(alt.Data(values=[dict(row) for row in rows], name="path"))
         .mark_line(point=alt.OverlayMarkDef(size=18))
