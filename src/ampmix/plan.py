@@ -147,14 +147,19 @@ class Plan:
                     "training": asdict(self.config),
                 }
                 fitted.classifier.save(models / self.run_id(run), about)
-        return RunRecord(self.specification(run), result, provenance(time.monotonic() - started))
+        made = provenance(time.monotonic() - started)
+        if run.policy != yardstick.NAME:  # a record has vectors by content, the paper by name
+            made["printed_as"] = [self.dataset.title, self.backbone.reference_name]
+        return RunRecord(self.specification(run), result, made)
 
 
 def _training_result(fitted: Fit) -> dict[str, Any]:
     stopped = {} if fitted.stopped is None else {"stopped": fitted.stopped}
+    moved = {} if fitted.perturbation is None else {"perturbation": fitted.perturbation}
     return (
         _test_result(fitted.test_wrong)
         | stopped
+        | moved
         | {
             "status": "done",
             "test_reads": list(fitted.test_reads),

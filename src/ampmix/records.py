@@ -97,13 +97,8 @@ class RecordStore:
         if not path.exists():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            record = RunRecord(content["specification"], content["result"], content["provenance"])
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']}, this ampmix reads {FORMAT}")
-            if content["digest"] != record.digest or record.id != path.stem:
-                raise ValueError("its content does not match its digest")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            record = read_record(path)
+        except (OSError, ValueError) as error:
             self._unreadable[path] = str(error)
             return None
         return record
@@ -122,6 +117,25 @@ class RecordStore:
             "provenance": record.provenance,
         }
         write_json(path, content)
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in a file, checked against its digest and its name.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is truncated, altered, no record, or of another format; the reason in words.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        record = RunRecord(content["specification"], content["result"], content["provenance"])
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']}, this ampmix reads {FORMAT}")
+        if content["digest"] != record.digest or record.id != path.stem:
+            raise ValueError("its content does not match its digest")
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    return record
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -81,7 +81,7 @@ def rows(
         AmpmixError: a policy's run and the baseline's of the same seed are of different splits.
     """
     compared = {
-        policy: _compare(own, records[baseline], cross_validated)
+        policy: paired_comparison(own, records[baseline], cross_validated)
         for policy, own in records.items()
         if policy != baseline
     }
@@ -99,27 +99,62 @@ def rows(
     return made
 
 
-def _compare(
+def paired_comparison(
     own: Records, baseline: Records, cross_validated: bool
 ) -> statistics.Comparison | None:
-    """The paired comparison over the seeds that both finished, in percent; None without any."""
-    seeds = [s for s in own if own[s].done and s in baseline and baseline[s].done]
-    if not seeds:
+    """The paired comparison over the seeds that both finished, in percent; None without any.
+
+    Raises:
+        AmpmixError: two runs of a seed are of different splits.
+    """
+    ours, theirs = _both(own, baseline)
+    if not ours:
         return None
-    ours, theirs = [own[s] for s in seeds], [baseline[s] for s in seeds]
-    statistics.check_paired(_runs(ours), _runs(theirs))
     if not cross_validated:
         wrong = np.stack([record.test_wrong for record in ours])
         wrong_baseline = np.stack([record.test_wrong for record in theirs])
         if wrong.shape[1] < 2:  # one test text says nothing about new texts
             difference = 100 * float(wrong.mean() - wrong_baseline.mean())
-            return statistics.Comparison(difference, None, None, None, None, len(seeds), "crossed")
+            return statistics.Comparison(difference, None, None, None, None, len(ours), "crossed")
         return statistics.crossed_difference(wrong, wrong_baseline).scaled(100)
     pairs = zip(ours, theirs, strict=True)
     differences = [a.test_wrong.mean() - b.test_wrong.mean() for a, b in pairs]
     n_train = [r.result["n_train"] + r.result["n_dev"] for r in ours]
     n_test = [r.result["n_test"] for r in ours]
     return statistics.corrected_resampled_t(differences, n_train, n_test).scaled(100)
+
+
+def paired_relative_improvement(
+    amp: Records, mixup: Records, cross_validated: bool
+) -> statistics.RelativeImprovement | None:
+    """RP over the seeds that both finished, in percent; None without any.
+
+    Raises:
+        AmpmixError: two runs of a seed are of different splits.
+    """
+    ours, theirs = _both(amp, mixup)
+    if not ours or ours[0].result["n_test"] < 2:
+        return None
+    if not cross_validated:
+        wrong = np.stack([record.test_wrong for record in ours])
+        return statistics.crossed_relative_improvement(
+            np.stack([record.test_wrong for record in theirs]), wrong
+        )
+    return statistics.resampled_relative_improvement(
+        [record.test_wrong.mean() for record in theirs],
+        [record.test_wrong.mean() for record in ours],
+        [record.result["n_train"] + record.result["n_dev"] for record in ours],
+        [record.result["n_test"] for record in ours],
+    )
+
+
+def _both(own: Records, baseline: Records) -> tuple[list[RunRecord], list[RunRecord]]:
+    """The runs of the seeds that both finished, checked to be pairs."""
+    seeds = [s for s in own if own[s].done and s in baseline and baseline[s].done]
+    ours, theirs = [own[s] for s in seeds], [baseline[s] for s in seeds]
+    if seeds:
+        statistics.check_paired(_runs(ours), _runs(theirs))
+    return ours, theirs
 
 
 def _runs(records: Sequence[RunRecord]) -> statistics.Runs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from ampmix.data import Split
 from ampmix.errors import AmpmixError, unknown
 from ampmix.losses import CLASS_WEIGHTS, training_loss
 from ampmix.mixing import Loss
+from ampmix.perturbation import Perturbation
 from ampmix.policies._policy import Learner, Mixed, Policy
 from ampmix.processes import ALONE, Processes
 from ampmix.selection import SELECTIONS, Reading, Selection
@@ -149,6 +150,8 @@ class Fit:
         truncated: texts cut to ``max_length``, over all parts.
         seed: the run's.
         stopped: the step at which patience ran out; None where all steps were done.
+        perturbation: how far MaxOp moved lam and the loss
+            (:meth:`ampmix.perturbation.Perturbation.as_json`); None for policies without it.
     """
 
     classifier: Classifier
@@ -159,6 +162,7 @@ class Fit:
     truncated: int
     seed: int = field(default=0)
     stopped: int | None = None
+    perturbation: Mapping[str, Any] | None = None
 
     @property
     def test_error(self) -> float:
@@ -239,7 +243,7 @@ def fit(
     best, done = selection.kept, selection.curve[-1].step  # the last step always reads
     selection.restore(model)
     learner.fold(model)
-    tested = len(parts.test) > 0
+    tested, moved = len(parts.test) > 0, step.seen.counts
     test_logits = _logits(model, parts.test, device, processes) if tested else torch.empty(0, 1)
     model.to("cpu").eval()
     return Fit(
@@ -251,6 +255,7 @@ def fit(
         truncated=sum(part.truncated for part in parts),
         seed=seed,
         stopped=done if done < config.steps else None,
+        perturbation=step.seen.as_json(None if moved is None else processes.total(moved)),
     )
 
 
@@ -355,12 +360,14 @@ class TrainingStep(nn.Module):
         own = f" {rank}" if rank else ""  # the first of several draws as one alone
         self.mixing = _generator(seed, f"mixing{own}", device)
         self.dropout = _generator(seed, f"dropout{own}", device)
+        self.seen, self.counting = Perturbation(), True
 
     def forward(self, ids: Tensor, mask: Tensor, y: Tensor) -> Tensor:
         """The loss of each example, ``[B]``, of padded token ids, mask and class indices."""
         site = self.learner.policy.mixing_site
         f, g = self.model.cut(ids, mask, site, generator=self.dropout)
         mixed: Mixed = self.learner(f, g, y, loss=self.loss, generator=self.mixing)
+        self.seen.add(mixed, self.counting)
         return mixed.loss
 
 
@@ -389,6 +396,7 @@ def stepper(
             if processes.count > 1
             else [part.to(device) for part in batch]
         )
+        step.counting = bool(mine)
         # gradients are the mean over the processes, whose parts may differ in size by one
         loss = parallel(*own).sum() * (processes.count * bool(mine) / size)
         optimizer.zero_grad()

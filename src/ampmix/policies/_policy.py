@@ -65,6 +65,8 @@ class Mixed:
         lam_adv: the coefficients after MaxOp, ``[..., B]``; `lam` itself for policies without it.
         mask: where the loss was taken at `lam_adv` (Eq. 21), boolean ``[..., B]``.
         perm: partners, int64 ``[..., B]``.
+        gain: what moving lam changed the loss by, ``loss_adv - loss``, ``[..., B]``, a constant;
+            None for policies without MaxOp.
     """
 
     loss: Tensor
@@ -72,6 +74,7 @@ class Mixed:
     lam_adv: Tensor
     mask: Tensor
     perm: Tensor
+    gain: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -150,15 +150,17 @@ class AMP(Policy):
         loss_rand = loss_rand.detach() if repeatable else loss_rand
         with replayed(before):
             loss_adv = loss_at(g, lam_adv)
+        gain = loss_adv.detach() - loss_rand.detach()
         if not self.min_op:
-            return Mixed(loss_adv, lam, lam_adv, torch.ones_like(lam, dtype=torch.bool), perm)
+            everywhere = torch.ones_like(lam, dtype=torch.bool)
+            return Mixed(loss_adv, lam, lam_adv, everywhere, perm, gain)
         if repeatable:
             if not anywhere(f, _lower(loss_adv, loss_rand, unit)):
-                return Mixed(loss_adv, lam, lam_adv, loss_adv.detach() > loss_rand, perm)
+                return Mixed(loss_adv, lam, lam_adv, loss_adv.detach() > loss_rand, perm, gain)
             with replayed(before):
                 loss_rand = loss_at(g, lam)
         final, mask = min_op(loss_rand, loss_adv)
-        return Mixed(final, lam, lam_adv, mask, perm)
+        return Mixed(final, lam, lam_adv, mask, perm, gain)
 
 
 def _lower(loss_adv: Tensor, loss: Tensor, unit: float) -> Tensor:

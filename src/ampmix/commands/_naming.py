@@ -1,0 +1,46 @@
+"""What the paper's tables call the policies and backbones of records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ampmix.errors import AmpmixError
+
+if TYPE_CHECKING:
+    from ampmix.report.claims import Method
+    from ampmix.report.runs import Group
+
+
+def method_of(policy: str) -> Method | None:
+    """The paper's method of that spec string; None if its tables have no such thing."""
+    from dataclasses import fields
+
+    from ampmix import components
+    from ampmix.report.claims import Method
+
+    try:
+        found = components.parse(policy, "ampmix.policies", "policy")
+    except AmpmixError:
+        return None  # the yardstick, or a policy that is no longer there
+    defaults = {f.name: f.default for f in fields(found)}
+    kept = {name: defaults[name] for name in ("alpha", "min_op") if name in defaults}
+    name = replace(found, **kept).reference_name
+    if not name:
+        return None
+    return Method(name, getattr(found, "alpha", 1.0), getattr(found, "min_op", True))
+
+
+def named(group: Group) -> Group:
+    """The group with the paper's names, where its records are older than those names."""
+    from ampmix import components
+
+    if group.printed_as is not None:
+        return group
+    known = components.find("ampmix.datasets").get(str(group.specification["dataset"]))
+    try:
+        identity = str(group.specification["backbone"])
+        backbone = components.parse(identity, "ampmix.backbones", "backbone").reference_name
+    except AmpmixError:
+        backbone = ""
+    return replace(group, printed_as=(getattr(known, "title", ""), backbone))

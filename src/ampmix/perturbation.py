@@ -1,0 +1,92 @@
+"""How far MaxOp moved lam over a run, and how much that changed the loss: counts in fixed bins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ampmix.policies._policy import Mixed
+
+PER_DECADE = 5
+DECADES = {"lam": (-7, 0), "loss": (-7, 1)}
+"""Powers of ten between which the bins of ``|lam_adv - lam|`` and of the loss (nats) lie."""
+
+
+class Perturbation:
+    """Counts of ``|lam_adv - lam|`` and of ``loss_adv - loss``, upwards and downwards apart.
+
+    The counts stay on the device and are integers, so that no step waits for them and their order
+    does not matter: the same run gives the same counts. Policies without MaxOp are not counted.
+
+    >>> from ampmix import AMP
+    >>> seen = Perturbation()
+    >>> f, x, y = torch.nn.Linear(4, 3), torch.randn(8, 4), torch.randint(3, (8,))
+    >>> seen.add(AMP(eps=0.0)(f, x, y))
+    >>> seen.as_json(seen.counts)["lam"]["zero"]
+    8
+    """
+
+    def __init__(self) -> None:
+        self.counts: Tensor | None = None
+        self._edges: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
+
+    def add(self, mixed: Mixed, counted: bool = True) -> None:
+        """Count a batch; one that is not `counted` adds nothing, but there is something to sum."""
+        if mixed.gain is None:
+            return
+        gain, moved = mixed.gain.detach(), (mixed.lam_adv - mixed.lam).detach().abs()
+        parts = [
+            self._count("lam", moved),
+            self._count("loss", gain.clamp(min=0)),
+            self._count("loss", (-gain).clamp(min=0)),
+        ]
+        batch = torch.cat(parts) * counted
+        self.counts = batch if self.counts is None else self.counts + batch
+
+    def _count(self, kind: str, values: Tensor) -> Tensor:
+        """Counts of exact zeros, values below the first edge, of each bin, and above the last."""
+        low, high = DECADES[kind]
+        key = kind, values.device, values.dtype
+        if key not in self._edges:
+            exponents = torch.arange(low * PER_DECADE, high * PER_DECADE + 1, dtype=torch.float64)
+            self._edges[key] = (10.0 ** (exponents / PER_DECADE)).to(values)
+        edges = self._edges[key]
+        place = torch.bucketize(values.flatten(), edges, right=True) + 1
+        place = torch.where(values.flatten() == 0, 0, place)
+        # a comparison rather than bincount, which on a GPU waits for its largest value
+        places = torch.arange(len(edges) + 2, device=values.device)
+        return (place.unsqueeze(0) == places.unsqueeze(1)).sum(1)
+
+    def as_json(self, counts: Tensor | None) -> dict[str, Any] | None:
+        """What a record holds, of counts that may be sums over processes; None without MaxOp.
+
+        By quantity the powers of ten ``from`` and ``to``, bins ``per_decade``, the number of exact
+        zeros, and ``counts``: below the first edge, each bin, from the last edge on. The loss has
+        them as ``up`` where `loss_adv` was the larger, and ``down``.
+        """
+        if counts is None:
+            return None
+        lam, up, down = torch.split(counts.cpu(), [_bins("lam"), _bins("loss"), _bins("loss")])
+        examples = int(lam.sum())
+        return {
+            "examples": examples,
+            "lam": _scale("lam") | {"zero": int(lam[0]), "counts": lam[1:].tolist()},
+            "loss": _scale("loss")
+            | {
+                "zero": int(up[0] + down[0]) - examples,
+                "up": up[1:].tolist(),
+                "down": down[1:].tolist(),
+            },
+        }
+
+
+def _bins(kind: str) -> int:
+    low, high = DECADES[kind]
+    return (high - low) * PER_DECADE + 3
+
+
+def _scale(kind: str) -> dict[str, int]:
+    low, high = DECADES[kind]
+    return {"from": low, "to": high, "per_decade": PER_DECADE}

@@ -1,0 +1,81 @@
+"""What a report says, before it is Markdown or a page: sections of sentences, tables and charts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the row.
+
+    Attributes:
+        columns: headings.
+        rows: cells as plain text; a line break in a cell is kept.
+        caption: what it shows.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart with what it says to those who do not see it.
+
+    Attributes:
+        name: of its files, in letters, digits and hyphens.
+        title: above it.
+        alt: what it shows, in a sentence.
+        spec: its Vega-Lite specification.
+        table: its numbers; None where they stand beside it already.
+    """
+
+    name: str
+    title: str
+    alt: str
+    spec: Mapping[str, Any]
+    table: Table | None = None
+
+
+Block = str | Table | Chart
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what is below it."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    lead: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        """All charts, in their order."""
+        return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Chart))
+
+
+_FOLDERS = re.compile(
+    r"""(?:^|(?<=[\s=("'\[,]))(?:[A-Za-z]:[\\/]|~?[\\/])(?:[^\s,;:'"\]\\/<>]+[\\/])+"""
+)
+
+
+def without_folders(text: str) -> str:
+    """The text with absolute paths cut to their last name: a report says nothing of a machine.
+
+    >>> without_folders("encoder[model=/home/me/bert] and 3/4")
+    'encoder[model=bert] and 3/4'
+    """
+    return _FOLDERS.sub("", text)
