@@ -56,7 +56,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
 def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Runs happen in this process instead of in workers."""
 
-    def execute(plan: Any, runs: Any, models: Path, workers: int, on_step: Any) -> Any:
+    def execute(plan: Any, runs: Any, models: Path, workers: int, on_step: Any, *_: Any) -> Any:
         for run in runs:
             yield plan.execute(run, models, lambda step, run=run: on_step(run, step))
 

@@ -338,7 +338,9 @@ def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Run]]:
     """Runs happen in this process instead of in workers; the list says which did."""
     done: list[Run] = []
 
-    def execute(plan: Plan, runs: Sequence[Run], models: Path, workers: int, on_step: Any) -> Any:
+    def execute(
+        plan: Plan, runs: Sequence[Run], models: Path, workers: int, on_step: Any, *_: Any
+    ) -> Any:
         for run in runs:
             done.append(run)
             yield plan.execute(run, models, lambda step, run=run: on_step(run, step))
