@@ -115,7 +115,7 @@ def _measure(plan: Plan, policy: str, budget: float, clock: Callable[[], float])
 
     def on_step(step: int) -> None:
         at.append(clock())
-        if len(at) >= ENOUGH and clock() - started > budget:
+        if len(at) >= ENOUGH and at[-1] - started > budget:
             raise _Enough
 
     config = replace(plan.config, steps=STEPS, eval_every=EVAL_EVERY, patience=0)

@@ -19,7 +19,7 @@ else:
     import tomli as tomllib
 
 AXES = {"datasets": None, "backbones": ["cnn"], "vectors": [""], "policies": None}
-KEYS = (*AXES, "fractions", "seeds", "folds", "training")
+KEYS = (*AXES, "fractions", "seeds", "folds", "training", "smoke")
 FILE = ("file", "text", "label", "test", "dev", "encoding")
 MODELS = ("none", "best")
 _CHOICE = re.compile(r"=([^,\[\]]*\|[^,\[\]]*)")
@@ -72,7 +72,9 @@ class StudyFile:
     cells: tuple[Cell, ...]
 
 
-def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> StudyFile:
+def read(
+    path: str | Path, overrides: Mapping[str, Any] | None = None, smoke: bool = False
+) -> StudyFile:
     """Read a study file.
 
     At the top level stand ``name``, ``models`` and the keys of a grid: ``datasets`` (names, paths
@@ -80,11 +82,13 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> StudyF
     ``encoding``), ``backbones``, ``vectors``, ``policies``, ``fractions``, ``seeds``, ``folds`` and
     ``[training]`` with the fields of :class:`ampmix.training.TrainConfig`. Each ``[[grid]]`` is a
     grid of its own, which takes from the top level what it does not say. Every axis may be one
-    value or a list; in a spec string ``amp[eps=0.002|0.02]`` is two policies.
+    value or a list; in a spec string ``amp[eps=0.002|0.02]`` is two policies. A table ``smoke``, at
+    the top or in a grid, has keys of a grid for a quick trial.
 
     Args:
         path: the file.
         overrides: settings that go before the file's: ``seeds``, and fields of ``[training]``.
+        smoke: whether ``smoke`` tables go before what stands beside them.
 
     Raises:
         AmpmixError: if the file cannot be read, or says what no study has.
@@ -96,10 +100,12 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> StudyF
         raise AmpmixError(f"cannot read the study {path}: {error.strerror or error}") from error
     except ValueError as error:  # also tomllib.TOMLDecodeError and UnicodeDecodeError
         raise AmpmixError(f"the study {path} is not TOML: {error}") from error
-    return parse(content, path, overrides or {})
+    return parse(content, path, overrides or {}, smoke)
 
 
-def parse(content: Mapping[str, Any], path: Path, overrides: Mapping[str, Any]) -> StudyFile:
+def parse(
+    content: Mapping[str, Any], path: Path, overrides: Mapping[str, Any], smoke: bool = False
+) -> StudyFile:
     """The study that the content of a file says; see :func:`read`."""
     top = dict(content)
     name, models = top.pop("name", path.stem), top.pop("models", "none")
@@ -116,8 +122,13 @@ def parse(content: Mapping[str, Any], path: Path, overrides: Mapping[str, Any]) 
         raise AmpmixError(f"grid is {grids!r}: write a grid as [[grid]]")
     for part in (top, *grids):
         _check_keys(part, ("name", "models", "grid", *KEYS) if part is top else KEYS, "key")
+        if not isinstance(trial := part.get("smoke", {}), dict):
+            raise AmpmixError(f"smoke is {trial!r}: it is a table, [smoke]")
+        _check_keys(trial, KEYS[:-1], "smoke key")
     cells: list[Cell] = []
     for grid in grids:
+        if smoke:
+            grid = {**grid, **top.get("smoke", {}), **grid.get("smoke", {})}
         training = {**_table(top, "training"), **_table(grid, "training")}
         cells += _cells({**top, **grid, "training": training}, path.parent, overrides)
     return StudyFile(

@@ -65,7 +65,7 @@ def act(arguments: argparse.Namespace) -> int:
         raise unknown("executor", arguments.executor, EXECUTORS)
     if arguments.workers is not None and arguments.workers < 1:
         raise AmpmixError(f"workers is {arguments.workers}: it must be 1 or more")
-    file = study_file.read(arguments.file, overrides(arguments))
+    file = study_file.read(arguments.file, overrides(arguments), arguments.smoke)
     default = Path("ampmix-runs") / (f"{file.name}-smoke" if arguments.smoke else file.name)
     out = Path(arguments.out or default)
     screen, messages = consoles()

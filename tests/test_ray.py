@@ -1,0 +1,125 @@
+"""A study on a real Ray cluster of two nodes, one of which is killed. Needs the extra ``ray``."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ampmix.errors import AmpmixError
+from ampmix.executor import InProcess, Task
+from ampmix.executor.on_ray import Ray
+from ampmix.plan import Run
+from ampmix.study import Study, Watchers, build, run_study
+from ampmix.study_file import read
+from small_studies import STUDY, digests, write_study
+
+
+def study_of(folder: Path, text: str = STUDY) -> Study:
+    return build(read(write_study(folder, text)))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}"])
+def test_an_address_that_does_not_answer_is_one_sentence(address: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # and does not listen
+        address = address.format(port=free.getsockname()[1])
+        with pytest.raises(AmpmixError, match="no Ray cluster answers at") as caught:
+            Ray(study_of(tmp_path).plans, None, address)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(AmpmixError, match="write HOST:PORT"):
+        Ray((), None, "somewhere")
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(AmpmixError, match=r"ampmix\[ray\]"):
+        Ray((), None)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Two nodes with one CPU each; the head has none, so that the driver's node does no runs."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        yield made
+    finally:
+        made.shutdown()
+
+
+def test_one_of_two_nodes_is_killed_and_the_records_are_the_same(
+    tmp_path: Path, cluster: Any
+) -> None:
+    study = study_of(tmp_path, STUDY.replace("steps = 4", "steps = 150\nbatch_size = 50"))
+    run_study(study, tmp_path / "undisturbed", InProcess, Watchers([]))
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    cluster.wait_for_nodes()
+    lost: list[Task] = []
+
+    class Killer(Watchers):
+        """Kills a node when four runs have begun, while two are under way."""
+
+        def __init__(self) -> None:
+            super().__init__([])
+            self.begun = 0
+
+        def on_start(self, task: Task) -> None:
+            self.begun += 1
+            if self.begun == 4:
+                time.sleep(0.5)
+                cluster.remove_node(nodes[1], allow_graceful=False)
+
+        def on_lost(self, task: Task) -> None:
+            lost.append(task)
+
+    def opened(plans: Any, models: Any, on_step: Any) -> Ray:
+        executor = Ray(plans, models, cluster.address)
+        assert executor.slots == 2
+        return executor
+
+    outcome = run_study(study, tmp_path / "out", opened, Killer())
+    assert dict(outcome.errors) == {}
+    assert outcome.trained == 6
+    assert lost  # else nothing was shown
+    assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
+
+
+def test_gpus_are_shared_models_travel_and_errors_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: Any
+) -> None:
+    """A node says that it has one GPU: of runs that take a quarter each, three run at once."""
+    cluster.add_node(num_cpus=3, num_gpus=1)
+    cluster.wait_for_nodes()
+    text = STUDY.replace("seeds = 2", 'seeds = 2\nmodels = "best"')
+    study, slots = study_of(tmp_path, text), []
+
+    def opened(plans: Any, models: Any, on_step: Any) -> Ray:
+        executor = Ray(plans, models, cluster.address, gpus=0.25)
+        slots.append(executor.slots)
+        return executor
+
+    run_study(study, tmp_path / "out", opened, Watchers([]))
+    assert slots == [3]
+    models = list((tmp_path / "out" / "models").iterdir())
+    assert len(models) == 2
+    for folder in models:
+        assert (folder / "model.safetensors").stat().st_size > 1000
+
+    broken = study_of(tmp_path, STUDY)
+    executor = opened(broken.plans, None, None)
+    try:
+        executor.start(Task(0, Run("nosuch", 0)))
+        ended = []
+        while not ended:
+            ended = executor.poll(1.0)
+        assert "unknown policy" in str(ended[0].error)
+    finally:
+        executor.close()
