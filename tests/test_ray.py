@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,34 +59,37 @@ def cluster() -> Iterator[Any]:
 def test_one_of_two_nodes_is_killed_and_the_records_are_the_same(
     tmp_path: Path, cluster: Any
 ) -> None:
-    study = study_of(tmp_path, STUDY.replace("steps = 4", "steps = 150\nbatch_size = 50"))
+    import ray
+
+    study = study_of(tmp_path, STUDY.replace("steps = 4", "steps = 150"))
     run_study(study, tmp_path / "undisturbed", InProcess, Watchers([]))
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
     lost: list[Task] = []
 
+    def kill_one() -> None:
+        """When each node has its first run, whose worker imports torch for seconds."""
+        while ray.cluster_resources().get("CPU") != 2 or ray.available_resources().get("CPU"):
+            time.sleep(0.05)
+        time.sleep(1.0)
+        cluster.remove_node(nodes[1], allow_graceful=False)
+
     class Killer(Watchers):
-        """Kills a node when four runs have begun, while two are under way."""
-
-        def __init__(self) -> None:
-            super().__init__([])
-            self.begun = 0
-
         def on_start(self, task: Task) -> None:
-            self.begun += 1
-            if self.begun == 4:
-                time.sleep(0.5)
-                cluster.remove_node(nodes[1], allow_graceful=False)
+            if not killer.is_alive() and killer.ident is None:
+                killer.start()
 
         def on_lost(self, task: Task) -> None:
             lost.append(task)
+
+    killer = threading.Thread(target=kill_one, daemon=True)
 
     def opened(plans: Any, models: Any, on_step: Any) -> Ray:
         executor = Ray(plans, models, cluster.address)
         assert executor.slots == 2
         return executor
 
-    outcome = run_study(study, tmp_path / "out", opened, Killer())
+    outcome = run_study(study, tmp_path / "out", opened, Killer([]))
     assert dict(outcome.errors) == {}
     assert outcome.trained == 6
     assert lost  # else nothing was shown
