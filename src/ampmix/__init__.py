@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ampmix.classifier import Classifier
     from ampmix.data import split_fold, split_holdout, split_train
     from ampmix.datasets import load as load_dataset
+    from ampmix.frame import load_records
     from ampmix.integrations.lightning import MixupCallback as MixupCallback
     from ampmix.integrations.sklearn import MixupTextClassifier
     from ampmix.integrations.transformers import MixupTrainer as MixupTrainer
@@ -47,6 +48,7 @@ __all__ = [
     "cross_entropy",
     "fit",
     "load_dataset",
+    "load_records",
     "mix",
     "pair",
     "sample_lam",
@@ -68,6 +70,7 @@ _LAZY = {
     "TrainConfig": ("ampmix.training", "TrainConfig"),
     "fit": ("ampmix.training", "fit"),
     "load_dataset": ("ampmix.datasets", "load"),
+    "load_records": ("ampmix.frame", "load_records"),
     "sites": ("ampmix.sites", "sites"),
     "split_fold": ("ampmix.data", "split_fold"),
     "split_holdout": ("ampmix.data", "split_holdout"),

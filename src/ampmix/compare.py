@@ -119,7 +119,7 @@ def compare(
             if found[run] is None:
                 store.add(record)
                 found[run] = record
-            _keep_best(plan, found, run.policy, models)
+            keep_best(plan, found, run.policy, models)
             if progress is not None:
                 progress.on_record(record)
 
@@ -130,7 +130,7 @@ def compare(
     for run in missing:
         found[run] = found[run] or store.get(plan.specification(run))
     for policy in {run.policy for run in missing}:
-        _keep_best(plan, found, policy, models)
+        keep_best(plan, found, policy, models)
     records: dict[str, dict[int, RunRecord]] = {}
     for run, record in found.items():
         assert record is not None
@@ -183,7 +183,7 @@ def _best_run(plan: Plan, found: dict[Run, RunRecord | None], policy: str) -> Ru
     return min(done)[-1] if done else None
 
 
-def _keep_best(plan: Plan, found: dict[Run, RunRecord | None], policy: str, models: Path) -> None:
+def keep_best(plan: Plan, found: dict[Run, RunRecord | None], policy: str, models: Path) -> None:
     """Keep one model a policy: weights take far more room than records."""
     best = _best_run(plan, found, policy)
     for run, record in found.items():

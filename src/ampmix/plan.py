@@ -18,12 +18,30 @@ from ampmix.policies._policy import Policy
 from ampmix.records import RunRecord, provenance, run_id
 from ampmix.training import Diverged, Fit, TrainConfig, check_trainable, fit
 
+PAPER_STEPS, TABLE_STEPS = 8000, 1500
+
 
 class Run(NamedTuple):
     """One run of a plan: a policy's spec string (or the yardstick's name) and a seed."""
 
     policy: str
     seed: int
+
+
+def settings(backbone: Backbone, known: bool, **given: Any) -> TrainConfig:
+    """Optimisation settings: what is given and not None, else as suits backbone and data.
+
+    Args:
+        backbone: what is trained.
+        known: whether on a data set that ampmix knows, whose papers train for 8,000 steps.
+        given: fields of :class:`ampmix.training.TrainConfig`.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    fallback = PAPER_STEPS if known else TABLE_STEPS
+    steps = chosen.setdefault("steps", backbone.training_defaults.get("steps", fallback))
+    if isinstance(steps, int):
+        chosen.setdefault("eval_every", min(100, max(1, steps // 20)))
+    return TrainConfig.of(backbone, **chosen)
 
 
 @dataclass(frozen=True)
@@ -108,9 +126,9 @@ class Plan:
         return run_id(self.specification(run))
 
     def execute(
-        self, run: Run, models: Path, on_step: Callable[[int], None] | None = None
+        self, run: Run, models: Path | None, on_step: Callable[[int], None] | None = None
     ) -> RunRecord:
-        """Do one run: its record, and its model under ``models / run_id``.
+        """Do one run: its record, and its model under ``models / run_id`` (None: not kept).
 
         A run whose loss diverges gives a record that says so.
         """
@@ -135,22 +153,26 @@ class Plan:
                 result |= {"status": "failed", "error": str(error)}
             else:
                 result |= _training_result(fitted)
-                about = {
-                    "dataset": self.dataset.name,
-                    "data_hash": self.dataset.fingerprint,
-                    "fraction": self.fraction,
-                    "policy": run.policy,
-                    "seed": run.seed,
-                    "dev_error": fitted.best.dev_error,
-                    "test_error": fitted.test_error,
-                    "run": self.run_id(run),
-                    "training": asdict(self.config),
-                }
-                fitted.classifier.save(models / self.run_id(run), about)
+                if models is not None:
+                    fitted.classifier.save(models / self.run_id(run), self._about(run, fitted))
         made = provenance(time.monotonic() - started)
         if run.policy != yardstick.NAME:  # a record has vectors by content, the paper by name
             made["printed_as"] = [self.dataset.title, self.backbone.reference_name]
         return RunRecord(self.specification(run), result, made)
+
+    def _about(self, run: Run, fitted: Fit) -> dict[str, Any]:
+        """What a saved model says of itself."""
+        return {
+            "dataset": self.dataset.name,
+            "data_hash": self.dataset.fingerprint,
+            "fraction": self.fraction,
+            "policy": run.policy,
+            "seed": run.seed,
+            "dev_error": fitted.best.dev_error,
+            "test_error": fitted.test_error,
+            "run": self.run_id(run),
+            "training": asdict(self.config),
+        }
 
 
 def _training_result(fitted: Fit) -> dict[str, Any]:

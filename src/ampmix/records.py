@@ -71,6 +71,24 @@ def run_id(specification: Mapping[str, Any]) -> str:
     return content_sha256(specification)[:16]
 
 
+def read_record(content: bytes, identity: str) -> RunRecord:
+    """The record in the content of a file that is named by its id.
+
+    Raises:
+        ValueError: if it is truncated, altered, or of another format.
+    """
+    try:
+        found = json.loads(content.decode("utf-8"))
+        record = RunRecord(found["specification"], found["result"], found["provenance"])
+        if found["format"] != FORMAT:
+            raise ValueError(f"format {found['format']}, this ampmix reads {FORMAT}")
+        if found["digest"] != record.digest or record.id != identity:
+            raise ValueError("its content does not match its digest")
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    return record
+
+
 class RecordStore:
     """A folder of run records, one file each, written atomically and never changed.
 
@@ -97,11 +115,10 @@ class RecordStore:
         if not path.exists():
             return None
         try:
-            record = read_record(path)
+            return read_record(path.read_bytes(), path.stem)
         except (OSError, ValueError) as error:
             self._unreadable[path] = str(error)
             return None
-        return record
 
     def add(self, record: RunRecord) -> None:
         """Write a record: whole or not at all. An unreadable file in its place is set aside."""
@@ -117,25 +134,6 @@ class RecordStore:
             "provenance": record.provenance,
         }
         write_json(path, content)
-
-
-def read_record(path: Path) -> RunRecord:
-    """The record in a file, checked against its digest and its name.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is truncated, altered, no record, or of another format; the reason in words.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        record = RunRecord(content["specification"], content["result"], content["provenance"])
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']}, this ampmix reads {FORMAT}")
-        if content["digest"] != record.digest or record.id != path.stem:
-            raise ValueError("its content does not match its digest")
-    except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-    return record
 
 
 def write_json(path: Path, content: Any) -> None:

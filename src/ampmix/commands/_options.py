@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ampmix.data import TextDataset
     from ampmix.training import TrainConfig
 
-PAPER_STEPS, TABLE_STEPS = 8000, 1500
+PAPER_STEPS, TABLE_STEPS = 8000, 1500  # as in ampmix.plan, which imports torch
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -117,32 +117,15 @@ def with_vectors(backbone: Any, vectors: str) -> Any:
 def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
     """How to train, as :func:`add_training` was answered; else as suits the backbone."""
     from ampmix import components
-    from ampmix.training import TrainConfig
+    from ampmix.plan import settings
 
     known = arguments.data.split("[")[0].strip() in components.find("ampmix.datasets")
-    steps = arguments.steps
-    if steps is None:
-        steps = backbone.training_defaults.get("steps", PAPER_STEPS if known else TABLE_STEPS)
-    return TrainConfig.of(
-        backbone,
-        steps=steps,
-        batch_size=arguments.batch_size,
-        lr=arguments.lr,
-        clip=arguments.clip,
-        weight_decay=arguments.weight_decay,
-        optimizer=arguments.optimizer,
-        schedule=arguments.schedule,
-        warmup=arguments.warmup,
-        selection=arguments.selection,
-        device=arguments.device,
-        patience=arguments.patience,
-        class_weights=arguments.class_weights,
-        label_smoothing=arguments.label_smoothing,
-        max_length=arguments.max_length,
-        eval_every=arguments.eval_every
-        if arguments.eval_every is not None
-        else min(100, max(1, steps // 20)),
+    names = (
+        *("steps", "batch_size", "lr", "clip", "weight_decay", "optimizer", "schedule", "warmup"),
+        *("selection", "device", "patience", "class_weights", "label_smoothing", "max_length"),
+        "eval_every",
     )
+    return settings(backbone, known, **{name: getattr(arguments, name) for name in names})
 
 
 def dataset_of(arguments: argparse.Namespace) -> TextDataset:

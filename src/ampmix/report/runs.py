@@ -53,7 +53,7 @@ def read_runs(folders: Sequence[str | Path]) -> Found:
             if path.suffix != ".json" or path.name.startswith("."):
                 continue
             try:
-                record = read_record(path)
+                record = read_record(path.read_bytes(), path.stem)
             except (OSError, ValueError) as error:
                 unreadable.append((name, getattr(error, "strerror", None) or str(error)))
                 continue

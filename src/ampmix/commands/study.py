@@ -1,0 +1,241 @@
+"""Do all runs of a study FILE (TOML), each once, and keep their records."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ampmix.commands._shared import INTERRUPTED, consoles, cores
+from ampmix.errors import AmpmixError, unknown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ampmix.executor import Task
+    from ampmix.records import RunRecord
+    from ampmix.study import Outcome, Study
+
+EXECUTORS = ("processes", "here", "ray")
+SMOKE = {"steps": 4, "seeds": 1, "eval_every": 2}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `ampmix study` takes."""
+    parser.add_argument("file", metavar="FILE", help="what to run: see paper/*.toml")
+    what = parser.add_argument_group("what to run")
+    what.add_argument("--dry-run", action="store_true", help="say what would be run, and how long")
+    what.add_argument(
+        "--skip-invalid", action="store_true", help="leave out combinations that cannot run"
+    )
+    what.add_argument("--steps", type=int, metavar="N", help="instead of the file's")
+    what.add_argument(
+        "--seeds", type=int, metavar="N", help="instead of the file's; folds likewise"
+    )
+    what.add_argument(
+        "--smoke",
+        action="store_true",
+        help="a few steps of one seed, in a folder of their own: does everything run?",
+    )
+    what.add_argument("--no-estimate", action="store_true", help="do not measure how long it takes")
+    run = parser.add_argument_group("running")
+    run.add_argument("--out", metavar="DIR", help="output folder (ampmix-runs/NAME)")
+    run.add_argument(
+        "--executor", default="processes", metavar="NAME", help="processes, here or ray (processes)"
+    )
+    run.add_argument(
+        "--workers", type=int, metavar="N", help="runs at once (one a core; with ray what fits)"
+    )
+    run.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (one started here)")
+    run.add_argument(
+        "--gpus-per-run", type=float, metavar="F", help="with ray, as 0.25 (1 if on cuda, else 0)"
+    )
+    run.add_argument(
+        "--track", default="", metavar="LIST", help="also tell mlflow or tensorboard of every run"
+    )
+
+
+def act(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from ampmix import study_file
+    from ampmix.records import RecordStore, check_writable
+    from ampmix.study import build
+
+    if arguments.executor not in EXECUTORS:
+        raise unknown("executor", arguments.executor, EXECUTORS)
+    if arguments.workers is not None and arguments.workers < 1:
+        raise AmpmixError(f"workers is {arguments.workers}: it must be 1 or more")
+    file = study_file.read(arguments.file, overrides(arguments), arguments.smoke)
+    default = Path("ampmix-runs") / (f"{file.name}-smoke" if arguments.smoke else file.name)
+    out = Path(arguments.out or default)
+    screen, messages = consoles()
+    study = build(file, arguments.skip_invalid)
+    for reason in study.refused:
+        _say(messages, f"left out: {reason}")
+    tasks = study.tasks()
+    store, records = RecordStore(out / "records"), {}
+    for task in tasks:
+        found = store.get(study.plans[task.plan].specification(task.run))
+        if found is not None:
+            records[task] = found
+    for line in describe(study, tasks):
+        _say(screen, line)
+    if not arguments.dry_run:
+        check_writable(out)
+        _prepare(study, messages)
+    return _run(arguments, study, tasks, records, out, screen, messages)
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Settings of the command line that go before the file's."""
+    given = dict(SMOKE) if arguments.smoke else {}
+    for name in ("steps", "seeds"):
+        value = getattr(arguments, name)
+        if value is not None:
+            if value < 1:
+                raise AmpmixError(f"{name} is {value}: it must be 1 or more")
+            given[name] = value
+    if arguments.steps is not None:
+        given["eval_every"] = min(100, max(1, arguments.steps // 20))
+    return given
+
+
+def describe(study: Study, tasks: list[Task]) -> list[str]:
+    """What the study consists of, a line a plan."""
+    counts = [sum(task.plan == i for task in tasks) for i in range(len(study.plans))]
+    lines = [
+        f"{label(plan, study)}: {', '.join(plan.policy_names)}; "
+        f"{plan.seeds} {'folds' if plan.cross_validated else 'seeds'}, "
+        f"{plan.config.steps} steps: {count} runs"
+        for plan, count in zip(study.plans, counts, strict=True)
+    ]
+    total = f"{study.name}: {len(tasks)} runs, {len(study.plans)} comparisons"
+    return [*lines, f"{total}, {len(study.refused)} left out" if study.refused else total]
+
+
+def label(plan: Any, study: Study) -> str:
+    """A plan's data, backbone and labels kept, and what distinguishes its settings."""
+    from dataclasses import asdict
+
+    from ampmix import components
+
+    settings = [asdict(other.config) for other in study.plans if other.backbone == plan.backbone]
+    own = asdict(plan.config)
+    varied = [key for key in own if any(other[key] != own[key] for other in settings)]
+    parts = [plan.dataset.name, components.spec(plan.backbone)]
+    parts += [f"fraction={plan.fraction:g}"] * (plan.fraction != 1.0)
+    return " ".join([*parts, *(f"{key}={own[key]}" for key in varied)])
+
+
+def _prepare(study: Study, messages: Console) -> None:
+    """Say what is to be said of data and vectors, and have them before workers ask for them."""
+    said: set[str] = set()
+    for plan in study.plans:
+        notes = [f"{plan.dataset.name}: {note}" for note in plan.dataset.notes]
+        split = plan.split(0)
+        if (coverage := plan.backbone.coverage(split.train.texts, split.tokenizer)) is not None:
+            notes.append(f"{label(plan, study)}: vectors: {coverage}")
+        for note in notes:
+            if note not in said:
+                said.add(note)
+                _say(messages, f"note: {note}")
+
+
+def _run(
+    arguments: argparse.Namespace,
+    study: Study,
+    tasks: list[Task],
+    records: dict[Task, RunRecord],
+    out: Path,
+    screen: Console,
+    messages: Console,
+) -> int:
+    from ampmix import trackers
+    from ampmix.estimate import Estimate, estimate
+    from ampmix.report.progress import duration
+    from ampmix.report.study_progress import StudyProgress
+    from ampmix.study import Watchers, left, run_study
+
+    rest = [task for task in tasks if task not in records]
+    slots = arguments.workers or (1 if arguments.executor == "here" else cores())
+    expected = Estimate({}, 0)
+    if rest and not arguments.no_estimate:
+        expected = estimate(study.plans, rest, records)
+        kinds = f"{expected.measured} of {len(expected.seconds)} kinds of run measured"
+        time = duration(expected.total(rest, slots))
+        _say(screen, f"{len(rest)} runs are left: about {time} with {slots} at once ({kinds}).")
+    elif not rest:
+        _say(screen, f"All {len(tasks)} runs are recorded in {out}.")
+    if arguments.dry_run:
+        return 0
+    progress = StudyProgress(
+        [label(plan, study) for plan in study.plans],
+        expected.seconds,
+        tasks,
+        records,
+        [plan.config.steps for plan in study.plans],
+        slots,
+        messages,
+    )
+    told = trackers.of(arguments.track, study.name, study.plans, out)
+    try:
+        with progress, trackers.closing(told):
+            watcher = Watchers([progress, *told])
+            outcome = run_study(study, out, _opener(arguments, slots), watcher)
+    except KeyboardInterrupt:
+        kept = len(tasks) - len(left(study, out))
+        _say(
+            messages,
+            f"Interrupted: {kept} of {len(tasks)} runs are kept in {out}; the same command goes on "
+            "from there.",
+        )
+        return INTERRUPTED
+    return _conclude(study, outcome, out, screen, messages)
+
+
+def _opener(arguments: argparse.Namespace, slots: int) -> Any:
+    from ampmix.executor import InProcess, Pool
+    from ampmix.executor.pool import gpus
+
+    if arguments.executor == "here":
+        return InProcess
+    if arguments.executor == "processes":
+
+        def pool(plans: Any, models: Any, on_step: Any) -> Any:
+            cuda = any(plan.config.device == "cuda" for plan in plans)
+            return Pool(plans, models, on_step, slots, devices=gpus() if cuda else ())
+
+        return pool
+
+    def ray(plans: Any, models: Any, on_step: Any) -> Any:
+        from ampmix.executor.on_ray import Ray
+
+        return Ray(plans, models, arguments.address, arguments.workers, arguments.gpus_per_run)
+
+    return ray
+
+
+def _conclude(study: Study, outcome: Outcome, out: Path, screen: Console, messages: Console) -> int:
+    """Say how it ended; 1 if there are runs without a record."""
+    for path, reason in outcome.unreadable:
+        _say(messages, f"note: set aside the unreadable record {path.name}: {reason}")
+    done = len(outcome.records) - len(outcome.diverged)
+    total = len(outcome.records) + len(outcome.errors)
+    _say(screen, f"{done} of {total} runs are done, {outcome.trained} of them now.")
+    for task in outcome.diverged:
+        error = outcome.records[task].result["error"]
+        _say(screen, f"failed: {_named(study, task)}: {error}")
+    for task, error in outcome.errors.items():
+        _say(screen, f"no record: {_named(study, task)}: {error}")
+    if outcome.errors:
+        _say(screen, f"The same command tries these again; more is in {out / 'failures'}.")
+    _say(screen, f"Written to {out}: study.json, records/.")
+    return 1 if outcome.errors else 0
+
+
+def _named(study: Study, task: Task) -> str:
+    return f"{label(study.plans[task.plan], study)}, {task.run.policy}, seed {task.run.seed}"
+
+
+def _say(console: Console, message: str) -> None:
+    console.print(message, markup=False, soft_wrap=not console.is_terminal)

@@ -1,0 +1,236 @@
+"""Runs in worker processes: one thread each, pages kept by the allocator, tidily interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import MappingProxyType
+
+from ampmix.executor._executor import Ended, OnStep, Task
+from ampmix.plan import Plan
+
+REPORT_EVERY = 0.3  # seconds
+
+WORKER_ENVIRONMENT = {
+    # two one-thread processes do more than one process with two threads
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+    # glibc hands large blocks back to the system at every free, and the page faults on the next
+    # allocation are then a third of a step; kept and on huge pages they are none
+    "GLIBC_TUNABLES": ":".join(
+        f"glibc.malloc.{name}"
+        for name in ("hugetlb=1", "mmap_threshold=33554432", "trim_threshold=1073741824")
+    ),
+}
+
+
+class Pool:
+    """An :class:`ampmix.executor.Executor` of processes on this machine.
+
+    Every worker has a pipe of its own, so that one that is killed can harm no other: its run is
+    lost, and the next task in its place gets a new process. Also with one worker the runs happen in
+    a process of their own: the result does not depend on how many there are.
+
+    Args:
+        plans: what tasks are of.
+        models: where models are put; None to keep none.
+        on_step: told of steps, not of every one.
+        workers: how many processes at most.
+        environment: what each finds in its environment besides :data:`WORKER_ENVIRONMENT`.
+        devices: GPUs as CUDA_VISIBLE_DEVICES names them, shared out to the workers in turn.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        models: Path | None,
+        on_step: OnStep,
+        workers: int,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        devices: Sequence[str] = (),
+    ) -> None:
+        self._work = (tuple(plans), models)
+        self._on_step = on_step
+        self._environments = [
+            {**environment, "CUDA_VISIBLE_DEVICES": devices[number % len(devices)]}
+            if devices
+            else dict(environment)
+            for number in range(workers)
+        ]
+        self._workers: list[_Worker | None] = [None] * workers
+
+    @property
+    def slots(self) -> int:
+        """The number of workers."""
+        return len(self._workers)
+
+    def start(self, task: Task) -> None:
+        """Hand a task to a worker that has none, or to a new one."""
+        for slot, worker in enumerate(self._workers):
+            if worker is not None and worker.task is None and worker.begin(task):
+                return
+            if worker is None or worker.task is None:
+                self._workers[slot] = worker = self._new(slot)
+                if not worker.begin(task):
+                    worker.task = task  # it is dead already: poll finds that out
+                return
+        raise RuntimeError("no worker is free")
+
+    def _new(self, slot: int) -> _Worker:
+        with _worker_environment(self._environments[slot]), _interrupts_ignored():
+            return _Worker.new(self._work)
+
+    def poll(self, timeout: float) -> list[Ended]:
+        """Pass on steps; what has ended, also by the death of its worker."""
+        busy = {w.connection: w for w in self._workers if w is not None and w.task is not None}
+        ended = []
+        for connection in wait(list(busy), timeout):
+            worker = busy[connection]  # type: ignore[index]
+            task = worker.task
+            assert task is not None
+            try:
+                message = worker.connection.recv()
+            except (EOFError, OSError, pickle.UnpicklingError):
+                worker.end()
+                self._workers[self._workers.index(worker)] = None
+                ended.append(Ended(task))
+                continue
+            if isinstance(message, int):
+                self._on_step(task, message)
+            else:
+                worker.task = None
+                ended.append(message)
+        return ended
+
+    def close(self) -> None:
+        """End all workers at once."""
+        alive = [worker for worker in self._workers if worker is not None]
+        for worker in alive:
+            worker.process.terminate()
+        for worker in alive:
+            worker.end()
+        self._workers = [None] * len(self._workers)
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if seen is not None:
+        return [name for name in seen.split(",") if name]
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+class _Worker:
+    """A process, its pipe, and what it is doing."""
+
+    def __init__(self, process: BaseProcess, connection: Connection) -> None:
+        self.process, self.connection = process, connection
+        self.task: Task | None = None
+
+    @classmethod
+    def new(cls, work: tuple[tuple[Plan, ...], Path | None]) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, *work, os.getpid()), daemon=True)
+        process.start()
+        theirs.close()  # so that the worker's death closes the pipe
+        return cls(process, ours)
+
+    def begin(self, task: Task) -> bool:
+        """Hand the task over; whether the worker was there to take it."""
+        try:
+            self.connection.send(task)
+        except OSError:
+            self.end()
+            return False
+        self.task = task
+        return True
+
+    def end(self) -> None:
+        self.connection.close()
+        self.process.terminate()
+        self.process.join(5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def _serve(
+    connection: Connection, plans: tuple[Plan, ...], models: Path | None, parent: int
+) -> None:
+    """Do tasks as they come, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    import torch
+
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            connection.send(_do(connection, plans, models, Task(*connection.recv())))
+
+
+def _do(connection: Connection, plans: tuple[Plan, ...], models: Path | None, task: Task) -> Ended:
+    last = 0.0
+
+    def on_step(step: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > REPORT_EVERY:
+            last = time.monotonic()
+            connection.send(step)
+
+    try:
+        return Ended(task, plans[task.plan].execute(task.run, models, on_step))
+    except Exception as error:
+        ended = Ended.by(task, error)
+        try:
+            pickle.loads(pickle.dumps(ended))
+        except Exception:  # some exceptions cannot travel
+            return Ended(task, error=RuntimeError(f"{type(error).__name__}: {error}"))
+        return ended
+
+
+def _end_with(parent: int) -> None:
+    """End this worker soon after its parent, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _worker_environment(more: Mapping[str, str]) -> Iterator[None]:
+    """Environment for processes that start now; what the user has set is left alone, but `more`."""
+    before = dict(os.environ)
+    os.environ.update({**WORKER_ENVIRONMENT, **before, **more})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes that start now inherit that they ignore Ctrl-C; only the parent acts on it."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread: then nothing arrives here anyway
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,386 @@
+"""A study: a list of plans that share one store, and the loop that does what is left of them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from ampmix import components, datasets
+from ampmix.claims import Claims
+from ampmix.compare import keep_best
+from ampmix.data import TextDataset
+from ampmix.errors import AmpmixError
+from ampmix.executor import Ended, Executor, Task, drive
+from ampmix.executor.drive import died
+from ampmix.plan import Plan, Run, settings
+from ampmix.records import RecordStore, RunRecord, check_writable, write_json
+from ampmix.study_file import Cell, StudyFile
+from ampmix.training import TrainConfig, check_trainable
+
+OTHERS_EVERY = 1.0  # seconds between looks at what other processes have done
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is going to be run.
+
+    Attributes:
+        name: the study's.
+        models: ``none`` or ``best``, the models to keep.
+        plans: one a cell, without what cannot run.
+        refused: what cannot run and why.
+    """
+
+    name: str
+    models: str
+    plans: tuple[Plan, ...]
+    refused: tuple[str, ...] = ()
+
+    def tasks(self) -> list[Task]:
+        """All runs, each once, seed by seed over all plans, so that an early stop is balanced."""
+        tasks = [Task(i, run) for i, plan in enumerate(self.plans) for run in plan.runs()]
+        tasks.sort(key=lambda task: task.run.seed)  # stable
+        once: dict[str, Task] = {}
+        for task in tasks:
+            once.setdefault(self.run_id(task), task)
+        return list(once.values())
+
+    def run_id(self, task: Task) -> str:
+        """The name of a task's record."""
+        return self.plans[task.plan].run_id(task.run)
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``study.json`` holds: which records the study is made of."""
+        return {
+            "name": self.name,
+            "plans": [
+                {
+                    "dataset": plan.dataset.name,
+                    "data_hash": plan.dataset.fingerprint,
+                    "backbone": components.spec(plan.backbone),
+                    "fraction": plan.fraction,
+                    "policies": list(plan.policy_names),
+                    "seeds": plan.seeds,
+                    "design": "cross-validation" if plan.cross_validated else "test set",
+                    "training": asdict(plan.config),
+                    "runs": [plan.run_id(run) for run in plan.runs()],
+                }
+                for plan in self.plans
+            ],
+            "refused": list(self.refused),
+        }
+
+
+def build(file: StudyFile, skip_invalid: bool = False) -> Study:
+    """The plans of a study file; data sets are loaded and every combination is checked.
+
+    Args:
+        file: what the file says.
+        skip_invalid: leave combinations out that cannot run.
+
+    Raises:
+        AmpmixError: that names every combination that cannot run, or if none is left.
+    """
+    load = _Loader()
+    plans: list[Plan] = []
+    refused: list[str] = []
+    for cell in file.cells:
+        try:
+            plan = _plan(cell, load)
+        except AmpmixError as error:
+            refused.append(f"{cell.label}: {error}")
+            continue
+        fitting, first = [], plan.split(0)
+        for policy in _policies(cell):
+            try:
+                check_trainable(plan.backbone, policy, first, plan.config)
+            except AmpmixError as error:
+                refused.append(f"{cell.label} {components.spec(policy)}: {error}")
+            else:
+                fitting.append(policy)
+        if fitting:
+            plans.append(replace(plan, policies=tuple(fitting)))
+    if refused and not skip_invalid:
+        listed = "".join(f"\n  {reason}" for reason in refused)
+        raise AmpmixError(
+            f"{len(refused)} combinations cannot run; mend the study or leave them out with "
+            f"--skip-invalid:{listed}"
+        )
+    if not plans:
+        raise AmpmixError("the study has no combination that can run")
+    return Study(file.name, file.models, tuple(plans), tuple(refused))
+
+
+class _Loader:
+    """Data sets, each loaded once, also one that cannot be."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[tuple[str, str], ...], TextDataset | AmpmixError] = {}
+
+    def __call__(self, given: Mapping[str, str]) -> TextDataset:
+        key = tuple(sorted(given.items()))
+        if key not in self._found:
+            options = {name: value for name, value in given.items() if name != "file"}
+            try:
+                self._found[key] = datasets.load(given["file"], **options)
+            except AmpmixError as error:
+                self._found[key] = error
+        found = self._found[key]
+        if isinstance(found, AmpmixError):
+            raise found
+        return found
+
+
+def _plan(cell: Cell, load: _Loader) -> Plan:
+    """The plan of a cell, still without policies."""
+    backbone = components.parse(cell.backbone, "ampmix.backbones", "backbone")
+    if cell.vectors:
+        if not hasattr(backbone, "vectors"):
+            raise AmpmixError(f"backbone {backbone.name} has no word vectors to begin from")
+        backbone = replace(backbone, vectors=cell.vectors)
+    _ = backbone.identity  # says if its files are not there
+    _policies(cell)
+    known = components.find("ampmix.datasets").get(cell.dataset["file"].split("[")[0].strip())
+    config = settings(backbone, known is not None, **_converted(cell.training))
+    dataset = load(cell.dataset)
+    seeds = cell.seeds
+    if dataset.test is None:
+        seeds = cell.folds or getattr(known, "folds", None) or seeds
+    return Plan(dataset, backbone, (), seeds, cell.fraction, config)
+
+
+def _policies(cell: Cell) -> list[Any]:
+    return components.parse_list(",".join(cell.policies), "ampmix.policies", "policy")
+
+
+def _converted(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the type that they have: the 1 of ``lr = 1`` is the 1.0 of ``--lr 1``."""
+    kinds = {field.name: type(field.default) for field in fields(TrainConfig)}
+    made = {}
+    for name, value in training.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if kinds[name] is float and number:
+            value = float(value)
+        if not isinstance(value, kinds[name]) or isinstance(value, bool):
+            raise AmpmixError(f"training.{name} is {value!r}: it is a {kinds[name].__name__}")
+        made[name] = value
+    return made
+
+
+class Watcher(Protocol):
+    """Who is told how a study goes on."""
+
+    def on_start(self, task: Task) -> None:
+        """A run begins."""
+
+    def on_step(self, task: Task, step: int) -> None:
+        """A run has done so many steps."""
+
+    def on_lost(self, task: Task) -> None:
+        """A run's worker died: it is begun anew."""
+
+    def on_record(self, task: Task, record: RunRecord) -> None:
+        """A run is recorded, by this process or another."""
+
+    def on_failure(self, task: Task, error: str) -> None:
+        """A run has ended without a record."""
+
+
+class Watchers:
+    """Several watchers as one.
+
+    Args:
+        watchers: those to tell.
+    """
+
+    def __init__(self, watchers: Iterable[Watcher]) -> None:
+        self._watchers = tuple(watchers)
+
+    def on_start(self, task: Task) -> None:
+        """Tell all."""
+        for watcher in self._watchers:
+            watcher.on_start(task)
+
+    def on_step(self, task: Task, step: int) -> None:
+        """Tell all."""
+        for watcher in self._watchers:
+            watcher.on_step(task, step)
+
+    def on_lost(self, task: Task) -> None:
+        """Tell all."""
+        for watcher in self._watchers:
+            watcher.on_lost(task)
+
+    def on_record(self, task: Task, record: RunRecord) -> None:
+        """Tell all."""
+        for watcher in self._watchers:
+            watcher.on_record(task, record)
+
+    def on_failure(self, task: Task, error: str) -> None:
+        """Tell all."""
+        for watcher in self._watchers:
+            watcher.on_failure(task, error)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a study stands after :func:`run_study`.
+
+    Attributes:
+        records: of every task that has one.
+        trained: how many of them this process made.
+        errors: of tasks without a record, the reason; the same call tries them again.
+        unreadable: record files that were set aside, with the reason.
+    """
+
+    records: Mapping[Task, RunRecord]
+    trained: int
+    errors: Mapping[Task, str]
+    unreadable: tuple[tuple[Path, str], ...]
+
+    @property
+    def diverged(self) -> list[Task]:
+        """Tasks whose record says that they failed."""
+        return [task for task, record in self.records.items() if not record.done]
+
+
+Open = Callable[[Sequence[Plan], "Path | None", Callable[[Task, int], None]], Executor]
+"""Makes an executor from plans, the folder for models (None: keep none) and ``on_step``."""
+
+
+def run_study(study: Study, out: Path, open_executor: Open, watcher: Watcher) -> Outcome:
+    """Do what is left of a study; several processes may do so in one folder, each its share.
+
+    Writes to `out`: ``records/``, as :func:`ampmix.compare.compare` names them, ``study.json``,
+    ``failures/`` (a file for each run that ended without a record, until it has one), and
+    ``models/`` if they are to be kept. A run is claimed before it begins (``locks/``), recorded
+    when it ends, and never resumed in the middle: what a kill costs is the runs under way.
+
+    Args:
+        study: what to do.
+        out: the output folder.
+        open_executor: who does it.
+        watcher: told how it goes.
+
+    Raises:
+        AmpmixError: if `out` cannot be written to, or files there cannot be locked.
+    """
+    check_writable(out)
+    write_json(out / "study.json", study.as_json())
+    work = _Work(study, out, watcher)
+    models = out / "models" if study.models == "best" else None
+    if work.open:
+        with contextlib.closing(open_executor(study.plans, models, watcher.on_step)) as executor:
+            work.do(executor)
+    if models is not None and (missing := work.without_model(models)):
+        with contextlib.closing(open_executor(study.plans, models, watcher.on_step)) as executor:
+            tasks = iter(missing)
+            for _ in drive(executor, lambda: next(tasks, None)):
+                pass  # the same to the bit as the record there is
+    return Outcome(work.records, work.trained, work.errors, tuple(work.store.unreadable))
+
+
+class _Work:
+    """The state of :func:`run_study`: which tasks are open, claimed, recorded."""
+
+    def __init__(self, study: Study, out: Path, watcher: Watcher) -> None:
+        self.study, self.watcher = study, watcher
+        self.store, self.claims = RecordStore(out / "records"), Claims(out / "locks")
+        self.models, self.failures = out / "models", out / "failures"
+        self.records: dict[Task, RunRecord] = {}
+        self.errors: dict[Task, str] = {}
+        self.trained = 0
+        self.ids = {task: study.run_id(task) for task in study.tasks()}
+        self.specifications = {
+            task: study.plans[task.plan].specification(task.run) for task in self.ids
+        }
+        self.open: dict[Task, None] = dict.fromkeys(self.ids)
+        for task in list(self.open):
+            if (record := self._look(task)) is not None:
+                self.records[task] = record
+                del self.open[task]
+
+    def _look(self, task: Task) -> RunRecord | None:
+        return self.store.get(self.specifications[task])
+
+    def do(self, executor: Executor) -> None:
+        """Until every task is recorded or has failed here, whoever does it."""
+        try:
+            while self.open:
+                for ended in drive(executor, self._next, self.watcher.on_lost):
+                    self._take_in(ended)
+                if self.open:
+                    time.sleep(OTHERS_EVERY)  # others are at the rest
+        finally:
+            self.claims.give_all_back()
+
+    def _next(self) -> Task | None:
+        """Claim the first open task that nobody else does."""
+        for task in list(self.open):
+            if not self.claims.take(self.ids[task]):
+                continue
+            del self.open[task]
+            record = self._look(task)  # another process may have made it meanwhile
+            if record is None:
+                self.watcher.on_start(task)
+                return task
+            self.claims.give_back(self.ids[task])
+            self._recorded(task, record)
+        return None
+
+    def _take_in(self, ended: Ended) -> None:
+        task, record = ended.task, ended.record
+        note = self.failures / f"{self.ids[task]}.json"
+        if record is not None and record.id != self.ids[task]:
+            ended = Ended.by(task, AmpmixError("its worker runs another version of ampmix"))
+            record = None
+        if record is not None:
+            self.store.add(record)
+            self.trained += 1
+            note.unlink(missing_ok=True)
+            self._recorded(task, record)
+        else:
+            error = str(ended.error or died(task.run))
+            if ended.error is not None and not isinstance(ended.error, AmpmixError):
+                error = f"{type(ended.error).__name__}: {error}"
+            self.errors[task] = error
+            about = {"specification": self.specifications[task], "error": error}
+            write_json(note, about | {"trace": ended.trace})
+            self.watcher.on_failure(task, error)
+        self.claims.give_back(self.ids[task])
+
+    def _recorded(self, task: Task, record: RunRecord) -> None:
+        self.records[task] = record
+        if self.study.models == "best":
+            keep_best(
+                self.study.plans[task.plan], self._found(task.plan), task.run.policy, self.models
+            )
+        self.watcher.on_record(task, record)
+
+    def _found(self, plan: int) -> dict[Run, RunRecord | None]:
+        return {task.run: self.records.get(task) for task in self.ids if task.plan == plan}
+
+    def without_model(self, models: Path) -> list[Task]:
+        """The best task of each policy in each plan, where its weights are not there."""
+        best: dict[tuple[int, str], tuple[float, float, int, Task]] = {}
+        for task, record in self.records.items():
+            if "dev_error" in record.result:
+                rank = (record.result["dev_error"], record.result["dev_loss"], task.run.seed, task)
+                key = (task.plan, task.run.policy)
+                best[key] = min(best.get(key, rank), rank)
+        tasks = [task for *_, task in best.values()]
+        return [task for task in tasks if not (models / self.ids[task]).exists()]
+
+
+def left(study: Study, out: Path) -> list[Task]:
+    """The tasks of a study that are not recorded in `out` yet."""
+    store = RecordStore(out / "records")
+    return [
+        task
+        for task in study.tasks()
+        if store.get(study.plans[task.plan].specification(task.run)) is None
+    ]
