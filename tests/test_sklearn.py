@@ -139,6 +139,25 @@ def test_every_setting_of_training_is_a_parameter() -> None:
     assert {field.name for field in fields(TrainConfig)} <= set(small().get_params())
 
 
+def test_weights_smoothing_and_patience_reach_training(
+    expected: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = [*range(0, len(TEXTS), 3), 1, 2]  # a class and little of the others
+    texts, labels = [TEXTS[i] for i in few], [LABELS[i] for i in few]
+    plain = small(dev_size=0).fit(texts, labels).predict_proba(NEW)
+    for setting in ({"class_weights": "balanced"}, {"label_smoothing": 0.2}):
+        changed = small(dev_size=0, **setting).fit(texts, labels)
+        assert getattr(changed.config_, *setting) == next(iter(setting.values()))
+        assert (changed.predict_proba(NEW) != plain).any()
+    capsys.readouterr()
+    model = small(steps=500, eval_every=5, patience=2, verbose=True).fit(TEXTS, LABELS)
+    assert model.config_.selection == "best_dev"
+    assert model.best_step_ + 10 == model.curve_[-1].step < 500
+    assert f"{model.curve_[-1].step} steps; development error" in capsys.readouterr().err
+    with pytest.raises(AmpmixError, match="patience is 3, but with dev_size=0"):
+        small(dev_size=0, patience=3).fit(TEXTS, LABELS)
+
+
 def test_its_model_folder_gives_the_same_probabilities(tmp_path: Path, expected: Any) -> None:
     labels = [list(WORDS).index(label) for label in LABELS]
     model = small().fit(TEXTS, labels)

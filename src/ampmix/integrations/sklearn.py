@@ -55,6 +55,10 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: of lr: ``constant``, or ``linear`` (it falls to 0 over the steps).
         warmup: share of the steps over which lr rises, in [0, 1).
         selection: which step's model is kept: ``best_dev`` or ``last``.
+        class_weights: ``none``, or ``balanced``: in the loss, rare classes count as much as common.
+        label_smoothing: share of a label that all classes get alike, in [0, 1).
+        patience: readings of the development set without improvement after which training ends, and
+            the best step is kept unless ``selection`` says else; 0 for none.
         dev_size: share of the texts kept for development, in [0, 1). Every class keeps one text
             for training at least. With 0 all texts are trained on and the last step is kept; so
             it is, with a warning, where every class has one text only.
@@ -113,6 +117,9 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: str | None = None,
         warmup: float | None = None,
         selection: str | None = None,
+        class_weights: str | None = None,
+        label_smoothing: float | None = None,
+        patience: int | None = None,
         dev_size: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
@@ -131,6 +138,9 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.schedule = schedule
         self.warmup = warmup
         self.selection = selection
+        self.class_weights = class_weights
+        self.label_smoothing = label_smoothing
+        self.patience = patience
         self.dev_size = dev_size
         self.random_state = random_state
         self.device = device
@@ -199,6 +209,11 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     "selection is 'best_dev', but with dev_size=0 there are no development texts: "
                     "give a dev_size, or selection='last'"
                 )
+            if self.patience:
+                raise AmpmixError(
+                    f"patience is {self.patience}, but with dev_size=0 there are no development "
+                    "texts: give a dev_size, or leave patience out"
+                )
             return False
         if np.bincount(labels).max() < 2:
             warnings.warn(
@@ -215,7 +230,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if given["steps"] is None:
             given["steps"] = backbone.training_defaults.get("steps", STEPS)
         if not develop:
-            given["selection"] = "last"
+            given |= {"selection": "last", "patience": 0}
         config = TrainConfig.of(backbone, **given)
         if given["eval_every"] is not None:
             return config
@@ -282,11 +297,12 @@ def _progress(verbose: bool, steps: int) -> Iterator[Callable[[int], None] | Non
 
 def _tell(fitted: Fit, split: Split | None, config: TrainConfig) -> None:
     """How it went, in a line or two on standard error; `split` if it has development texts."""
-    said = f"{config.steps} steps, the last one kept"
+    done = f"{fitted.stopped or config.steps} steps"
+    said = f"{done}, the last one kept"
     if split is not None:
         error, step = f"{fitted.best.dev_error:.1%}", fitted.best.step
-        said = f"{config.steps} steps; development error {error} at step {step}, which was kept"
+        said = f"{done}; development error {error} at step {step}, which was kept"
     print(f"MixupTextClassifier: {said}", file=sys.stderr)
     if fitted.truncated:
-        cut = f"{fitted.truncated} texts were cut to {config.max_length} tokens"
+        cut = f"{fitted.truncated} texts were cut to {fitted.classifier.reader.max_length} tokens"
         print(f"MixupTextClassifier: {cut}", file=sys.stderr)
