@@ -285,8 +285,10 @@ def test_all_files_of_the_model_can_be_read_by_the_same_people(finished: Finishe
 
 def test_amp_at_eps_zero_is_mixup_to_the_bit(finished: Finished) -> None:
     for seed in range(SEEDS):
-        amp = finished.records["amp[eps=0.0]", seed]["result"]
+        amp = dict(finished.records["amp[eps=0.0]", seed]["result"])
         mixup = finished.records["mixup", seed]["result"]
+        moved = amp.pop("perturbation")  # Mixup moves nothing, and records nothing
+        assert sum(moved["lam"]["counts"][1:]) == 0
         assert amp == mixup
         assert mixup["curve"] != finished.records["none", seed]["result"]["curve"]
         assert mixup["curve"] != finished.records["amp[eps=0.5,site=sent]", seed]["result"]["curve"]
