@@ -49,7 +49,7 @@ def undisturbed(study: Path, out: Path) -> float:
     return time.monotonic() - started
 
 
-def disturbed(study: Path, out: Path, kills: int, pace: float) -> tuple[int, list[int]]:
+def disturbed(study: Path, out: Path, kills: int, longest: float) -> tuple[int, list[int]]:
     """How often it was killed, and how many records there were each time."""
     draw, records = random.Random(0), []
     while True:
@@ -60,15 +60,7 @@ def disturbed(study: Path, out: Path, kills: int, pace: float) -> tuple[int, lis
             start_new_session=True,
         )
         try:
-            if len(records) >= kills:
-                process.wait()
-            elif len(records) % 2:  # anywhere, mostly before the first run has begun
-                process.wait(draw.uniform(0, 10))
-            else:  # among the runs
-                before = len(digests(out))
-                while process.poll() is None and len(digests(out)) == before:
-                    time.sleep(0.02)
-                process.wait(draw.uniform(0, 3 * pace))
+            process.wait(draw.uniform(0, longest) if len(records) < kills else None)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -98,8 +90,9 @@ def main() -> None:
         )
         study.write_text(text)
         seconds = undisturbed(study, folder / "undisturbed")
-        pace = seconds / (len(POLICIES) + 1) / given.seeds
-        killed, records = disturbed(study, folder / "killed", given.kills, pace)
+        # so that the kills come before the end, and some before the first record
+        longest = max(10.0, 2 * seconds / max(given.kills, 1))
+        killed, records = disturbed(study, folder / "killed", given.kills, longest)
         expected, made = digests(folder / "undisturbed"), digests(folder / "killed")
     result = {
         "runs": len(expected),

@@ -158,7 +158,10 @@ def intercepted(modules: Iterable[nn.Module], handler: Handler) -> Iterator[None
 @contextmanager
 @uncompiled
 def _as_they_were(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Intercept no calls of `modules` in the meantime."""
+    """Intercept no calls of `modules` in the meantime.
+
+    What is compiled then is for their own classes, and fits whether they are intercepted or not.
+    """
     changed = [(module, type(module)) for module in modules if isinstance(module, _Intercepted)]
     try:
         for module, cls in changed:
@@ -291,7 +294,7 @@ class Cut:
             if inside and module is not target:
                 return call(*args, **kwargs)
             outer, inside = inside, True
-            with _as_they_were(() if seen_before else module.modules()):
+            with _as_they_were([module] if seen_before else module.modules()):
                 output = call(*args, **kwargs)
             inside = outer
             if module is target:
@@ -429,7 +432,8 @@ class Passes:
                 args, kwargs = tree_unflatten(self._put(hidden, arguments), spec)
             elif times == 0 and left[module] and not _runs_again(hooks):
                 return left[module].popleft()
-            return call(*args, **kwargs)
+            with _as_they_were([module]):
+                return call(*args, **kwargs)
 
         assert self.target is not None
         hooks = _saved_tensor_hooks()

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch._compile import _disable_dynamo
 from torch.autograd.function import once_differentiable
 
+from ampmix.compiling import uncompiled
 from ampmix.errors import AmpmixError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -144,6 +145,7 @@ def _each(
     return torch.stack([draw(shape[1:], one) for one in generator])
 
 
+@uncompiled
 def take_pairs(x: Tensor, perm: Tensor) -> Tensor:
     """``x[perm]`` along the batch axis: ``[..., B, *rest]`` by ``[..., B]`` gives the partners."""
     batch_dims = perm.dim()

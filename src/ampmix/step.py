@@ -254,6 +254,12 @@ class MixStep(nn.Module):
         except RuntimeError as error:
             if "use_reentrant" in str(error):  # found on the way back to lam
                 raise AmpmixError(REENTRANT) from error
+            if "donated buffers" in str(error):
+                raise AmpmixError(
+                    f"policy {self.learner.policy.name} goes back through a graph twice, which "
+                    "torch.compile forbids: leave shared_dropout as it is, or set "
+                    "torch._functorch.config.donated_buffer = False before compiling"
+                ) from error
             raise
         return mixed
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from ampmix.compiling import uncompiled
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Generators, Loss, cross_entropy, mix, take_pairs
 
@@ -50,6 +51,7 @@ class CommonHead(Protocol):
         ...
 
 
+@uncompiled
 def anywhere(f: Head, rows: Tensor) -> bool:
     """Whether any of `rows` is true: what a further pass of f may be made to depend on."""
     return f.anywhere(rows) if isinstance(f, CommonHead) else bool(rows.any())
@@ -102,6 +104,7 @@ class Policy(ABC):
         """The site that the policy mixes at, or None if it does not mix."""
         return getattr(self, "site", None)
 
+    @uncompiled
     def __call__(
         self,
         f: Head,
@@ -188,6 +191,7 @@ class Learner(nn.Module):
         super().__init__()
         self.policy = policy
 
+    @uncompiled
     def forward(
         self,
         f: Head,
@@ -209,6 +213,7 @@ class Learner(nn.Module):
         """Make :meth:`scores` part of the model's head: it is an ordinary model afterwards."""
 
 
+@uncompiled
 def batch_of(g: Hidden, y: Tensor, batch_dims: int | None) -> tuple[tuple[Tensor, ...], torch.Size]:
     """The parts of g and the batch's shape ``[..., B]``; AmpmixError if they do not fit."""
     parts = g if isinstance(g, tuple) else (g,)
@@ -233,11 +238,13 @@ def check_alpha(alpha: float) -> None:
         )
 
 
+@uncompiled
 def partners_of(g: tuple[Tensor, ...], perm: Tensor) -> tuple[Tensor, ...]:
     """Every part of g in the order of the partners, without a graph."""
     return tuple(take_pairs(part.detach(), perm) for part in g)
 
 
+@uncompiled
 def forward_mixed(
     f: Head, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
 ) -> Tensor:
@@ -248,6 +255,7 @@ def forward_mixed(
 
 
 @contextmanager
+@uncompiled
 def replayed(state: Any | None) -> Iterator[None]:
     """Run with PyTorch's random state set to `state`, then go on as if nothing had been drawn."""
     if state is None:
@@ -267,6 +275,7 @@ def replayed(state: Any | None) -> Iterator[None]:
             torch.cuda.set_rng_state(now_gpu, device)
 
 
+@uncompiled
 def random_state(like: Tensor) -> Any:
     """PyTorch's random state on the CPU and on the device of `like`, for :func:`replayed`."""
     device = like.device if like.is_cuda else None

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ampmix.compiling import uncompiled
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Generators, Loss, interpolate_loss
 from ampmix.policies._policy import (
@@ -26,6 +27,7 @@ from ampmix.policies.mixup import rand_op
 DIRECTIONS = ("gradient", "sign")
 
 
+@uncompiled
 def max_op(lam: Tensor, grad: Tensor, eps: float, direction: str = "gradient") -> Tensor:
     """MaxOp: move lam up the loss, ``clip(lam + eps * clip(grad, -1, 1), 0, 1)`` (Eqs. 15, 16).
 
@@ -47,6 +49,7 @@ def max_op(lam: Tensor, grad: Tensor, eps: float, direction: str = "gradient") -
     return (lam + eps * step).clamp(0.0, 1.0).detach()
 
 
+@uncompiled
 def min_op(loss: Tensor, loss_adv: Tensor) -> tuple[Tensor, Tensor]:
     """MinOp: keep the larger of the two losses of each example (Eqs. 18-21).
 
@@ -117,6 +120,7 @@ class AMP(Policy):
                 f"direction is {self.direction!r}: it must be {' or '.join(DIRECTIONS)}"
             )
 
+    @uncompiled
     def _train(
         self,
         f: Head,
@@ -133,6 +137,7 @@ class AMP(Policy):
 
         unit = 0.0  # of rounding, in the precision that f gives
 
+        @uncompiled
         def loss_at(hidden: tuple[Tensor, ...], lam_hidden: Tensor) -> Tensor:
             nonlocal unit
             logits = forward_mixed(f, hidden, lam_hidden, perm, partners)
@@ -163,6 +168,7 @@ class AMP(Policy):
         return Mixed(final, lam, lam_adv, mask, perm, gain)
 
 
+@uncompiled
 def _lower(loss_adv: Tensor, loss: Tensor, unit: float) -> Tensor:
     """Where `loss_adv` is the lower one by more than rounding, ``[..., B]``.
 
@@ -171,6 +177,7 @@ def _lower(loss_adv: Tensor, loss: Tensor, unit: float) -> Tensor:
     return loss_adv.detach() < loss - 8 * unit * loss.abs()
 
 
+@uncompiled
 def _gradient(loss: Tensor, lam: Tensor, retain_graph: bool) -> Tensor:
     """The gradient d loss_i / d lam_i (Eq. 16); no parameter's ``.grad`` is touched."""
     grad = None

@@ -8,10 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ampmix.compiling import uncompiled
 from ampmix.mixing import Generators, Loss, interpolate_loss, pair, sample_lam
 from ampmix.policies._policy import Head, Mixed, Policy, check_alpha, forward_mixed, partners_of
 
 
+@uncompiled
 def rand_op(
     alpha: float, shape: torch.Size, like: Tensor, generator: Generators = None
 ) -> tuple[Tensor, Tensor]:
@@ -56,6 +58,7 @@ class Mixup(Policy):
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
 
+    @uncompiled
     def _train(
         self,
         f: Head,

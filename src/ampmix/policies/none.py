@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ampmix.compiling import uncompiled
 from ampmix.mixing import Generators, Loss, per_example
 from ampmix.policies._policy import Head, Mixed, Policy
 
@@ -25,6 +26,7 @@ class NoMixup(Policy):
     name: ClassVar[str] = "none"
     rank: ClassVar[int] = 0
 
+    @uncompiled
     def _train(
         self,
         f: Head,
