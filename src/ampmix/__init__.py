@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ampmix.integrations.sklearn import MixupTextClassifier
     from ampmix.integrations.transformers import MixupTrainer as MixupTrainer
     from ampmix.integrations.transformers import MixupTrainerMixin as MixupTrainerMixin
-    from ampmix.sites import sites
+    from ampmix.site_table import sites
     from ampmix.step import MixStep
     from ampmix.training import TrainConfig, fit
 
@@ -71,7 +71,7 @@ _LAZY = {
     "fit": ("ampmix.training", "fit"),
     "load_dataset": ("ampmix.datasets", "load"),
     "load_records": ("ampmix.frame", "load_records"),
-    "sites": ("ampmix.sites", "sites"),
+    "sites": ("ampmix.site_table", "sites"),
     "split_fold": ("ampmix.data", "split_fold"),
     "split_holdout": ("ampmix.data", "split_holdout"),
     "split_train": ("ampmix.data", "split_train"),
