@@ -42,7 +42,7 @@ def add_file(parser: argparse.ArgumentParser, without_test: str) -> None:
     file = parser.add_argument_group("a file of your own")
     file.add_argument("--text", metavar="COLUMN", help="the column with the texts")
     file.add_argument("--label", metavar="COLUMN", help="the column with the labels")
-    file.add_argument("--test", metavar="FILE", help=f"test on this file, not {without_test}")
+    file.add_argument("--test", metavar="FILE", help=f"test on this file (without: {without_test})")
     file.add_argument("--dev", metavar="FILE", help="choose the step on this file")
     file.add_argument("--encoding", metavar="NAME", help="of CSV and TSV (utf-8)")
 
