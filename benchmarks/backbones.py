@@ -1,0 +1,88 @@
+"""What a training step costs by backbone, policy and site: fit()'s own step on TREC's questions.
+
+    python benchmarks/backbones.py [--rounds N] [--batches N]
+
+One thread; the candidates of a backbone take turns on the same batches (see ``_measuring.py``).
+Written to ``benchmarks/results/backbones.json``. MiniLM has its real weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from ampmix.executor import WORKER_ENVIRONMENT
+
+if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
+    # the environment that training runs in; the allocator reads it once, at the start
+    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WORKER_ENVIRONMENT})
+
+import torch
+
+from _measuring import Step, measure, ratios, report
+from ampmix import datasets
+from ampmix.backbones._backbone import Backbone
+from ampmix.components import parse
+from ampmix.data import split_holdout
+from ampmix.plan import settings
+from ampmix.training import (
+    OPTIMIZERS,
+    TrainConfig,
+    TrainingStep,
+    _batches,
+    _encode,
+    _generator,
+    _loss,
+    stepper,
+)
+
+BACKBONES = ("cnn", "bilstm", "minilm")
+POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
+AIMS = {"cnn": "<= 1.12", "bilstm": "<= 1.75", "minilm": "<= 1.75"}
+
+
+def fits_step(
+    backbone: Backbone, policy: str, reader: Any, data: Any, config: TrainConfig
+) -> Step:
+    """The step that fit() takes."""
+    model = backbone.build(reader, len(data.classes), _generator(0, "weights"))
+    model.train()
+    optimizer = OPTIMIZERS[config.optimizer](
+        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+    )
+    learner = parse(policy, "ampmix.policies", "policy").prepare((), len(data.classes))
+    step = TrainingStep(model, learner, _loss(data, config), 0, torch.device("cpu"))
+    return stepper(step, optimizer, config)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--batches", type=int, default=16)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    data = split_holdout(datasets.load("trec"), seed=0)
+    times: dict[str, list[float]] = {}
+    wanted = []
+    for name in BACKBONES:
+        backbone: Backbone = parse(name, "ampmix.backbones", "backbone")
+        config = settings(backbone, True, steps=arguments.batches)
+        reader, parts = _encode(backbone, data, config.max_length)
+        batches = list(_batches(parts.train, config, seed=0))
+        steps = {
+            f"{name} {policy}": fits_step(backbone, policy, reader, data, config)
+            for policy in POLICIES
+        }
+        times |= measure(steps, batches, arguments.rounds)
+        for site, title, aim in (("", "Word", AIMS[name]), ("[site=sent]", "Sent", "<= 1.05")):
+            above, below = f"{name} amp{site}", f"{name} mixup{site}"
+            wanted.append((f"{name}: {title}AMP / {title}Mixup", above, below, aim))
+        wanted.append((f"{name}: WordAMP / none", f"{name} amp", f"{name} none", ""))
+    report("backbones", times, ratios(times, wanted))
+
+
+if __name__ == "__main__":
+    main()
