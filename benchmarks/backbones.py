@@ -43,9 +43,7 @@ POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
 AIMS = {"cnn": "<= 1.12", "bilstm": "<= 1.75", "minilm": "<= 1.75"}
 
 
-def fits_step(
-    backbone: Backbone, policy: str, reader: Any, data: Any, config: TrainConfig
-) -> Step:
+def fits_step(backbone: Backbone, policy: str, reader: Any, data: Any, config: TrainConfig) -> Step:
     """The step that fit() takes."""
     model = backbone.build(reader, len(data.classes), _generator(0, "weights"))
     model.train()
