@@ -66,8 +66,8 @@ class Joined(Processes):
             cpu=cpu,
             kwargs_handlers=[
                 handlers.InitProcessGroupKwargs(timeout=PATIENCE),
-                # a pooled encoder has parameters that its f does not use
-                handlers.DistributedDataParallelKwargs(find_unused_parameters=True),
+                # a pooled encoder has parameters that its f does not use, the same ones every time
+                handlers.DistributedDataParallelKwargs(static_graph=True),
             ],
         )
         self.rank = int(self._accelerator.process_index)
