@@ -45,6 +45,17 @@ def matmul_speed(size: int = 512, seconds: float = 1.0) -> float:
     return 2 * size**3 / float(np.median(times))
 
 
+def memory_speed(megabytes: int = 64, seconds: float = 1.0) -> float:
+    """Measured speed at which one thread copies memory larger than its caches, bytes/s."""
+    a, b = (torch.ones(megabytes * 2**18) for _ in range(2))
+    times: list[float] = []
+    while sum(times) < seconds:
+        started = time.perf_counter()
+        a.copy_(b)
+        times.append(time.perf_counter() - started)
+    return 2 * 4 * a.numel() / float(np.median(times))
+
+
 def ratios(
     times: Mapping[str, list[float]], wanted: Sequence[tuple[str, str, str, str]]
 ) -> dict[str, dict[str, Any]]:

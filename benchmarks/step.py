@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from _measuring import Step, matmul_speed, measure, ratios, report
+from _measuring import Step, matmul_speed, measure, memory_speed, ratios, report
 from ampmix import datasets
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.components import parse
@@ -140,10 +140,19 @@ def naive(policy: str, vocabulary: int, classes: int, length: int) -> Step:
     return step
 
 
-def useful_flops(batch: Batch, classes: int) -> float:
-    """Arithmetic of one step of ``none`` in matrix products: forward and two backward passes."""
-    words = torch.unique(batch[0]).numel()
-    return 3 * 2 * (words * 300 * 1200 + len(batch[2]) * 300 * classes)
+def work_of(batch: Batch, classes: int, parameters: int) -> tuple[float, float, float]:
+    """What a step of ``none`` has to do, at least, whoever writes it.
+
+    Returns:
+        Arithmetic in matrix products, forward and two backward passes, where each distinct word of
+        the batch goes through the filters once; the same where every position of the padded batch
+        does, as in a textbook CNN; and the bytes that an exact Adam moves: it reads the weights,
+        gradients and two moments, writes all but the gradients, and somebody wrote these (float32).
+    """
+    words, positions = torch.unique(batch[0]).numel(), batch[0].numel()
+    head = 3 * 2 * len(batch[2]) * 300 * classes
+    flops, textbook = (3 * 2 * n * 300 * 1200 + head for n in (words, positions))
+    return flops, textbook, 4.0 * 8 * parameters
 
 
 def main() -> None:
@@ -167,21 +176,29 @@ def main() -> None:
     }
     times = measure(steps, batches, arguments.rounds)
     found = ratios(times, WANTED)
-    speed = matmul_speed()
-    flops = float(np.mean([useful_flops(batch, sizes[1]) for batch in batches]))
-    share = flops / (1e-3 * float(np.median(times["none"]))) / speed
+    arithmetic, memory = matmul_speed(), memory_speed()
+    model = TextCNN().build(*sizes, _generator(0, "weights"))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    work = np.array([work_of(batch, sizes[1], parameters) for batch in batches]).mean(0)
+    seconds = 1e-3 * float(np.median(times["none"]))
+    shares = work / seconds / (arithmetic, arithmetic, memory)
+    titles = (
+        "matrix products, each word once",
+        "matrix products, as a textbook CNN would need them",
+        "memory, for the optimiser alone",
+    )
+    roofline = dict(zip(titles, shares.tolist(), strict=True))
     report(
         "step",
         times,
         found,
-        matmul_flops_per_second=speed,
-        step_flops=flops,
-        share_of_matmul_speed=share,
+        matmul_flops_per_second=arithmetic,
+        memory_bytes_per_second=memory,
+        roofline=roofline,
     )
-    print(
-        f"matrix products run at {speed / 1e9:.0f} GFLOP/s; a step of none does {flops / 1e6:.0f} "
-        f"MFLOP in them: {share:.0%} of that speed"
-    )
+    print(f"of {arithmetic / 1e9:.0f} GFLOP/s and {memory / 1e9:.1f} GB/s, a step of none reaches")
+    for title, share in roofline.items():
+        print(f"  {title:52s}{share:6.0%}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,119 @@
+"""Write ``RESULTS.md``: all that lies in ``results/*.json``, and what Table 2 would cost by it.
+
+python benchmarks/page.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+TITLES = {
+    "step": "A step of TextCNN on TREC: policies, a minimal loop, a naive AMP",
+    "backbones": "A step by backbone, policy and site",
+    "mixstep": "MixStep around MiniLM of transformers, batches of 24 questions",
+    "whole_run": "Whole runs",
+    "growth": "How a step of TextCNN with WordAMP grows",
+    "replicas": "Seeds as an axis",
+}
+POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
+TABLE2 = {"cnn": 2, "bilstm": 2, "minilm": 1}
+"""How many of Table 2's backbones are each; MiniLM is measured in place of BERT."""
+BERT_TO_MINILM = 85.1 / 10.6
+"""Parameters of the layers, in millions: about how much more arithmetic a token takes."""
+STEPS, SEEDS, DATA_SETS = 8000, 10, 5
+
+
+def section(name: str, found: Mapping[str, Any]) -> Iterator[str]:
+    """The lines on one file of results."""
+    yield f"## {TITLES.get(name, name)}"
+    yield ""
+    yield f"`{name}.py`, {found['date']}, {found['machine']}, torch {found['versions']['torch']}."
+    yield ""
+    if found.get("ratios"):
+        yield "| ratio of medians | | quartiles | aim |"
+        yield "|---|---|---|---|"
+        for title, row in found["ratios"].items():
+            low, high = row["quartiles"]
+            yield f"| {title} | {row['ratio']:.2f} | {low:.2f} to {high:.2f} | {row['aim']} |"
+        yield ""
+    if "roofline" in found:
+        yield "| of the core's measured speed, a step of none reaches | |"
+        yield "|---|---|"
+        for title, share in found["roofline"].items():
+            yield f"| {title} | {share:.0%} |"
+        yield ""
+    if "exponents" in found:
+        yield "| cost grows as size to the power of | |"
+        yield "|---|---|"
+        for axis, value in found["exponents"].items():
+            yield f"| {axis} | {value:.2f} |"
+        yield ""
+    if "median_ms" in found:
+        yield "| | median ms |"
+        yield "|---|---|"
+        for title, value in found["median_ms"].items():
+            yield f"| {title} | {value:,.1f} |"
+        yield ""
+
+
+def table2(step_ms: Mapping[str, float]) -> Iterator[str]:
+    """What Table 2 costs: measured steps times their number."""
+    yield "## What the whole of Table 2 costs"
+    yield ""
+    yield (
+        f"{sum(TABLE2.values())} backbones, {DATA_SETS} data sets, {len(POLICIES)} policies, "
+        f"{SEEDS} seeds: 1,250 runs of {STEPS:,} steps. Computed from the steps above, on TREC, "
+        "whose questions are short: other data sets take up to twice as long (see how a step "
+        "grows). BERT-base has not been measured; it is taken as MiniLM times "
+        f"{BERT_TO_MINILM:.0f}, the ratio of their layers' parameters, and in batches of 24."
+    )
+    yield ""
+    yield "| backbone | core hours | on a cluster of 64 cores, hours |"
+    yield "|---|---|---|"
+    total = 0.0
+    for backbone, number in TABLE2.items():
+        policies = sum(step_ms[f"{backbone} {policy}"] for policy in POLICIES)
+        hours = number * policies / 3.6e6 * STEPS * SEEDS * DATA_SETS
+        name = f"{backbone} (random and fixed embeddings)"
+        if backbone == "minilm":
+            hours, name = hours * BERT_TO_MINILM, "BERT-base (inferred)"
+        total += hours
+        yield f"| {name} | {hours:,.0f} | {hours / 64:,.1f} |"
+    yield f"| all | {total:,.0f} | {total / 64:,.1f} |"
+    yield ""
+    yield (
+        "On a cluster, `ampmix study paper/table2.toml --executor ray --address HOST:PORT` shares "
+        "runs out whole: time falls with the number of cores until the longest run is left. No GPU "
+        "has been measured: `replicas.py --device cuda` measures seeds trained at once there, and "
+        "the hours are 1,250 runs divided by its runs an hour."
+    )
+    yield ""
+
+
+def main() -> None:
+    """Read, write."""
+    lines = [
+        "# Results",
+        "",
+        "Written by `page.py` from `results/`; `make bench` measures anew.",
+        "",
+    ]
+    names = [*TITLES, *sorted(p.stem for p in (HERE / "results").glob("*.json"))]
+    for name in dict.fromkeys(names):
+        path = HERE / "results" / f"{name}.json"
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if "median_ms" in found:
+                lines += section(name, found)
+            if name == "backbones":
+                steps = found["median_ms"]
+    lines += table2(steps)
+    (HERE / "RESULTS.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
