@@ -50,8 +50,10 @@ paper-smoke: $(TESTED)  ## a few steps of each of the paper's studies (AMPMIX_DA
 kill-test: $(TESTED)  ## 60 runs on TREC, killed 20 times, against undisturbed ones
 	$(BIN)/python benchmarks/kill.py
 
-bench: $(TESTED)  ## what a training step costs (benchmarks/results/)
-	$(BIN)/python benchmarks/step.py
+bench: $(TESTED)  ## what steps, runs and studies cost (half an hour; benchmarks/RESULTS.md)
+	for part in step backbones mixstep growth whole_run workers; do \
+	  $(BIN)/python benchmarks/$$part.py || exit 1; done
+	$(BIN)/python benchmarks/page.py
 
 format: $(TESTED)  ## put the code into shape
 	$(BIN)/ruff check --fix .

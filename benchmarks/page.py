@@ -16,6 +16,7 @@ TITLES = {
     "backbones": "A step by backbone, policy and site",
     "mixstep": "MixStep around MiniLM of transformers, batches of 24 questions",
     "whole_run": "Whole runs",
+    "workers": "A whole study with one worker and with two",
     "growth": "How a step of TextCNN with WordAMP grows",
     "replicas": "Seeds as an axis",
 }
