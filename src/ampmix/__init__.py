@@ -20,6 +20,7 @@ from ampmix.policies.nonlinear import NonlinearMixup
 if TYPE_CHECKING:
     from ampmix.backbones.text_cnn import TextCNN
     from ampmix.classifier import Classifier
+    from ampmix.cut.table import sites
     from ampmix.data import split_fold, split_holdout, split_train
     from ampmix.datasets import load as load_dataset
     from ampmix.frame import load_records
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ampmix.integrations.sklearn import MixupTextClassifier
     from ampmix.integrations.transformers import MixupTrainer as MixupTrainer
     from ampmix.integrations.transformers import MixupTrainerMixin as MixupTrainerMixin
-    from ampmix.site_table import sites
     from ampmix.step import MixStep
     from ampmix.training import TrainConfig, fit
 
@@ -71,7 +71,7 @@ _LAZY = {
     "fit": ("ampmix.training", "fit"),
     "load_dataset": ("ampmix.datasets", "load"),
     "load_records": ("ampmix.frame", "load_records"),
-    "sites": ("ampmix.site_table", "sites"),
+    "sites": ("ampmix.cut.table", "sites"),
     "split_fold": ("ampmix.data", "split_fold"),
     "split_holdout": ("ampmix.data", "split_holdout"),
     "split_train": ("ampmix.data", "split_train"),

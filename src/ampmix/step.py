@@ -14,20 +14,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from ampmix.compiling import uncompiled
-from ampmix.cut import (
-    MASKS,
-    PADDING_MASKS,
-    REENTRANT,
-    Cut,
-    Passes,
-    Site,
-    find_site,
-    graph_behind,
-    logits_of,
-    nodes_of,
-    own_module,
-    passed_by,
-)
+from ampmix.cut.graph import graph_behind, nodes_of, passed_by
+from ampmix.cut.inputs import MASKS, PADDING_MASKS
+from ampmix.cut.model import logits_of, own_module
+from ampmix.cut.passes import REENTRANT, Cut, Passes
+from ampmix.cut.site import Site, find_site
 from ampmix.errors import AmpmixError
 from ampmix.lockstep import anywhere, gather, refuse_fsdp1, shards_around
 from ampmix.mixing import Generators, Loss, cross_entropy

@@ -21,7 +21,7 @@ from ampmix.backbones._transformers import (
     seeded,
     whole_model,
 )
-from ampmix.cut import last_linear
+from ampmix.cut.site import last_linear
 from ampmix.errors import AmpmixError
 from ampmix.text import Reader
 

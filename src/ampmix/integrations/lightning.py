@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ampmix.cut import statistics_kept
+from ampmix.cut.model import statistics_kept
 from ampmix.errors import AmpmixError
 from ampmix.policies._policy import Mixed, Policy, random_state, replayed
 from ampmix.policies.amp import AMP

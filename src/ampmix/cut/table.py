@@ -12,17 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ampmix.cut import (
-    ALIASES,
-    MASKS,
-    find_site,
-    graph_behind,
-    intercepted,
-    logits_of,
-    nodes_of,
-    own_module,
-    passed_by,
-)
+from ampmix.cut.graph import graph_behind, nodes_of, passed_by
+from ampmix.cut.inputs import MASKS
+from ampmix.cut.intercept import intercepted
+from ampmix.cut.model import logits_of, own_module
+from ampmix.cut.site import ALIASES, find_site
 from ampmix.errors import AmpmixError
 
 

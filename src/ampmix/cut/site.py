@@ -1,0 +1,77 @@
+"""Where a model is cut: a submodule's path, and how people name it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ampmix.errors import AmpmixError
+
+ALIASES = ("word", "sent")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a model is cut: at the output or the input of the submodule at ``path``.
+
+    ``path`` "" is the whole model; its output is the logits. ``alias`` is the name it was found by.
+    """
+
+    path: str
+    side: str = "output"
+    alias: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}:input" if self.side == "input" else self.path
+
+
+def find_site(model: nn.Module, text: str) -> Site:
+    """The site that `text` names: ``path``, ``path:input``, ``path:output``, or an alias.
+
+    ``word`` is the output of ``model.get_input_embeddings()``, and ``sent`` what the last linear
+    layer outside ``model.base_model`` reads, as transformers' models have them.
+
+    Raises:
+        AmpmixError: if there is no such submodule, with near names.
+    """
+    path, colon, side = text.partition(":")
+    modules = dict(model.named_modules())
+    if colon and side not in ("input", "output"):
+        raise AmpmixError(f"site is {text!r}: after the colon stands input or output")
+    if path in modules and path:
+        return Site(path, side or "output")
+    if text in ALIASES and (found := _alias(model, modules, text)) is not None:
+        return found
+    if text in ALIASES:
+        raise AmpmixError(
+            f"site is {text!r}, but {type(model).__name__} does not say where that is: give the "
+            "path of a submodule (ampmix.sites(model, batch) lists those that can be mixed)"
+        )
+    near = difflib.get_close_matches(path, [name for name in modules if name], n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "ampmix.sites(model, batch) lists all"
+    raise AmpmixError(f"site is {text!r}: {type(model).__name__} has no such submodule; {hint}")
+
+
+def _alias(model: nn.Module, modules: Mapping[str, nn.Module], alias: str) -> Site | None:
+    if alias == "word":
+        embeddings = getattr(model, "get_input_embeddings", lambda: None)()
+        paths = [path for path, module in modules.items() if module is embeddings]
+        return Site(paths[0], "output", alias) if paths else None
+    labels = getattr(getattr(model, "config", None), "num_labels", None)
+    last = None if labels is None else last_linear(model, int(labels))
+    return None if last is None else Site(last, "input", alias)
+
+
+def last_linear(model: Any, classes: int) -> str | None:
+    """The path of the last linear layer outside ``base_model`` with an output for each class."""
+    body = {id(part) for part in model.base_model.modules()}
+    paths: list[str] = [
+        path
+        for path, part in model.named_modules()
+        if isinstance(part, nn.Linear) and part.out_features == classes and id(part) not in body
+    ]
+    return paths[-1] if paths else None
