@@ -56,13 +56,19 @@ def runs_document(
 
 
 def _claims_section(judged: Sequence[Judged], tables: Sequence[Table]) -> Section:
+    printed = (
+        "Printed means are of ten runs of 8,000 steps; which settings ours had is said with their "
+        "group (#)."
+    )
     decisions = Counter(one.decision for one in judged)
     told = ", ".join(f"{decisions[d]} {d}" for d in ("reproduced", "contradicted", "not decided"))
-    blocks: list[Block] = [
+    speak = (
         f"Of the printed differences these runs speak to {len(judged)}: {told}. Each is judged by "
-        "itself at 95 %, so of many some will be wrong. Printed means are of ten runs of 8,000 "
-        "steps; which settings ours had is said with their group (#)."
-    ]
+        "itself at 95 %, so of many some will be wrong."
+        if judged
+        else "These runs speak to none of the printed differences: no group has both sides of one."
+    )
+    blocks: list[Block] = [f"{speak} {printed}"]
     if judged:
         table = _claims_table(judged)
         names = [f"#{one.own.group.number} {_where(one)}" for one in judged]
