@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ampmix import components
 from ampmix.errors import unknown
-from ampmix.text import Reader, WordReader
+from ampmix.text import Encoded, Reader, WordReader
 from ampmix.vectors import Coverage
 
 WEIGHTS = "model.safetensors"
@@ -70,6 +71,41 @@ class CutModule(nn.Module, ABC):
     def _cut(
         self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None
     ) -> Cut: ...
+
+    @property
+    def stackable(self) -> tuple[str, ...]:
+        """Weights that :meth:`stacked_cut` takes, all that train; none where there is no such cut.
+
+        Seeds of a model without one train one by one (see :mod:`ampmix.replicas`).
+        """
+        return ()
+
+    def stacked_cut(
+        self,
+        weights: Mapping[str, Tensor],
+        inputs: Tensor,
+        mask: Tensor,
+        site: str | None,
+        scale: Tensor | None,
+    ) -> Cut:
+        """:meth:`cut` of S models at once, each on a batch of its own.
+
+        Args:
+            weights: the models' weights by name, ``[S, ...]``; of those called ``embedding`` the
+                last rows may be there to fill up.
+            inputs: token ids ``[S, B, L]``, or ``[S, B, d]`` of what :meth:`constant` gives.
+            mask: true where there is a token, ``[S, B, L]``.
+            site: one of the backbone's ``sites``; None for the cheapest.
+            scale: of the dropout before the last layer, ``[S, B, features]``; None for none.
+
+        Returns:
+            f and g, with S as their leading axis.
+        """
+        raise NotImplementedError
+
+    def constant(self, part: Encoded, device: torch.device) -> Tensor | None:
+        """What no step of training changes of texts, ``[n, d]``, if that is all the rest reads."""
+        return None
 
     @property
     def head(self) -> nn.Linear:
@@ -147,3 +183,44 @@ def dropout_scale(
         return None
     keep = torch.rand(like.shape, generator=generator, device=like.device) >= p
     return keep.to(like.dtype).div_(1.0 - p)
+
+
+def dropout_scales(
+    like: Tensor, p: float, generators: Sequence[torch.Generator], sizes: Sequence[int]
+) -> Tensor | None:
+    """The masks of S batches side by side, ``[S, B, d]``, each as :func:`dropout_scale` alone.
+
+    Of batch s the first ``sizes[s]`` rows are examples; what the others keep does not matter.
+    """
+    if p == 0.0:
+        return None
+    rows, width = like.shape[1:]
+    drawn = [
+        F.pad(torch.rand(n, width, generator=generator, device=like.device), (0, 0, 0, rows - n))
+        if n < rows
+        else torch.rand(n, width, generator=generator, device=like.device)
+        for n, generator in zip(sizes, generators, strict=True)
+    ]
+    return (torch.stack(drawn) >= p).to(like.dtype).div_(1.0 - p)
+
+
+@dataclass(frozen=True)
+class StackedClassify:
+    """f after ``sent`` of S models: dropout, then each one's linear layer.
+
+    Shapes: weight ``[S, C, d]``, bias ``[S, C]``, scale ``[S, B, d]``.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor | None
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor], scale: Tensor | None) -> StackedClassify:
+        """From the weights of layers called ``output``."""
+        return cls(weights["output.weight"], weights["output.bias"], scale)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Logits ``[S, B, C]`` of features ``[S, B, d]``."""
+        kept = features if self.scale is None else features * self.scale
+        return torch.baddbmm(self.bias.unsqueeze(1), kept, self.weight.mT)

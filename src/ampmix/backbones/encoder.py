@@ -7,10 +7,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ampmix.backbones._backbone import Backbone, Cut, CutModule, dropout_scale
+from ampmix.backbones._backbone import (
+    Backbone,
+    Cut,
+    CutModule,
+    StackedClassify,
+    dropout_scale,
+)
 from ampmix.backbones._transformers import (
     MINILM,
     HFReader,
@@ -23,10 +30,11 @@ from ampmix.backbones._transformers import (
 )
 from ampmix.cut.site import last_linear
 from ampmix.errors import AmpmixError
-from ampmix.text import Reader
+from ampmix.text import Encoded, Reader
 
 POOLINGS = ("auto", "head", "mean")
 HEAD = "ampmix_head"
+AT_ONCE = 256  # texts that a frozen encoder reads at once
 
 
 @dataclass(frozen=True)
@@ -243,6 +251,35 @@ class EncoderModule(CutModule):
                 rows = self.features(embedded, mask[new])
             self.encoded.update(zip((keys[i] for i in new), rows, strict=True))
         return torch.stack([self.encoded[key] for key in keys])
+
+    @property
+    def stackable(self) -> tuple[str, ...]:
+        """The last layer of a frozen encoder; none of one that is fine-tuned."""
+        return ("output.weight", "output.bias") if self.config.freeze else ()
+
+    def stacked_cut(
+        self,
+        weights: Mapping[str, Tensor],
+        inputs: Tensor,
+        mask: Tensor,
+        site: str | None,
+        scale: Tensor | None,
+    ) -> Cut:
+        """See :meth:`CutModule.stacked_cut`; `inputs` are the features that a text always has."""
+        return StackedClassify.of(weights, scale), (inputs,)
+
+    def constant(self, part: Encoded, device: torch.device) -> Tensor | None:
+        """The features of a frozen encoder."""
+        if not self.config.freeze:
+            return None
+        order, parts = np.argsort(part.lengths, kind="stable"), []
+        with torch.no_grad():
+            for start in range(0, len(order), AT_ONCE):
+                ids, mask, _ = part.batch(order[start : start + AT_ONCE])
+                embedded = self.body.get_input_embeddings()(torch.from_numpy(ids).to(device))
+                parts.append(self.features(embedded, torch.from_numpy(mask).to(device)))
+        found = torch.cat(parts)
+        return torch.empty_like(found).index_copy_(0, torch.from_numpy(order).to(device), found)
 
     def exportable(self) -> nn.Module:
         """The body without what is kept in memory of a frozen one."""
