@@ -363,9 +363,7 @@ def _prepare(
     return policy.prepare(g[0].shape[1:], classes, generator_of(seed, "label policy")).to(device)
 
 
-def generator_of(
-    seed: int, purpose: str, device: torch.device | str = "cpu"
-) -> torch.Generator:
+def generator_of(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
     """The random stream of a seed for a purpose."""
     return torch.Generator(device).manual_seed(torch_seed(seed, purpose))
 
@@ -396,9 +394,16 @@ def _batches(
 
 def optimizer_of(parameters: Iterable[Tensor], config: TrainConfig) -> torch.optim.Optimizer:
     """The optimiser that the settings name."""
-    return OPTIMIZERS[config.optimizer](
+    made: torch.optim.Optimizer = OPTIMIZERS[config.optimizer](
         parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
+    return made
+
+
+def set_lr(optimizer: torch.optim.Optimizer, config: TrainConfig, done: int) -> None:
+    """Give the optimiser the step size that it has after `done` steps."""
+    for group in optimizer.param_groups:
+        group["lr"] = config.lr * config.lr_factor(done)
 
 
 class TrainingStep(nn.Module):
@@ -443,8 +448,7 @@ def stepper(
 
     def once(batch: tuple[Tensor, Tensor, Tensor]) -> float:
         nonlocal done
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * config.lr_factor(done)
+        set_lr(optimizer, config, done)
         done += 1
         size = len(batch[0])
         mine = processes.share(range(size))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ampmix import components
 from ampmix.errors import unknown
+from ampmix.mixing import Ragged
 from ampmix.text import Encoded, Reader, WordReader
 from ampmix.vectors import Coverage
 
@@ -72,36 +73,30 @@ class CutModule(nn.Module, ABC):
         self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None
     ) -> Cut: ...
 
-    @property
-    def stackable(self) -> tuple[str, ...]:
-        """Weights that :meth:`stacked_cut` takes, all that train; none where there is no such cut.
-
-        Seeds of a model without one train one by one (see :mod:`ampmix.replicas`).
-        """
-        return ()
-
     def stacked_cut(
         self,
         weights: Mapping[str, Tensor],
         inputs: Tensor,
         mask: Tensor,
         site: str | None,
-        scale: Tensor | None,
+        dropout: Ragged,
     ) -> Cut:
-        """:meth:`cut` of S models at once, each on a batch of its own.
+        """:meth:`cut` of S training models at once, each on a batch of its own.
+
+        Only modules whose description names weights to stack (:attr:`Backbone.stacked`) have it.
 
         Args:
-            weights: the models' weights by name, ``[S, ...]``; of those called ``embedding`` the
-                last rows may be there to fill up.
+            weights: those weights of all S models by name, ``[S, ...]``; the first axis of one
+                model may end in rows that only fill up.
             inputs: token ids ``[S, B, L]``, or ``[S, B, d]`` of what :meth:`constant` gives.
             mask: true where there is a token, ``[S, B, L]``.
             site: one of the backbone's ``sites``; None for the cheapest.
-            scale: of the dropout before the last layer, ``[S, B, features]``; None for none.
+            dropout: the sources of dropout masks, and how many rows of each batch are examples.
 
         Returns:
             f and g, with S as their leading axis.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} cannot be stacked")
 
     def constant(self, part: Encoded, device: torch.device) -> Tensor | None:
         """What no step of training changes of texts, ``[n, d]``, if that is all the rest reads."""
@@ -147,6 +142,14 @@ class Backbone(ABC):
         """How many words of the texts have a pretrained vector; None if it uses no vectors."""
         return None
 
+    @property
+    def stacked(self) -> tuple[str, ...]:
+        """The weights that S seeds trained at once have an axis for, among them all that train.
+
+        Empty unless its modules have :meth:`CutModule.stacked_cut`: seeds then train one by one.
+        """
+        return ()
+
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or one of ``sites``."""
         if site is not None and site not in self.sites:
@@ -185,23 +188,18 @@ def dropout_scale(
     return keep.to(like.dtype).div_(1.0 - p)
 
 
-def dropout_scales(
-    like: Tensor, p: float, generators: Sequence[torch.Generator], sizes: Sequence[int]
-) -> Tensor | None:
-    """The masks of S batches side by side, ``[S, B, d]``, each as :func:`dropout_scale` alone.
+def dropout_scales(rows: int, weight: Tensor, p: float, dropout: Ragged) -> Tensor | None:
+    """Masks for what layers ``[S, C, d]`` read, ``[S, rows, d]``, each as :func:`dropout_scale`'s.
 
-    Of batch s the first ``sizes[s]`` rows are examples; what the others keep does not matter.
+    What rows that only fill up keep does not matter.
     """
     if p == 0.0:
         return None
-    rows, width = like.shape[1:]
-    drawn = [
-        F.pad(torch.rand(n, width, generator=generator, device=like.device), (0, 0, 0, rows - n))
-        if n < rows
-        else torch.rand(n, width, generator=generator, device=like.device)
-        for n, generator in zip(sizes, generators, strict=True)
-    ]
-    return (torch.stack(drawn) >= p).to(like.dtype).div_(1.0 - p)
+    drawn = []
+    for n, generator in zip(dropout.sizes, dropout.generators, strict=True):
+        own = torch.rand(n, weight.shape[-1], generator=generator, device=weight.device)
+        drawn.append(own if n == rows else F.pad(own, (0, 0, 0, rows - n)))
+    return (torch.stack(drawn) >= p).to(weight.dtype).div_(1.0 - p)
 
 
 @dataclass(frozen=True)
@@ -216,9 +214,12 @@ class StackedClassify:
     scale: Tensor | None
 
     @classmethod
-    def of(cls, weights: Mapping[str, Tensor], scale: Tensor | None) -> StackedClassify:
-        """From the weights of layers called ``output``."""
-        return cls(weights["output.weight"], weights["output.bias"], scale)
+    def of(
+        cls, weights: Mapping[str, Tensor], rows: int, p: float, dropout: Ragged
+    ) -> StackedClassify:
+        """Of the layers called ``output``; of the features of `rows` texts each p is dropped."""
+        weight = weights["output.weight"]
+        return cls(weight, weights["output.bias"], dropout_scales(rows, weight, p, dropout))
 
     def __call__(self, features: Tensor) -> Tensor:
         """Logits ``[S, B, C]`` of features ``[S, B, d]``."""

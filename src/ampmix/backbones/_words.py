@@ -151,13 +151,13 @@ class Classify:
 def stacked_words(embeddings: Tensor, ids: Tensor) -> Tensor:
     """Word embeddings ``[S, B, L, d]`` of ids ``[S, B, L]`` from tables ``[S, V, d]``.
 
-    All padding is looked up in the first table's row 0, zero as all are, so that no table's padding
-    gets a gradient.
+    Padding is zero and gives its row no gradient, as ``padding_idx`` does, of which a table of
+    tables can have but one.
     """
     seeds, words, _ = embeddings.shape
     first = torch.arange(seeds, device=ids.device).mul_(words).view(-1, 1, 1)
-    rows = torch.where(ids == 0, 0, ids + first)
-    return F.embedding(rows, embeddings.flatten(0, 1), padding_idx=0)
+    found = F.embedding(ids + first, embeddings.flatten(0, 1))
+    return found * (ids != 0).unsqueeze(-1)
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

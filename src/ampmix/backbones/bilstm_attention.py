@@ -20,6 +20,7 @@ from ampmix.backbones._words import (
     stacked_words,
 )
 from ampmix.errors import AmpmixError
+from ampmix.mixing import Ragged
 from ampmix.text import Reader
 
 ROOM = 2**25
@@ -77,6 +78,12 @@ class BiLSTMAttention(WordBackbone):
         if not 0 <= self.dropout < 1:
             raise AmpmixError(f"dropout is {self.dropout}: it must be in [0, 1)")
         self.check_words()
+
+    @property
+    def stacked(self) -> tuple[str, ...]:
+        """All weights."""
+        own = ("embedding", "inputs", "bias", "recurrent", "attention")
+        return (*own, "output.weight", "output.bias")
 
     def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The module; embeddings from U(-0.25, 0.25) or vectors, the rest as PyTorch's layers."""
@@ -151,22 +158,16 @@ class BiLSTMAttentionModule(CutModule):
         vectors = F.embedding(words, self.embedding, padding_idx=0)
         return F.embedding(inverse, torch.addmm(self.bias, vectors, self.inputs))
 
-    @property
-    def stackable(self) -> tuple[str, ...]:
-        """All weights."""
-        own = ("embedding", "inputs", "bias", "recurrent", "attention")
-        return (*own, "output.weight", "output.bias")
-
     def stacked_cut(
         self,
         weights: Mapping[str, Tensor],
         inputs: Tensor,
         mask: Tensor,
         site: str | None,
-        scale: Tensor | None,
+        dropout: Ragged,
     ) -> Cut:
         """See :meth:`CutModule.stacked_cut`; all directions of all seeds take a step at once."""
-        classify = StackedClassify.of(weights, scale)
+        classify = StackedClassify.of(weights, inputs.shape[1], self.config.dropout, dropout)
         attend = _StackedAttend(weights["recurrent"], weights["attention"])
         project = _StackedProject(weights["inputs"], weights["bias"], attend, classify)
         words = stacked_words(weights["embedding"], inputs)

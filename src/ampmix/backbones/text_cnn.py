@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from ampmix.backbones._backbone import Cut, CutModule, StackedClassify, dropout_scale
 from ampmix.backbones._words import Classify, WordBackbone, hold_embedding, stacked_words
 from ampmix.errors import AmpmixError
-from ampmix.mixing import mix, take_pairs
+from ampmix.mixing import Ragged, mix, take_pairs
 from ampmix.text import Reader
 
 
@@ -66,6 +66,11 @@ class TextCNN(WordBackbone):
         if not 0 <= self.dropout < 1:
             raise AmpmixError(f"dropout is {self.dropout}: it must be in [0, 1)")
         self.check_words()
+
+    @property
+    def stacked(self) -> tuple[str, ...]:
+        """All weights."""
+        return ("embedding", "filters", "bias", "output.weight", "output.bias")
 
     def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The module; embeddings from U(-0.25, 0.25) or vectors, the rest as PyTorch's layers."""
@@ -139,18 +144,13 @@ class TextCNNModule(CutModule):
         responses = vectors @ self.filters.flatten(1)
         return _add_windows(F.embedding(inverse, responses), self.bias, self.config.filter_sizes)
 
-    @property
-    def stackable(self) -> tuple[str, ...]:
-        """All weights."""
-        return ("embedding", "filters", "bias", "output.weight", "output.bias")
-
     def stacked_cut(
         self,
         weights: Mapping[str, Tensor],
         inputs: Tensor,
         mask: Tensor,
         site: str | None,
-        scale: Tensor | None,
+        dropout: Ragged,
     ) -> Cut:
         """See :meth:`CutModule.stacked_cut`.
 
@@ -158,7 +158,8 @@ class TextCNNModule(CutModule):
         lies between the filters and the features knows no weights: there all texts of all seeds are
         one batch. No distinct words are looked for, which on a GPU would have to be waited for.
         """
-        sizes, classify = self.config.filter_sizes, StackedClassify.of(weights, scale)
+        sizes, p = self.config.filter_sizes, self.config.dropout
+        classify = StackedClassify.of(weights, inputs.shape[1], p, dropout)
         pool = _StackedPool(weights["bias"], classify)
         convolve = _StackedConvolve(weights["filters"], sizes, pool)
         words = stacked_words(weights["embedding"], inputs)
