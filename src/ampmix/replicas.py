@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -102,6 +103,58 @@ def unstackable(backbone: Backbone, policy: Policy) -> str:
     return ""
 
 
+def automatic(
+    backbone: Backbone,
+    policies: Sequence[Policy],
+    split: Split,
+    config: TrainConfig,
+    most: int,
+    workers: int = 1,
+) -> int:
+    """How many seeds to train at once: 1 on a CPU, where more gain nothing.
+
+    On a GPU up to `most`, as many as its free memory holds when `workers` share half of it.
+    """
+    device = device_of(config.device)
+    if device.type != "cuda" or most < 2 or not policies:
+        return 1
+    free, _ = torch.cuda.mem_get_info(device)
+    return fitting(free // workers, [footprint(backbone, p, split, config) for p in policies], most)
+
+
+def fitting(free: int, footprints: Sequence[int], most: int) -> int:
+    """How many seeds of `footprints` bytes, the largest of them, half of `free` bytes hold.
+
+    At least 1 and at most `most`.
+    """
+    return max(1, min(most, int(free // 2 // max(footprints))))
+
+
+def footprint(backbone: Backbone, policy: Policy, split: Split, config: TrainConfig) -> int:
+    """Bytes that a seed more takes on the device while it trains.
+
+    Measured on a step on the CPU: four times the weights (themselves, gradients, two moments of the
+    optimiser), and twice what autograd keeps of a batch of the longest texts, for what is there in
+    passing.
+    """
+    cpu = torch.device("cpu")
+    config = replace(config, device="cpu")
+    stack = _Stack([Trainee(backbone, policy, split, config, 0, cpu)], policy, config, cpu)
+    kept = 0
+
+    def count(saved: Tensor) -> Tensor:
+        nonlocal kept
+        kept += saved.nbytes
+        return saved
+
+    batch = next(stack.feed.batches(1))
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
+        stack.step(batch, 0)
+    longest = stack.feed.longest / batch.mask.shape[-1]
+    weights = sum(weight.nbytes for weight in stack.weights.values())
+    return 4 * weights + int(2 * kept * longest)
+
+
 def _alone(
     backbone: Backbone,
     policy: Policy,
@@ -168,6 +221,11 @@ class _Feed:
         firsts = np.cumsum([0, *counts[:-1]])
         self._starts = [own + first for own, first in zip(self._starts, firsts, strict=True)]
         self._lengths = [part.lengths for part in self._parts]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text, or 1 where texts are features."""
+        return 1 if self._features is not None else int(max(map(np.max, self._lengths)))
 
     def keep(self, positions: Sequence[int]) -> None:
         """Go on with some of the seeds."""
@@ -237,8 +295,8 @@ class _Stack:
         self._results: dict[int, Fit | Diverged] = {}
         for one in trainees:
             one.model.train()
-        self._feed = _Feed(trainees, config, device)
-        self._weights = {
+        self.feed = _Feed(trainees, config, device)
+        self.weights = {
             name: _stacked([_named(one)[name] for one in trainees])
             for name in trainees[0].backbone.stacked
         }
@@ -250,13 +308,13 @@ class _Stack:
         self._seen = Perturbation()
 
     def _trained(self) -> list[Tensor]:
-        return [weight for weight in self._weights.values() if weight.requires_grad]
+        return [weight for weight in self.weights.values() if weight.requires_grad]
 
     def _bind(self) -> None:
         """Make the models' weights views into the stack."""
         for position, one in enumerate(self._trainees):
             named = _named(one)
-            for name, weight in self._weights.items():
+            for name, weight in self.weights.items():
                 own = weight.detach()[position]
                 named[name].data = own[: named[name].shape[0]]
 
@@ -265,20 +323,20 @@ class _Stack:
         done, config = 0, self._config
         while self._trainees and done < config.steps:
             losses = []
-            for batch in self._feed.batches(min(config.eval_every, config.steps - done)):
-                losses.append(self._step(batch, done))
+            for batch in self.feed.batches(min(config.eval_every, config.steps - done)):
+                losses.append(self.step(batch, done))
                 done += 1
                 for index in self._indices:
                     tell(index, done)
             self._read(done, torch.stack(losses))
         return [self._results[index] for index in sorted(self._results)]
 
-    def _step(self, batch: _Batch, done: int) -> Tensor:
+    def step(self, batch: _Batch, done: int) -> Tensor:
         """One optimiser step of all; each seed's mean loss ``[S]``, which nobody waits for."""
         set_lr(self._optimizer, self._config, done)
         self._optimizer.zero_grad()
         f, g = self._trainees[0].model.stacked_cut(
-            self._weights,
+            self.weights,
             batch.inputs,
             batch.mask,
             self._policy.mixing_site,
@@ -316,7 +374,7 @@ class _Stack:
 
     def _concluded(self, position: int) -> Fit:
         one, seen = self._trainees[position], Perturbation()
-        for name in self._weights:
+        for name in self.weights:
             _named(one)[name].data = _named(one)[name].data.clone()  # no longer the stack's
         if self._seen.counts is not None:
             seen.counts = self._seen.counts[position]
@@ -328,14 +386,14 @@ class _Stack:
             setattr(self, name, [getattr(self, name)[i] for i in positions])
         if not positions:
             return
-        self._feed.keep(positions)
+        self.feed.keep(positions)
         self._loss = _side_by_side([one.loss for one in self._trainees])
         if self._seen.counts is not None:
             self._seen.counts = self._seen.counts[positions]
         states = [self._optimizer.state[weight] for weight in self._trained()]
-        for name, weight in self._weights.items():
+        for name, weight in self.weights.items():
             kept = weight.detach()[positions].requires_grad_(weight.requires_grad)
-            self._weights[name] = kept
+            self.weights[name] = kept
         self._optimizer = optimizer_of(self._trained(), self._config)
         for weight, state in zip(self._trained(), states, strict=True):
             own = {
