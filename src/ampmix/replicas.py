@@ -264,7 +264,7 @@ class _Feed:
 
     def _batch(self, table: Tensor, sizes: tuple[int, ...], longest: int) -> _Batch:
         start, length, labels, size = table.unbind()
-        shares = torch.where(size > 0, 1.0 / size.clamp(min=1), 0.0)
+        shares = torch.where(size > 0, size.clamp(min=1).double().reciprocal(), 0.0)
         if self._features is not None:
             mask = torch.ones(*start.shape, 1, dtype=torch.bool, device=start.device)
             return _Batch(self._features[start], mask, labels, shares, sizes)

@@ -288,7 +288,7 @@ def run_study(
         with contextlib.closing(open_executor(study.plans, models, watcher.on_step)) as executor:
             tasks = iter(missing)
             for _ in drive(executor, lambda: next(tasks, None)):
-                pass  # the same to the bit as the record there is
+                pass  # the same as the record there is (of a run that had replicas, up to rounding)
     return Outcome(work.records, work.trained, work.errors, tuple(work.store.unreadable))
 
 

@@ -70,8 +70,8 @@ def act(arguments: argparse.Namespace) -> int:
         raise AmpmixError(f"workers is {arguments.workers}: it must be 1 or more")
     if arguments.executor == "ray" and (arguments.replicas or 1) > 1:
         raise AmpmixError(
-            f"replicas is {arguments.replicas}: with ray every run is one task; let several share a "
-            "GPU with --gpus-per-run 0.25"
+            f"replicas is {arguments.replicas}: with ray every run is a task of its own; let "
+            "several share a GPU, with --gpus-per-run 0.25"
         )
     file = study_file.read(arguments.file, overrides(arguments), arguments.smoke)
     default = Path("ampmix-runs") / (f"{file.name}-smoke" if arguments.smoke else file.name)
