@@ -45,10 +45,10 @@ POLICIES: list[Any] = [
     Mixup(alpha=0.4, site="sent"),
     AMP(),
     AMP(site="sent"),
-    AMP(eps=0.1),
-    AMP(eps=3.0, direction="sign"),
     AMP(min_op=False),
+    AMP(eps=0.1),
     AMP(site="embedding", shared_dropout=False),
+    AMP(eps=3.0, direction="sign"),
 ]
 
 
@@ -63,15 +63,16 @@ def split(texts: int, own: int, seed: int) -> Split:
     return split_holdout(TextDataset("made up", ("x", "y", "z"), train=train, test=test), seed)
 
 
+TOLERANCE = 1e-11
 SPLITS = [split(texts, own, seed) for texts, own, seed in ((38, 9, 3), (28, 30, 0), (31, 2, 7))]
-"""Last batches of 1, 3 and 9 texts, after 3, 2 and 2 full ones."""
+"""Last batches of 1, 3 and 6 texts, after 3, 2 and 2 full ones."""
 
 
 def test_the_splits_are_as_unequal_as_they_are_said_to_be() -> None:
     assert [divmod(len(split.train), CONFIG.batch_size) for split in SPLITS] == [
         (3, 1),
         (2, 3),
-        (2, 9),
+        (2, 6),
     ]
     assert len({len(CNN.reader(split.train.texts, "words", 512)) for split in SPLITS}) == 3
 
@@ -115,7 +116,7 @@ def assert_equal(together: Fit, alone: Fit, tolerance: float) -> None:
     assert together.stopped == alone.stopped
     assert together.test_reads == alone.test_reads
     assert together.test_wrong.tolist() == alone.test_wrong.tolist()
-    assert together.classifier.reader == alone.classifier.reader or alone.classifier.reader
+    assert together.classifier.reader.as_json() == alone.classifier.reader.as_json()
     steps = [reading.step for reading in alone.curve]
     assert [reading.step for reading in together.curve] == steps
     mine, theirs = np.array(together.curve), np.array(alone.curve)
@@ -124,15 +125,18 @@ def assert_equal(together: Fit, alone: Fit, tolerance: float) -> None:
     assert (together.perturbation is None) == (alone.perturbation is None)
     if alone.perturbation is not None:
         assert together.perturbation["examples"] == alone.perturbation["examples"]
-        if tolerance <= 1e-9:  # else a number may have come to lie on the other side of an edge
+        if (
+            tolerance <= TOLERANCE
+        ):  # else a number may have come to lie on the other side of an edge
             assert together.perturbation == alone.perturbation
 
 
 LONG, BRIEF = CONFIG, replace(CONFIG, steps=30, eval_every=10)
 CASES = [
-    *((CNN, policy, LONG) for policy in POLICIES),
+    *((CNN, policy, LONG) for policy in POLICIES[:6]),
+    *((CNN, policy, BRIEF) for policy in POLICIES[6:]),
     (LSTM, AMP(), LONG),
-    *((LSTM, policy, BRIEF) for policy in POLICIES),
+    *((LSTM, policy, BRIEF) for policy in POLICIES[:8:2]),
     (FROZEN, AMP(site="sent"), LONG),
     (FROZEN, NoMixup(), BRIEF),
     (FROZEN, Mixup(site="sent"), BRIEF),
@@ -148,7 +152,7 @@ CASES = [
 )
 def test_every_seed_is_as_it_is_alone(backbone: Any, policy: Any, config: TrainConfig) -> None:
     for together, alone in zip(*both(backbone, policy, config), strict=True):
-        assert_equal(together, alone, 1e-9)
+        assert_equal(together, alone, TOLERANCE)
 
 
 @pytest.mark.usefixtures("double")
@@ -164,7 +168,7 @@ def test_every_seed_is_as_it_is_alone(backbone: Any, policy: Any, config: TrainC
 )
 def test_with_whatever_settings(changes: dict[str, Any]) -> None:
     for together, alone in zip(*both(CNN, AMP(), replace(BRIEF, **changes)), strict=True):
-        assert_equal(together, alone, 1e-9)
+        assert_equal(together, alone, TOLERANCE)
 
 
 @pytest.mark.usefixtures("double")
@@ -179,7 +183,7 @@ def test_deciding_on_the_device_decides_alike(policy: AMP, monkeypatch: pytest.M
 
     monkeypatch.setattr("ampmix.policies.amp.hurried", hurried)
     for together, alone in zip(*both(CNN, policy, BRIEF), strict=True):
-        assert_equal(together, alone, 1e-9)
+        assert_equal(together, alone, TOLERANCE)
     assert sum(decided) == BRIEF.steps
 
 
@@ -211,7 +215,7 @@ def test_one_that_diverges_leaves_the_others_alone(
     assert str(together[1]) == str(alone[1])
     assert "at step 1:" not in str(alone[1])
     for i in (0, 2):
-        assert_equal(together[i], alone[i], 1e-9)
+        assert_equal(together[i], alone[i], TOLERANCE)
 
 
 @pytest.mark.usefixtures("double")
@@ -224,7 +228,7 @@ def test_each_ends_when_it_has_trained_enough() -> None:
     )
     assert len({fitted.stopped for fitted in alone}) == 3
     for i in range(3):
-        assert_equal(together[i], alone[i], 1e-9)
+        assert_equal(together[i], alone[i], TOLERANCE)
         assert difference(together[i], again[i]) == 0  # type: ignore[arg-type]
         assert [step for index, step in told if index == i] == [*range(1, alone[i].stopped + 1)]
 
