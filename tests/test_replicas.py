@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ampmix.backbones.bilstm_attention import BiLSTMAttention
 from ampmix.backbones.encoder import Encoder
@@ -26,10 +27,10 @@ from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.policies.nonlinear import NonlinearMixup
-from ampmix.replicas import automatic, fit_many, fitting, footprint, unstackable
+from ampmix.replicas import _Stack, automatic, fit_many, fitting, footprint, unstackable
 from ampmix.study import Watchers, build, run_study
 from ampmix.study_file import read
-from ampmix.training import Diverged, Fit, TrainConfig, fit
+from ampmix.training import Diverged, Fit, TrainConfig, Trainee, fit
 from small_studies import STUDY, contents, write_study, write_texts
 from tiny_encoders import TINY
 
@@ -185,6 +186,47 @@ def test_deciding_on_the_device_decides_alike(policy: AMP, monkeypatch: pytest.M
     for together, alone in zip(*both(CNN, policy, BRIEF), strict=True):
         assert_equal(together, alone, TOLERANCE)
     assert sum(decided) == BRIEF.steps
+
+
+WAITING = ("_local_scalar_dense", "nonzero", "_unique2", "unique_dim", "masked_select", "equal")
+"""Operations for whose result a program must wait that has its tensors on a GPU."""
+
+
+class Watched(TorchDispatchMode):
+    """Notes operations for which the program would have to wait, also those of backward passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in WAITING:
+            self.waited.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=spec)
+@pytest.mark.parametrize("backbone", [CNN, LSTM, FROZEN], ids=lambda b: b.name, indirect=True)
+def test_no_step_waits_for_the_device(
+    backbone: Any, policy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(backbone, Encoder):
+        policy = replace(policy, site="sent") if policy.mixing_site else policy
+    monkeypatch.setattr("ampmix.policies.amp.hurried", lambda lam: lam.dim() > 1)
+    config = replace(BRIEF, steps=4, class_weights="balanced")
+    with Watched() as watched:
+        torch.ones(1).item()
+    assert watched.waited  # it notices
+    cpu = torch.device("cpu")
+    trainees = [
+        Trainee(backbone, policy, part, config, seed, cpu)
+        for part, seed in zip(SPLITS, SEEDS, strict=True)
+    ]
+    stack = _Stack(trainees, policy, config, cpu)
+    with Watched() as watched:
+        for done, batch in enumerate(stack.feed.batches(config.steps)):
+            stack.step(batch, done)
+    assert not watched.waited
 
 
 def test_in_single_precision_they_differ_as_roundings_do() -> None:
