@@ -308,7 +308,7 @@ def test_an_error_that_cannot_travel_is_told_in_words(
         raise Odd(1, 2)
 
     monkeypatch.setattr(Plan, "execute", broken)
-    ended = pool_module._do(None, (plan,), None, Task(0, plan.runs()[0]))  # type: ignore[arg-type]
+    (ended,) = pool_module._do(None, (plan,), None, [Task(0, plan.runs()[0])])  # type: ignore[arg-type]
     assert isinstance(ended.error, RuntimeError)
     assert str(ended.error) == "Odd: odd"
 

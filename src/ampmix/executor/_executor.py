@@ -6,6 +6,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -91,12 +92,13 @@ def _size(replicas: Sequence[int], task: Task) -> int:
 def do(
     plans: Sequence[Plan], tasks: Sequence[Task], models: Path | None, on_step: OnStep
 ) -> list[Ended]:
-    """Do tasks of one plan and policy side by side; how each ended."""
-    own = {task.run: task for task in tasks}
+    """Do a task, or several of one plan and policy side by side; how each ended."""
+    plan, own = plans[tasks[0].plan], {task.run: task for task in tasks}
     try:
-        records = plans[tasks[0].plan].execute_many(
-            list(own), models, lambda run, step: on_step(own[run], step)
-        )
+        if len(tasks) == 1:
+            (task,) = tasks
+            return [Ended(task, plan.execute(task.run, models, partial(on_step, task)))]
+        records = plan.execute_many(list(own), models, lambda run, step: on_step(own[run], step))
     except Exception as error:
         return [Ended.by(task, error) for task in tasks]
     return [Ended(task, record) for task, record in zip(tasks, records, strict=True)]
