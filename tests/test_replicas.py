@@ -19,8 +19,9 @@ from ampmix.backbones.bilstm_attention import BiLSTMAttention
 from ampmix.backbones.encoder import Encoder
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.cli import main
-from ampmix.components import spec
+from ampmix.components import find, spec
 from ampmix.data import Examples, Split, TextDataset, split_holdout
+from ampmix.errors import AmpmixError
 from ampmix.executor import InProcess, Pool, Task, in_blocks
 from ampmix.plan import Run
 from ampmix.policies.amp import AMP
@@ -132,6 +133,7 @@ def assert_equal(together: Fit, alone: Fit, tolerance: float) -> None:
             assert together.perturbation == alone.perturbation
 
 
+OTHER = replace(SPLITS[0], classes=("x", "y", "zz"))
 LONG, BRIEF = CONFIG, replace(CONFIG, steps=30, eval_every=10)
 CASES = [
     *((CNN, policy, LONG) for policy in POLICIES[:6]),
@@ -154,6 +156,30 @@ CASES = [
 def test_every_seed_is_as_it_is_alone(backbone: Any, policy: Any, config: TrainConfig) -> None:
     for together, alone in zip(*both(backbone, policy, config), strict=True):
         assert_equal(together, alone, TOLERANCE)
+
+
+@pytest.mark.parametrize("cls", find("ampmix.backbones").values(), ids=lambda cls: cls.name)
+def test_what_is_stacked_are_the_weights_that_train(cls: Any, folders: Any) -> None:
+    """Of every backbone found: a weight left out would stay as it began, without a word."""
+    options: dict[str, Any] = {}
+    if issubclass(cls, Encoder):
+        cls, options = Encoder, {"model": folders["bert"], "freeze": True}
+    backbone = cls(**options)
+    module = backbone.build(
+        backbone.reader(SPLITS[0].train.texts, "words", 512), 3, torch.Generator()
+    )
+    trained = {name for name, weight in module.named_parameters() if weight.requires_grad}
+    assert trained <= set(backbone.stacked)
+    assert set(backbone.stacked) <= {*dict(module.named_parameters())}
+    assert not options or not replace(backbone, freeze=False).stacked
+
+
+@pytest.mark.parametrize(("splits", "seeds"), [(SPLITS, (1, 2)), ([SPLITS[0], OTHER], (1, 2))])
+def test_splits_that_do_not_go_together_are_refused(
+    splits: list[Split], seeds: tuple[int, ...]
+) -> None:
+    with pytest.raises(AmpmixError, match="give each split a seed, and splits of the same classes"):
+        fit_many(CNN, AMP(), splits, BRIEF, seeds)
 
 
 @pytest.mark.usefixtures("double")

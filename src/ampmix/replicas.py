@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ampmix.backbones._backbone import Backbone
 from ampmix.data import Split
+from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, Ragged, cross_entropy
 from ampmix.perturbation import Perturbation
 from ampmix.policies._policy import Policy
@@ -69,10 +70,17 @@ def fit_many(
         For each split :class:`ampmix.training.Fit`, or why its training failed.
 
     Raises:
-        AmpmixError: as :func:`ampmix.training.check_trainable`.
+        AmpmixError: for splits of several class lists, or without a seed for each; and as
+            :func:`ampmix.training.check_trainable`.
     """
     config = config or TrainConfig.of(backbone)
     seeds = tuple(seeds) or tuple(range(len(splits)))
+    if len(seeds) != len(splits) or len({split.classes for split in splits}) > 1:
+        raise AmpmixError(
+            f"{len(splits)} splits with {len(seeds)} seeds, and classes "
+            f"{sorted({split.classes for split in splits})}: give each split a seed, and splits of "
+            "the same classes"
+        )
     pairs = [(split, config, seed) for split, seed in zip(splits, seeds, strict=True)]
     for split in splits:
         check_trainable(backbone, policy, split, config)
@@ -133,9 +141,9 @@ def fitting(free: int, footprints: Sequence[int], most: int) -> int:
 def footprint(backbone: Backbone, policy: Policy, split: Split, config: TrainConfig) -> int:
     """Bytes that a seed more takes on the device while it trains.
 
-    Measured on a step on the CPU: four times the weights (themselves, gradients, two moments of the
-    optimiser), and twice what autograd keeps of a batch of the longest texts, for what is there in
-    passing.
+    Measured on a step on the CPU: the weights, for those that train also gradients and the two
+    moments of the optimiser, and twice what autograd keeps of a batch of the longest texts, for
+    what is there in passing.
     """
     cpu = torch.device("cpu")
     config = replace(config, device="cpu")
@@ -151,8 +159,10 @@ def footprint(backbone: Backbone, policy: Policy, split: Split, config: TrainCon
     with torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
         stack.step(batch, 0)
     longest = stack.feed.longest / batch.mask.shape[-1]
-    weights = sum(weight.nbytes for weight in stack.weights.values())
-    return 4 * weights + int(2 * kept * longest)
+    (one,) = stack.trainees
+    held = sum(weight.nbytes for weight in _named(one).values())
+    trained = sum(weight.nbytes for weight in stack.weights.values() if weight.requires_grad)
+    return held + 3 * trained + int(2 * kept * longest)
 
 
 def _alone(
@@ -290,7 +300,7 @@ class _Stack:
         device: torch.device,
     ) -> None:
         self._policy, self._config = policy, config
-        self._trainees = list(trainees)
+        self.trainees = list(trainees)
         self._indices = list(range(len(trainees)))
         self._results: dict[int, Fit | Diverged] = {}
         for one in trainees:
@@ -312,7 +322,7 @@ class _Stack:
 
     def _bind(self) -> None:
         """Make the models' weights views into the stack."""
-        for position, one in enumerate(self._trainees):
+        for position, one in enumerate(self.trainees):
             named = _named(one)
             for name, weight in self.weights.items():
                 own = weight.detach()[position]
@@ -321,7 +331,7 @@ class _Stack:
     def train(self, tell: Callable[[int, int], None]) -> list[Fit | Diverged]:
         """All steps of all trainees; what became of them, in their order."""
         done, config = 0, self._config
-        while self._trainees and done < config.steps:
+        while self.trainees and done < config.steps:
             losses = []
             for batch in self.feed.batches(min(config.eval_every, config.steps - done)):
                 losses.append(self.step(batch, done))
@@ -335,7 +345,7 @@ class _Stack:
         """One optimiser step of all; each seed's mean loss ``[S]``, which nobody waits for."""
         set_lr(self._optimizer, self._config, done)
         self._optimizer.zero_grad()
-        f, g = self._trainees[0].model.stacked_cut(
+        f, g = self.trainees[0].model.stacked_cut(
             self.weights,
             batch.inputs,
             batch.mask,
@@ -356,7 +366,7 @@ class _Stack:
         """Read the development sets after a step; losses ``[steps, S]`` since the last time."""
         values = losses.double().cpu().numpy()
         first, going_on = done - len(values) + 1, []
-        for position, (index, one) in enumerate(zip(self._indices, self._trainees, strict=True)):
+        for position, (index, one) in enumerate(zip(self._indices, self.trainees, strict=True)):
             own = values[:, position].tolist()
             try:
                 for step, loss in enumerate(own, start=first):
@@ -369,11 +379,11 @@ class _Stack:
                 self._results[index] = self._concluded(position)
             else:
                 going_on.append(position)
-        if len(going_on) < len(self._trainees):
+        if len(going_on) < len(self.trainees):
             self._keep(going_on)
 
     def _concluded(self, position: int) -> Fit:
-        one, seen = self._trainees[position], Perturbation()
+        one, seen = self.trainees[position], Perturbation()
         for name in self.weights:
             _named(one)[name].data = _named(one)[name].data.clone()  # no longer the stack's
         if self._seen.counts is not None:
@@ -382,12 +392,12 @@ class _Stack:
 
     def _keep(self, positions: Sequence[int]) -> None:
         """Go on with some of the seeds: their rows of the weights and of the optimiser's state."""
-        for name in ("_trainees", "_indices", "_mixing", "_dropout"):
+        for name in ("trainees", "_indices", "_mixing", "_dropout"):
             setattr(self, name, [getattr(self, name)[i] for i in positions])
         if not positions:
             return
         self.feed.keep(positions)
-        self._loss = _side_by_side([one.loss for one in self._trainees])
+        self._loss = _side_by_side([one.loss for one in self.trainees])
         if self._seen.counts is not None:
             self._seen.counts = self._seen.counts[positions]
         states = [self._optimizer.state[weight] for weight in self._trained()]
