@@ -383,12 +383,10 @@ class _Stack:
             self._keep(going_on)
 
     def _concluded(self, position: int) -> Fit:
-        one, seen = self.trainees[position], Perturbation()
+        one = self.trainees[position]
         for name in self.weights:
             _named(one)[name].data = _named(one)[name].data.clone()  # no longer the stack's
-        if self._seen.counts is not None:
-            seen.counts = self._seen.counts[position]
-        return one.concluded(seen)
+        return one.concluded(self._seen.of(position))
 
     def _keep(self, positions: Sequence[int]) -> None:
         """Go on with some of the seeds: their rows of the weights and of the optimiser's state."""
@@ -398,8 +396,7 @@ class _Stack:
             return
         self.feed.keep(positions)
         self._loss = _side_by_side([one.loss for one in self.trainees])
-        if self._seen.counts is not None:
-            self._seen.counts = self._seen.counts[positions]
+        self._seen = self._seen.of(positions)
         states = [self._optimizer.state[weight] for weight in self._trained()]
         for name, weight in self.weights.items():
             kept = weight.detach()[positions].requires_grad_(weight.requires_grad)
