@@ -177,7 +177,7 @@ def main() -> None:
     times = measure(steps, batches, arguments.rounds)
     found = ratios(times, WANTED)
     arithmetic, memory = matmul_speed(), memory_speed()
-    model = TextCNN().build(*sizes, _generator(0, "weights"))
+    model = TextCNN().build(*sizes, generator_of(0, "weights"))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     work = np.array([work_of(batch, sizes[1], parameters) for batch in batches]).mean(0)
     seconds = 1e-3 * float(np.median(times["none"]))
