@@ -36,7 +36,7 @@ from ampmix.components import parse
 from ampmix.data import split_holdout
 from ampmix.mixing import cross_entropy
 from ampmix.text import WordReader
-from ampmix.training import TrainConfig, TrainingStep, _batches, _encode, _generator, stepper
+from ampmix.training import TrainConfig, TrainingStep, _batches, _encode, generator_of, stepper
 
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
 WANTED = (
@@ -52,7 +52,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 def ours(policy: str, reader: WordReader, classes: int) -> Step:
     """The step that fit() takes."""
-    model = TextCNN().build(reader, classes, _generator(0, "weights"))
+    model = TextCNN().build(reader, classes, generator_of(0, "weights"))
     model.train()
     config = TrainConfig()
     optimizer = torch.optim.Adam(
@@ -65,7 +65,7 @@ def ours(policy: str, reader: WordReader, classes: int) -> Step:
 
 def minimal(policy: str, reader: WordReader, classes: int) -> Step:
     """What somebody who knows our TextCNN and mixup would write for one fixed policy, no more."""
-    model = TextCNN().build(reader, classes, _generator(0, "weights"))
+    model = TextCNN().build(reader, classes, generator_of(0, "weights"))
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-4, weight_decay=1e-8, fused=True)
 
@@ -177,7 +177,7 @@ def main() -> None:
     times = measure(steps, batches, arguments.rounds)
     found = ratios(times, WANTED)
     arithmetic, memory = matmul_speed(), memory_speed()
-    model = TextCNN().build(*sizes, _generator(0, "weights"))
+    model = TextCNN().build(*sizes, generator_of(0, "weights"))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     work = np.array([work_of(batch, sizes[1], parameters) for batch in batches]).mean(0)
     seconds = 1e-3 * float(np.median(times["none"]))

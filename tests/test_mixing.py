@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ampmix.errors import AmpmixError
-from ampmix.mixing import cross_entropy, interpolate_loss, mix, pair, sample_lam, take_pairs
+from ampmix.mixing import Ragged, cross_entropy, interpolate_loss, mix, pair, sample_lam, take_pairs
 from ampmix.policies.amp import max_op, min_op
+from ampmix.policies.mixup import rand_op
 
 SHAPES = st.sampled_from([(), (3,), (2, 3)])
 SEEDS = st.integers(0, 2**32)
@@ -79,6 +80,31 @@ def test_a_generator_for_each_leading_index_draws_as_if_alone(alpha: float) -> N
     for s in range(3):
         assert torch.equal(lam[s], sample_lam(alpha, (7,), generator=rng(s)))
         assert torch.equal(perm[s], pair((7,), generator=rng(s)))
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1.0])
+def test_batches_of_unequal_sizes_draw_as_if_alone(alpha: float) -> None:
+    sizes = (7, 1, 4)
+    lam, perm = rand_op(alpha, (3, 7), torch.ones(()), unequal(sizes))
+    for s, n in enumerate(sizes):
+        lam_alone, perm_alone = rand_op(alpha, (n,), torch.ones(()), rng(s))
+        assert torch.equal(lam[s, :n], lam_alone)
+        assert torch.equal(perm[s, :n], perm_alone)
+        assert lam[s, n:].tolist() == [1.0] * (7 - n)
+        assert perm[s, n:].tolist() == [*range(n, 7)]
+    assert lam[1, 0] == 1  # a batch of one trains unmixed
+    elements = sample_lam(alpha, (3, 7, 2), generator=unequal(sizes))
+    for s, n in enumerate(sizes):
+        assert torch.equal(elements[s, :n], sample_lam(alpha, (n, 2), generator=rng(s)))
+
+
+def unequal(sizes: tuple[int, ...]) -> Ragged:
+    return Ragged(tuple(rng(s) for s in range(len(sizes))), sizes)
+
+
+def test_unequal_batches_that_do_not_fit_the_leading_axis_are_refused() -> None:
+    with pytest.raises(AmpmixError, match="3 generators"):
+        pair((2, 7), generator=unequal((7, 1, 4)))
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 7)])

@@ -558,6 +558,38 @@ def test_a_leading_axis_equals_separate_calls(policy: Policy) -> None:
         torch.testing.assert_close(grad[s], grad_alone, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("on_a_gpu", [False, True])
+def test_each_of_several_batches_goes_by_its_own_rows(
+    on_a_gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows within rounding follow lam_adv unless their own batch has one that is truly lower.
+
+    In the first batch a step overshoots: m -> -m^2 has its top between the two examples. In the
+    second rounding swallows what lam does to the loss, but not to its gradient.
+    """
+
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        m = logits.squeeze(-1)
+        return torch.where(y == 0, -(m**2), 1e20 + m)
+
+    def f(x: Tensor) -> Tensor:
+        return x
+
+    monkeypatch.setattr("ampmix.policies.amp.hurried", lambda lam: on_a_gpu and lam.dim() > 1)
+    g = torch.tensor([[[1.0], [-1.0], [0.3]], [[2.0], [1.7], [0.1]]], dtype=torch.float64)
+    y = torch.tensor([[0, 0, 0], [1, 1, 1]])
+    x, policy = g.clone().requires_grad_(), AMP(eps=1.0)
+    together = policy(f, x, y, loss=loss, generator=[rng(0), rng(1)])
+    (grad,) = torch.autograd.grad(together.loss.sum(), x)
+    for s, lower in enumerate((True, False)):
+        own = g[s].clone().requires_grad_()
+        alone = policy(f, own, y[s], loss=loss, generator=rng(s))
+        assert bool((alone.gain < -1e-6).any()) is lower  # type: ignore[operator]
+        assert not torch.equal(alone.lam, alone.lam_adv)
+        (grad_alone,) = torch.autograd.grad(alone.loss.sum(), own)
+        torch.testing.assert_close(grad[s], grad_alone, rtol=0, atol=1e-12)
+
+
 @any_loss
 def test_batches_of_one_with_a_leading_axis_train_unmixed(policy: Policy) -> None:
     f, g, y = head(4), hidden(0, 3, 1, 4), labels(0, 3, 1)

@@ -251,6 +251,21 @@ def test_the_git_state_is_that_of_the_current_folder(
     assert records.git_state.__wrapped__() == {"commit": git("rev-parse", "HEAD"), "dirty": True}
 
 
+def test_asking_for_the_git_state_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed meanwhile would leave a lock in somebody's repository."""
+    monkeypatch.chdir(tmp_path)
+    own = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], [*own, "commit", "-qm", "x"]):
+        (tmp_path / "tracked.txt").write_text("x")
+        subprocess.run(["git", *arguments], check=True)
+    index = (tmp_path / ".git" / "index").read_bytes()
+    os.utime(tmp_path / "tracked.txt", (1, 1))  # which status would note in the index
+    assert records.git_state.__wrapped__()["dirty"] is False
+    assert (tmp_path / ".git" / "index").read_bytes() == index
+
+
 def test_without_git_there_is_no_git_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert records.git_state.__wrapped__() is None

@@ -114,7 +114,7 @@ def test_killed_workers_cost_their_runs_alone_which_are_begun_anew(tmp_path: Pat
         def on_step(self, task: Task, step: int) -> None:
             if task.run.seed % 3 == 0 and task not in lost and task.run.policy == "mixup":
                 for process in pool[-1]._workers:
-                    if process is not None and process.task == task:
+                    if process is not None and task in process.tasks:
                         os.kill(process.process.pid or 0, signal.SIGKILL)
 
         def on_lost(self, task: Task) -> None:
@@ -308,7 +308,7 @@ def test_an_error_that_cannot_travel_is_told_in_words(
         raise Odd(1, 2)
 
     monkeypatch.setattr(Plan, "execute", broken)
-    ended = pool_module._do(None, (plan,), None, Task(0, plan.runs()[0]))  # type: ignore[arg-type]
+    (ended,) = pool_module._do(None, (plan,), None, [Task(0, plan.runs()[0])])  # type: ignore[arg-type]
     assert isinstance(ended.error, RuntimeError)
     assert str(ended.error) == "Odd: odd"
 

@@ -85,6 +85,7 @@ def compare(
     workers: int = 1,
     progress: Progress | None = None,
     processes: Processes = ALONE,
+    replicas: int = 1,
 ) -> Summary:
     """Do what is left of a plan and sum it up.
 
@@ -99,6 +100,8 @@ def compare(
         progress: told of every step and record.
         processes: those that share out the runs (:func:`ampmix.processes.joined`), in one output
             folder; the first sums up when all are done.
+        replicas: seeds of a policy that a worker trains at once (:mod:`ampmix.replicas`); the
+            results depend on it by rounding alone.
 
     Raises:
         AmpmixError: if `out` cannot be written to, or a worker dies.
@@ -114,7 +117,8 @@ def compare(
             progress.on_step(run, step)
 
     def do(runs: list[Run]) -> None:
-        for record in execute(plan, runs, models, workers, on_step, processes.environment()):
+        told = processes.environment()
+        for record in execute(plan, runs, models, workers, on_step, told, replicas):
             run = Run(record.specification["policy"], record.specification["seed"])
             if found[run] is None:
                 store.add(record)

@@ -8,6 +8,7 @@ have any leading axes before it (seeds trained at once, say): shapes are written
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,7 +23,23 @@ from ampmix.errors import AmpmixError
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``loss(logits, y)``: one value per example, shape ``[..., B]``."""
 
-Generators = torch.Generator | Sequence[torch.Generator] | None
+
+@dataclass(frozen=True)
+class Ragged:
+    """Generators of batches side by side that are not equally large, ``[S, B]``.
+
+    Of batch s the first ``sizes[s]`` rows are examples, for which is drawn what would be drawn for
+    them alone. The rows after them only fill up: they are their own partners, with a lam of 1.
+    """
+
+    generators: tuple[torch.Generator, ...]
+    sizes: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.generators)
+
+
+Generators = torch.Generator | Sequence[torch.Generator] | Ragged | None
 """Where randomness comes from: one generator; one for each index of the leading axis, so that a
 seed draws alike alone and beside others; or None for PyTorch's global one."""
 
@@ -123,10 +140,17 @@ def pair(
     """
 
     def draw(shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
-        order = torch.rand(*shape, generator=generator, device=device).argsort(dim=-1)
-        return torch.empty_like(order).scatter_(-1, order, order.roll(1, dims=-1))
+        return torch.rand(*shape, generator=generator, device=device)
 
-    return _each(draw, shape, generator)
+    if isinstance(generator, Ragged):  # fillers must not come between a batch's own
+        return _each(lambda *drawn: _cyclic(draw(*drawn)), shape, generator)
+    return _cyclic(_each(draw, shape, generator))
+
+
+def _cyclic(values: Tensor) -> Tensor:
+    """The permutation that takes each of `values` to the next smaller, the first to the last."""
+    order = values.argsort(dim=-1)
+    return torch.empty_like(order).scatter_(-1, order, order.roll(1, dims=-1))
 
 
 def _each(
@@ -142,7 +166,18 @@ def _each(
             f"{len(generator)} generators for a batch of shape {list(shape)}: "
             "give one, or one for each index of the leading axis"
         )
+    if isinstance(generator, Ragged):
+        pairs = zip(generator.generators, generator.sizes, strict=True)
+        return torch.stack([_filled(draw((n, *shape[2:]), one), shape[1]) for one, n in pairs])
     return torch.stack([draw(shape[1:], one) for one in generator])
+
+
+def _filled(drawn: Tensor, rows: int) -> Tensor:
+    """`drawn` with rows for those that fill up: indices of themselves, coefficients of 1."""
+    n = len(drawn)
+    if drawn.is_floating_point():
+        return torch.cat([drawn, drawn.new_ones(rows - n, *drawn.shape[1:])])
+    return torch.cat([drawn, torch.arange(n, rows, device=drawn.device)])
 
 
 @uncompiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,12 +36,19 @@ class Perturbation:
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._edges: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
 
-    def add(self, mixed: Mixed, counted: bool = True) -> None:
-        """Count a batch; one that is not `counted` adds nothing, but there is something to sum."""
+    def add(self, mixed: Mixed, counted: bool | Tensor = True) -> None:
+        """Count a batch; one that is not `counted` adds nothing, but there is something to sum.
+
+        Batches side by side ``[S, B]`` are counted each by itself. Of `counted` also a boolean
+        tensor of that shape will do, true at the rows to count.
+        """
         if mixed.gain is None:
             return
-        moved, gain = (mixed.lam_adv - mixed.lam).detach().flatten(), mixed.gain.detach().flatten()
-        self._waiting.append((moved, gain) if counted else (moved[:0], gain[:0]))
+        moved, gain = (mixed.lam_adv - mixed.lam).detach(), mixed.gain.detach()
+        if isinstance(counted, Tensor):
+            nowhere = torch.where(counted, 0.0, torch.nan)
+            moved, gain, counted = moved + nowhere, gain + nowhere, True
+        self._waiting.append((moved, gain) if counted else (moved[..., :0], gain[..., :0]))
         if len(self._waiting) >= TOGETHER:
             self._count_waiting()
 
@@ -53,18 +61,27 @@ class Perturbation:
     def _count_waiting(self) -> None:
         if not self._waiting:
             return
-        moved, gain = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        moved, gain = (torch.cat(parts, dim=-1) for parts in zip(*self._waiting, strict=True))
         self._waiting.clear()
         parts = [
             self._count("lam", moved.abs()),
             self._count("loss", gain.clamp(min=0)),
             self._count("loss", (-gain).clamp(min=0)),
         ]
-        batches = torch.cat(parts)
+        batches = torch.cat(parts, dim=-1)
         self._counts = batches if self._counts is None else self._counts + batches
 
+    def of(self, which: int | Sequence[int]) -> Perturbation:
+        """What was counted of one or of some of several batches side by side."""
+        own, counts = Perturbation(), self.counts
+        own._counts = None if counts is None else counts[which]
+        return own
+
     def _count(self, kind: str, values: Tensor) -> Tensor:
-        """Counts of exact zeros, values below the first edge, of each bin, and above the last."""
+        """Counts of exact zeros, values below the first edge, of each bin, and above the last.
+
+        NaN counts nowhere.
+        """
         low, high = DECADES[kind]
         key = kind, values.device, values.dtype
         if key not in self._edges:
@@ -72,10 +89,10 @@ class Perturbation:
             self._edges[key] = (10.0 ** (exponents / PER_DECADE)).to(values)
         edges = self._edges[key]
         place = torch.bucketize(values, edges, right=True) + 1
-        place = torch.where(values == 0, 0, place)
+        place = torch.where(values == 0, 0, torch.where(values.isnan(), -1, place))
         # a comparison rather than bincount, which on a GPU waits for its largest value
         places = torch.arange(len(edges) + 2, device=values.device)
-        return (place.unsqueeze(0) == places.unsqueeze(1)).sum(1)
+        return (place.unsqueeze(-2) == places.unsqueeze(-1)).sum(-1)
 
     def as_json(self, counts: Tensor | None) -> dict[str, Any] | None:
         """What a record holds, of counts that may be sums over processes; None without MaxOp.

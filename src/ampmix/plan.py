@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,8 @@ from ampmix.data import Split, TextDataset, split_fold, split_holdout
 from ampmix.errors import AmpmixError
 from ampmix.policies._policy import Policy
 from ampmix.records import RunRecord, provenance, run_id
-from ampmix.training import Diverged, Fit, TrainConfig, check_trainable, fit
+from ampmix.replicas import automatic, fit_many, unstackable
+from ampmix.training import Diverged, Fit, TrainConfig, check_trainable
 
 PAPER_STEPS, TABLE_STEPS = 8000, 1500
 
@@ -132,33 +133,76 @@ class Plan:
 
         A run whose loss diverges gives a record that says so.
         """
-        started, split = time.monotonic(), self.split(run.seed)
-        result: dict[str, Any] = {
-            "split_hash": split.hash,
-            "n_train": len(split.train),
-            "n_dev": len(split.dev),
-            "n_test": len(split.test),
-        }
-        if run.policy == yardstick.NAME:
-            wrong = yardstick.yardstick(split)
-            result |= _test_result(wrong) | {"status": "done", "test_reads": [0]}
+        tell = None if on_step is None else lambda _, step: on_step(step)
+        (record,) = self.execute_many([run], models, tell)
+        return record
+
+    def execute_many(
+        self,
+        runs: Sequence[Run],
+        models: Path | None,
+        on_step: Callable[[Run, int], None] | None = None,
+    ) -> list[RunRecord]:
+        """Do runs of one policy side by side, as :meth:`execute` does one.
+
+        Each has the record that it has alone, up to rounding (:func:`ampmix.replicas.fit_many`);
+        the seconds that they took are shared out evenly.
+        """
+        started, (policy,) = time.monotonic(), {run.policy for run in runs}
+        splits = [self.split(run.seed) for run in runs]
+        if policy == yardstick.NAME:
+            results = [_yardstick_result(split) for split in splits]
         else:
-            policy = components.parse(run.policy, "ampmix.policies", "policy")
+            results = self._trained(runs, splits, models, on_step)
+        made = provenance((time.monotonic() - started) / len(runs))
+        if policy != yardstick.NAME:  # a record has vectors by content, the paper by name
+            made["printed_as"] = [self.dataset.title, self.backbone.reference_name]
+        return [
+            RunRecord(self.specification(run), _parts(split) | result, dict(made))
+            for run, split, result in zip(runs, splits, results, strict=True)
+        ]
+
+    def _trained(
+        self,
+        runs: Sequence[Run],
+        splits: Sequence[Split],
+        models: Path | None,
+        on_step: Callable[[Run, int], None] | None,
+    ) -> list[dict[str, Any]]:
+        """What comes of training; models are saved."""
+        policy = components.parse(runs[0].policy, "ampmix.policies", "policy")
+        tell = None if on_step is None else lambda index, step: on_step(runs[index], step)
+        seeds = [run.seed for run in runs]
+        fits = fit_many(self.backbone, policy, splits, self.config, seeds, on_step=tell)
+        results = []
+        for run, split, fitted in zip(runs, splits, fits, strict=True):
             coverage = self.backbone.coverage(split.train.texts, split.tokenizer)
+            result: dict[str, Any] = {}
             if coverage is not None:
                 result["vectors"] = coverage._asdict()
-            try:
-                fitted = fit(self.backbone, policy, split, self.config, run.seed, on_step=on_step)
-            except Diverged as error:
-                result |= {"status": "failed", "error": str(error)}
+            if isinstance(fitted, Diverged):
+                result |= {"status": "failed", "error": str(fitted)}
             else:
                 result |= _training_result(fitted)
                 if models is not None:
                     fitted.classifier.save(models / self.run_id(run), self._about(run, fitted))
-        made = provenance(time.monotonic() - started)
-        if run.policy != yardstick.NAME:  # a record has vectors by content, the paper by name
-            made["printed_as"] = [self.dataset.title, self.backbone.reference_name]
-        return RunRecord(self.specification(run), result, made)
+            results.append(result)
+        return results
+
+    def replicas(self, given: int | None, workers: int = 1) -> int:
+        """How many seeds of a policy to train at once: those `given`, or None for what is best."""
+        if given is not None:
+            return min(given, self.seeds)
+        trained = [p for p in self.policies if not unstackable(self.backbone, p)]
+        config, split = self.config, self.split(0)
+        return automatic(self.backbone, trained, split, config, self.seeds, workers)
+
+    def most_replicas(self, policy: str) -> int:
+        """How many runs of a policy, by its spec string, can be trained side by side at most."""
+        if policy == yardstick.NAME:
+            return 1
+        parsed = components.parse(policy, "ampmix.policies", "policy")
+        return 1 if unstackable(self.backbone, parsed) else self.seeds
 
     def _about(self, run: Run, fitted: Fit) -> dict[str, Any]:
         """What a saved model says of itself."""
@@ -173,6 +217,19 @@ class Plan:
             "run": self.run_id(run),
             "training": asdict(self.config),
         }
+
+
+def _parts(split: Split) -> dict[str, Any]:
+    return {
+        "split_hash": split.hash,
+        "n_train": len(split.train),
+        "n_dev": len(split.dev),
+        "n_test": len(split.test),
+    }
+
+
+def _yardstick_result(split: Split) -> dict[str, Any]:
+    return _test_result(yardstick.yardstick(split)) | {"status": "done", "test_reads": [0]}
 
 
 def _training_result(fitted: Fit) -> dict[str, Any]:

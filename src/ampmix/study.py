@@ -14,7 +14,7 @@ from ampmix.claims import Claims
 from ampmix.compare import keep_best
 from ampmix.data import TextDataset
 from ampmix.errors import AmpmixError
-from ampmix.executor import Ended, Executor, Task, drive
+from ampmix.executor import Ended, Executor, Task, drive, in_blocks
 from ampmix.executor.drive import died
 from ampmix.plan import Plan, Run, settings
 from ampmix.records import RecordStore, RunRecord, check_writable, write_json
@@ -252,7 +252,13 @@ Open = Callable[[Sequence[Plan], "Path | None", Callable[[Task, int], None]], Ex
 """Makes an executor from plans, the folder for models (None: keep none) and ``on_step``."""
 
 
-def run_study(study: Study, out: Path, open_executor: Open, watcher: Watcher) -> Outcome:
+def run_study(
+    study: Study,
+    out: Path,
+    open_executor: Open,
+    watcher: Watcher,
+    replicas: Sequence[int] = (),
+) -> Outcome:
     """Do what is left of a study; several processes may do so in one folder, each its share.
 
     Writes to `out`: ``records/``, as :func:`ampmix.compare.compare` names them, ``study.json``,
@@ -265,13 +271,15 @@ def run_study(study: Study, out: Path, open_executor: Open, watcher: Watcher) ->
         out: the output folder.
         open_executor: who does it.
         watcher: told how it goes.
+        replicas: by plan, how many seeds of a policy the executor trains at once, which are then
+            begun one after the other; nothing for one.
 
     Raises:
         AmpmixError: if `out` cannot be written to, or files there cannot be locked.
     """
     check_writable(out)
     write_json(out / "study.json", study.as_json())
-    work = _Work(study, out, watcher)
+    work = _Work(study, out, watcher, replicas)
     models = out / "models" if study.models == "best" else None
     if work.open:
         with contextlib.closing(open_executor(study.plans, models, watcher.on_step)) as executor:
@@ -280,14 +288,16 @@ def run_study(study: Study, out: Path, open_executor: Open, watcher: Watcher) ->
         with contextlib.closing(open_executor(study.plans, models, watcher.on_step)) as executor:
             tasks = iter(missing)
             for _ in drive(executor, lambda: next(tasks, None)):
-                pass  # the same to the bit as the record there is
+                pass  # the same as the record there is (of a run that had replicas, up to rounding)
     return Outcome(work.records, work.trained, work.errors, tuple(work.store.unreadable))
 
 
 class _Work:
     """The state of :func:`run_study`: which tasks are open, claimed, recorded."""
 
-    def __init__(self, study: Study, out: Path, watcher: Watcher) -> None:
+    def __init__(
+        self, study: Study, out: Path, watcher: Watcher, replicas: Sequence[int] = ()
+    ) -> None:
         self.study, self.watcher = study, watcher
         self.store, self.claims = RecordStore(out / "records"), Claims(out / "locks")
         self.models, self.failures = out / "models", out / "failures"
@@ -298,11 +308,11 @@ class _Work:
         self.specifications = {
             task: study.plans[task.plan].specification(task.run) for task in self.ids
         }
-        self.open: dict[Task, None] = dict.fromkeys(self.ids)
-        for task in list(self.open):
+        for task in self.ids:
             if (record := self._look(task)) is not None:
                 self.records[task] = record
-                del self.open[task]
+        missing = [task for task in self.ids if task not in self.records]
+        self.open: dict[Task, None] = dict.fromkeys(in_blocks(missing, replicas))
 
     def _look(self, task: Task) -> RunRecord | None:
         return self.store.get(self.specifications[task])

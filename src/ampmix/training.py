@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -207,56 +207,95 @@ def fit(
     """
     config = config or TrainConfig.of(backbone)
     check_trainable(backbone, policy, data, config)
-    reader, parts = _encode(backbone, data, config.max_length)
-    device = processes.device(str(_device(config.device)))
-    outputs = policy.outputs(len(data.classes))
-    model = backbone.build(reader, outputs, _generator(seed, "weights"))
-    model.to(device)
-    learner = _prepare(model, policy, parts.train, len(data.classes), device, seed)
-    optimizer = OPTIMIZERS[config.optimizer](
-        [*model.parameters(), *learner.parameters()],
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    step = TrainingStep(model, learner, _loss(data, config, device), seed, device, processes.rank)
+    device = processes.device(str(device_of(config.device)))
+    one = Trainee(backbone, policy, data, config, seed, device, processes)
+    optimizer = optimizer_of([*one.model.parameters(), *one.learner.parameters()], config)
+    step = TrainingStep(one.model, one.learner, one.loss, seed, device, processes.rank)
     step_once = stepper(step, optimizer, config, processes)
-    selection, losses = Selection(config.selection, config.patience), []
+    losses: list[float] = []
 
-    model.train()
-    for number, batch in enumerate(_batches(parts.train, config, seed), start=1):
+    one.model.train()
+    for number, batch in enumerate(_batches(one.parts.train, config, seed), start=1):
         losses.append(step_once(batch))
-        if not math.isfinite(losses[-1]):
-            raise Diverged(_advice("training loss", losses[-1], number, config))
+        one.check(losses[-1], number)
         if number % config.eval_every == 0 or number == config.steps:
-            measured = _measure(model, learner, parts.dev, device, processes)
-            reading = Reading(number, float(np.mean(losses)), *measured)
-            if not math.isfinite(reading.dev_loss):
-                raise Diverged(_advice("development loss", reading.dev_loss, number, config))
-            selection.add(reading, model)
+            one.read(number, losses)
             losses.clear()
         if on_step is not None:
             on_step(number)
-        if selection.enough:
+        if one.selection.enough:
             break
+    return one.concluded(step.seen)
 
-    best, done = selection.kept, selection.curve[-1].step  # the last step always reads
-    selection.restore(model)
-    learner.fold(model)
-    tested, moved = len(parts.test) > 0, step.seen.counts
-    test_logits = _logits(model, parts.test, device, processes) if tested else torch.empty(0, 1)
-    model.to("cpu").eval()
-    return Fit(
-        classifier=Classifier(backbone, model, reader, data.classes),
-        best=best,
-        curve=tuple(selection.curve),
-        test_wrong=test_logits.argmax(1).numpy() != parts.test.labels,
-        test_reads=(best.step,) if tested else (),
-        truncated=sum(part.truncated for part in parts),
-        seed=seed,
-        stopped=done if done < config.steps else None,
-        perturbation=step.seen.as_json(None if moved is None else processes.total(moved)),
-    )
+
+class Trainee:
+    """One model on its way through training: what it reads, its readings, what becomes of it.
+
+    How it is moved on, a step at a time, is the business of others.
+
+    Args:
+        backbone, policy, data, config, seed, processes: as of :func:`fit`.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        policy: Policy,
+        data: Split,
+        config: TrainConfig,
+        seed: int,
+        device: torch.device,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.backbone, self.data, self.config, self.seed = backbone, data, config, seed
+        self.device, self._processes = device, processes
+        self.reader, self.parts = _encode(backbone, data, config.max_length)
+        classes = len(data.classes)
+        self.model = backbone.build(
+            self.reader, policy.outputs(classes), generator_of(seed, "weights")
+        )
+        self.model.to(device)
+        self.learner = _prepare(self.model, policy, self.parts.train, classes, device, seed)
+        self.loss = _loss(data, config, device)
+        self.selection = Selection(config.selection, config.patience)
+
+    def check(self, loss: float, step: int) -> None:
+        """Raise Diverged unless the loss that step `step` minimised is a number."""
+        if not math.isfinite(loss):
+            raise Diverged(_advice("training loss", loss, step, self.config))
+
+    def read(self, step: int, losses: Sequence[float]) -> None:
+        """Read the development set after a step; `losses` are those since the reading before."""
+        dev = self.parts.dev
+        measured = _measure(self.model, self.learner, dev, self.device, self._processes)
+        reading = Reading(step, float(np.mean(losses)), *measured)
+        if not math.isfinite(reading.dev_loss):
+            raise Diverged(_advice("development loss", reading.dev_loss, step, self.config))
+        self.selection.add(reading, self.model)
+
+    def concluded(self, seen: Perturbation) -> Fit:
+        """Go back to the chosen step and read the test set."""
+        model, selection = self.model, self.selection
+        best, done = selection.kept, selection.curve[-1].step  # the last step always reads
+        selection.restore(model)
+        self.learner.fold(model)
+        test, moved = self.parts.test, seen.counts
+        tested = len(test) > 0
+        logits = _logits(model, test, self.device, self._processes) if tested else None
+        wrong = np.empty(0, bool) if logits is None else logits.argmax(1).numpy() != test.labels
+        model.to("cpu").eval()
+        return Fit(
+            classifier=Classifier(self.backbone, model, self.reader, self.data.classes),
+            best=best,
+            curve=tuple(selection.curve),
+            test_wrong=wrong,
+            test_reads=(best.step,) if tested else (),
+            truncated=sum(part.truncated for part in self.parts),
+            seed=self.seed,
+            stopped=done if done < self.config.steps else None,
+            perturbation=seen.as_json(None if moved is None else self._processes.total(moved)),
+        )
 
 
 def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: TrainConfig) -> None:
@@ -276,7 +315,7 @@ def _loss(data: Split, config: TrainConfig, device: torch.device | str = "cpu") 
     )
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
     """The device of that name; AmpmixError unless something can be computed there."""
     try:
         return torch.empty(0, device=name).device
@@ -321,26 +360,50 @@ def _prepare(
         _, g = model.cut(
             torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device), policy.mixing_site
         )
-    return policy.prepare(g[0].shape[1:], classes, _generator(seed, "label policy")).to(device)
+    return policy.prepare(g[0].shape[1:], classes, generator_of(seed, "label policy")).to(device)
 
 
-def _generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+def generator_of(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """The random stream of a seed for a purpose."""
     return torch.Generator(device).manual_seed(torch_seed(seed, purpose))
+
+
+def orders(examples: int, config: TrainConfig, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Which examples are in each of ``config.steps`` batches.
+
+    A new order every epoch, whose last batch may be smaller.
+    """
+    rng, done = numpy_stream(seed, "batches"), 0
+    while True:
+        order = rng.permutation(examples)
+        for start in range(0, examples, config.batch_size):
+            if done == config.steps:
+                return
+            done += 1
+            yield order[start : start + config.batch_size]
 
 
 def _batches(
     train: Encoded, config: TrainConfig, seed: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """``config.steps`` batches: a new order every epoch, the last batch of each may be smaller."""
-    rng, done = numpy_stream(seed, "batches"), 0
-    while True:
-        order = rng.permutation(len(train))
-        for start in range(0, len(order), config.batch_size):
-            if done == config.steps:
-                return
-            done += 1
-            ids, mask, labels = train.batch(order[start : start + config.batch_size])
-            yield torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels)
+    """The batches of :func:`orders`: token ids, mask and labels."""
+    for order in orders(len(train), config, seed):
+        ids, mask, labels = train.batch(order)
+        yield torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels)
+
+
+def optimizer_of(parameters: Iterable[Tensor], config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser that the settings name."""
+    made: torch.optim.Optimizer = OPTIMIZERS[config.optimizer](
+        parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
+    )
+    return made
+
+
+def set_lr(optimizer: torch.optim.Optimizer, config: TrainConfig, done: int) -> None:
+    """Give the optimiser the step size that it has after `done` steps."""
+    for group in optimizer.param_groups:
+        group["lr"] = config.lr * config.lr_factor(done)
 
 
 class TrainingStep(nn.Module):
@@ -358,8 +421,8 @@ class TrainingStep(nn.Module):
         super().__init__()
         self.model, self.learner, self.loss = model, learner, loss
         own = f" {rank}" if rank else ""  # the first of several draws as one alone
-        self.mixing = _generator(seed, f"mixing{own}", device)
-        self.dropout = _generator(seed, f"dropout{own}", device)
+        self.mixing = generator_of(seed, f"mixing{own}", device)
+        self.dropout = generator_of(seed, f"dropout{own}", device)
         self.seen, self.counting = Perturbation(), True
 
     def forward(self, ids: Tensor, mask: Tensor, y: Tensor) -> Tensor:
@@ -385,8 +448,7 @@ def stepper(
 
     def once(batch: tuple[Tensor, Tensor, Tensor]) -> float:
         nonlocal done
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * config.lr_factor(done)
+        set_lr(optimizer, config, done)
         done += 1
         size = len(batch[0])
         mine = processes.share(range(size))

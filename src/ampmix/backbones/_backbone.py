@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ampmix import components
 from ampmix.errors import unknown
-from ampmix.text import Reader, WordReader
+from ampmix.mixing import Ragged
+from ampmix.text import Encoded, Reader, WordReader
 from ampmix.vectors import Coverage
 
 WEIGHTS = "model.safetensors"
@@ -71,6 +73,35 @@ class CutModule(nn.Module, ABC):
         self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None
     ) -> Cut: ...
 
+    def stacked_cut(
+        self,
+        weights: Mapping[str, Tensor],
+        inputs: Tensor,
+        mask: Tensor,
+        site: str | None,
+        dropout: Ragged,
+    ) -> Cut:
+        """:meth:`cut` of S training models at once, each on a batch of its own.
+
+        Only modules whose description names weights to stack (:attr:`Backbone.stacked`) have it.
+
+        Args:
+            weights: those weights of all S models by name, ``[S, ...]``; the first axis of one
+                model may end in rows that only fill up.
+            inputs: token ids ``[S, B, L]``, or ``[S, B, d]`` of what :meth:`constant` gives.
+            mask: true where there is a token, ``[S, B, L]``.
+            site: one of the backbone's ``sites``; None for the cheapest.
+            dropout: the sources of dropout masks, and how many rows of each batch are examples.
+
+        Returns:
+            f and g, with S as their leading axis.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be stacked")
+
+    def constant(self, part: Encoded, device: torch.device) -> Tensor | None:
+        """What no step of training changes of texts, ``[n, d]``, if that is all the rest reads."""
+        return None
+
     @property
     def head(self) -> nn.Linear:
         """The last layer, which gives the logits; called ``output`` unless a backbone says else."""
@@ -111,6 +142,14 @@ class Backbone(ABC):
         """How many words of the texts have a pretrained vector; None if it uses no vectors."""
         return None
 
+    @property
+    def stacked(self) -> tuple[str, ...]:
+        """The weights that S seeds trained at once have an axis for, among them all that train.
+
+        Empty unless its modules have :meth:`CutModule.stacked_cut`: seeds then train one by one.
+        """
+        return ()
+
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or one of ``sites``."""
         if site is not None and site not in self.sites:
@@ -147,3 +186,42 @@ def dropout_scale(
         return None
     keep = torch.rand(like.shape, generator=generator, device=like.device) >= p
     return keep.to(like.dtype).div_(1.0 - p)
+
+
+def dropout_scales(rows: int, weight: Tensor, p: float, dropout: Ragged) -> Tensor | None:
+    """Masks for what layers ``[S, C, d]`` read, ``[S, rows, d]``, each as :func:`dropout_scale`'s.
+
+    What rows that only fill up keep does not matter.
+    """
+    if p == 0.0:
+        return None
+    drawn = []
+    for n, generator in zip(dropout.sizes, dropout.generators, strict=True):
+        own = torch.rand(n, weight.shape[-1], generator=generator, device=weight.device)
+        drawn.append(own if n == rows else F.pad(own, (0, 0, 0, rows - n)))
+    return (torch.stack(drawn) >= p).to(weight.dtype).div_(1.0 - p)
+
+
+@dataclass(frozen=True)
+class StackedClassify:
+    """f after ``sent`` of S models: dropout, then each one's linear layer.
+
+    Shapes: weight ``[S, C, d]``, bias ``[S, C]``, scale ``[S, B, d]``.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor | None
+
+    @classmethod
+    def of(
+        cls, weights: Mapping[str, Tensor], rows: int, p: float, dropout: Ragged
+    ) -> StackedClassify:
+        """Of the layers called ``output``; of the features of `rows` texts each p is dropped."""
+        weight = weights["output.weight"]
+        return cls(weight, weights["output.bias"], dropout_scales(rows, weight, p, dropout))
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Logits ``[S, B, C]`` of features ``[S, B, d]``."""
+        kept = features if self.scale is None else features * self.scale
+        return torch.baddbmm(self.bias.unsqueeze(1), kept, self.weight.mT)

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ampmix import components
@@ -145,3 +146,21 @@ class Classify:
         """Logits ``[B, C]`` of features ``[B, d]``."""
         logits: Tensor = self.output(features if self.scale is None else features * self.scale)
         return logits
+
+
+def stacked_words(embeddings: Tensor, ids: Tensor) -> Tensor:
+    """Word embeddings ``[S, B, L, d]`` of ids ``[S, B, L]`` from tables ``[S, V, d]``.
+
+    Padding is zero and gives its row no gradient, as ``padding_idx`` does, of which a table of
+    tables can have but one.
+    """
+    seeds, words, _ = embeddings.shape
+    first = torch.arange(seeds, device=ids.device).mul_(words).view(-1, 1, 1)
+    found = F.embedding(ids + first, embeddings.flatten(0, 1))
+    return found * (ids != 0).unsqueeze(-1)
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``x @ weight + bias`` for each seed: ``[S, ..., d]``, ``[S, d, h]``, ``[S, h]``."""
+    y = torch.baddbmm(bias.unsqueeze(1), x.flatten(1, -2), weight)
+    return y.view(*x.shape[:-1], y.shape[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,9 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ampmix.backbones._backbone import Cut, CutModule, dropout_scale
-from ampmix.backbones._words import Classify, WordBackbone, hold_embedding
+from ampmix.backbones._backbone import Cut, CutModule, StackedClassify, dropout_scale
+from ampmix.backbones._words import (
+    Classify,
+    WordBackbone,
+    affine,
+    hold_embedding,
+    stacked_words,
+)
 from ampmix.errors import AmpmixError
+from ampmix.mixing import Ragged
 from ampmix.text import Reader
 
 ROOM = 2**25
@@ -70,6 +78,12 @@ class BiLSTMAttention(WordBackbone):
         if not 0 <= self.dropout < 1:
             raise AmpmixError(f"dropout is {self.dropout}: it must be in [0, 1)")
         self.check_words()
+
+    @property
+    def stacked(self) -> tuple[str, ...]:
+        """All weights."""
+        own = ("embedding", "inputs", "bias", "recurrent", "attention")
+        return (*own, "output.weight", "output.bias")
 
     def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The module; embeddings from U(-0.25, 0.25) or vectors, the rest as PyTorch's layers."""
@@ -144,6 +158,26 @@ class BiLSTMAttentionModule(CutModule):
         vectors = F.embedding(words, self.embedding, padding_idx=0)
         return F.embedding(inverse, torch.addmm(self.bias, vectors, self.inputs))
 
+    def stacked_cut(
+        self,
+        weights: Mapping[str, Tensor],
+        inputs: Tensor,
+        mask: Tensor,
+        site: str | None,
+        dropout: Ragged,
+    ) -> Cut:
+        """See :meth:`CutModule.stacked_cut`; all directions of all seeds take a step at once."""
+        classify = StackedClassify.of(weights, inputs.shape[1], self.config.dropout, dropout)
+        attend = _StackedAttend(weights["recurrent"], weights["attention"])
+        project = _StackedProject(weights["inputs"], weights["bias"], attend, classify)
+        words = stacked_words(weights["embedding"], inputs)
+        if site == "embedding":
+            return project, (words, mask)
+        x = affine(words, project.inputs, project.bias)
+        if site == "word":
+            return _StackedRest(attend, classify), (x, mask)
+        return classify, (attend(x, mask),)
+
 
 @dataclass(frozen=True)
 class _Attend:
@@ -184,6 +218,45 @@ class _ProjectAndAttend:
     def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
         x = torch.addmm(self.bias, words.flatten(0, 1), self.inputs)
         return self.attend(x.view(*mask.shape, -1), mask)
+
+
+@dataclass(frozen=True)
+class _StackedAttend:
+    """:class:`_Attend` of S models: ``[S, B, 2n]`` of ``[S, B, L, 8n]`` and mask ``[S, B, L]``."""
+
+    recurrent: Tensor
+    attention: Tensor
+
+    def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
+        recurrent = self.recurrent.view_as(self.recurrent)
+        states: Tensor = _Recurrence.apply(x, recurrent, mask)  # type: ignore[no-untyped-call]
+        scores = states.tanh().flatten(1, 2) @ self.attention.unsqueeze(-1)
+        alpha = scores.view(mask.shape).masked_fill(~mask, float("-inf")).softmax(-1)
+        return (alpha.unsqueeze(-2) @ states).squeeze(-2).tanh()
+
+
+@dataclass(frozen=True)
+class _StackedRest:
+    """:class:`_AttendAndClassify` of S models."""
+
+    attend: _StackedAttend
+    classify: StackedClassify
+
+    def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.classify(self.attend(x, mask))
+
+
+@dataclass(frozen=True)
+class _StackedProject:
+    """:class:`_ProjectAndAttend` of S models; inputs ``[S, d, 8n]``, bias ``[S, 8n]``."""
+
+    inputs: Tensor
+    bias: Tensor
+    attend: _StackedAttend
+    classify: StackedClassify
+
+    def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
+        return self.classify(self.attend(affine(words, self.inputs, self.bias), mask))
 
 
 class _PlainBiLSTM(nn.Module):
@@ -236,6 +309,9 @@ def _reordered(gates: Tensor) -> Tensor:
 class _Recurrence(torch.autograd.Function):
     """The LSTM's states ``[B, L, 2n]`` from projected words ``[B, L, 8n]``, both directions.
 
+    Or of S models at once, whose directions all step together: ``[S, B, L, 2n]`` from
+    ``[S, B, L, 8n]``, recurrent ``[S, 2, n, 4n]`` and mask ``[S, B, L]``.
+
     Written out for two reasons: both directions take each step in one batched product, and the
     gradient of the recurrent weights is one product over all steps, and none at all where it is
     not wanted, as for the gradient of lam.
@@ -247,11 +323,12 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, recurrent: Tensor, mask: Tensor) -> Tensor:
-        batch, length, n = *x.shape[:2], recurrent.shape[1]
-        here = _by_step(mask.unsqueeze(-1).repeat(1, 1, 2)).to(x.dtype)
-        gates = _by_step(x)
-        cells = x.new_zeros(length + 1, 2, batch, n)
-        states = x.new_zeros(length + 1, 2, batch, n)
+        here = _by_step(torch.stack([mask, mask], dim=-1)).to(x.dtype)
+        gates, ctx.shape = _by_step(x), recurrent.shape
+        recurrent = recurrent.flatten(0, -3)
+        (length, directions, batch, _), n = gates.shape, recurrent.shape[1]
+        cells = x.new_zeros(length + 1, directions, batch, n)
+        states = x.new_zeros(length + 1, directions, batch, n)
         with torch.autocast(x.device.type, enabled=False):
             for t in range(length):
                 gate = gates[t].baddbmm_(states[t], recurrent)
@@ -262,7 +339,7 @@ class _Recurrence(torch.autograd.Function):
                 cells[t + 1].addcmul_(i, candidate).mul_(here[t])
                 torch.tanh(cells[t + 1], out=states[t + 1]).mul_(o)
         ctx.save_for_backward(recurrent, here, gates, cells, states)
-        return _by_word(states[1:])
+        return _by_word(states[1:], x.shape[:-3])
 
     @staticmethod
     @once_differentiable
@@ -290,7 +367,8 @@ class _Recurrence(torch.autograd.Function):
             if _wanted(ctx, 1):
                 earlier = states[:-1].transpose(0, 1).flatten(1, 2)
                 grad_recurrent = earlier.mT @ grad_gates.transpose(0, 1).flatten(1, 2)
-        return _by_word(grad_gates), grad_recurrent, None
+                grad_recurrent = grad_recurrent.view(ctx.shape)
+        return _by_word(grad_gates, ctx.shape[:-3]), grad_recurrent, None
 
 
 def _wanted(ctx: Any, position: int) -> bool:
@@ -300,11 +378,16 @@ def _wanted(ctx: Any, position: int) -> bool:
 
 
 def _by_step(x: Tensor) -> Tensor:
-    """``[B, L, 2m]`` as ``[L, 2, B, m]``, the second half of the columns from last to first."""
-    first, second = x.transpose(0, 1).chunk(2, dim=-1)
-    return torch.stack([first, second.flip(0)], dim=1)
+    """``[B, L, 2m]`` as ``[L, 2, B, m]``, the second half of the columns from last to first.
+
+    ``[S, B, L, 2m]`` as ``[L, 2S, B, m]``, the directions of a model one after the other.
+    """
+    first, second = x.movedim(-2, 0).chunk(2, dim=-1)
+    return torch.stack([first, second.flip(0)], dim=-3).flatten(1, -3)
 
 
-def _by_word(x: Tensor) -> Tensor:
-    """The inverse of :func:`_by_step`."""
-    return torch.cat([x[:, 0], x[:, 1].flip(0)], dim=-1).transpose(0, 1).contiguous()
+def _by_word(x: Tensor, seeds: torch.Size) -> Tensor:
+    """The inverse of :func:`_by_step`, where there was an axis of `seeds` or none."""
+    x = x.reshape(len(x), *seeds, 2, *x.shape[2:])
+    both = torch.cat([x.select(-3, 0), x.select(-3, 1).flip(0)], dim=-1)
+    return both.movedim(0, -2).contiguous()

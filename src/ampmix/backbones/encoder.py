@@ -7,10 +7,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ampmix.backbones._backbone import Backbone, Cut, CutModule, dropout_scale
+from ampmix.backbones._backbone import (
+    Backbone,
+    Cut,
+    CutModule,
+    StackedClassify,
+    dropout_scale,
+)
 from ampmix.backbones._transformers import (
     MINILM,
     HFReader,
@@ -23,10 +30,12 @@ from ampmix.backbones._transformers import (
 )
 from ampmix.cut.site import last_linear
 from ampmix.errors import AmpmixError
-from ampmix.text import Reader
+from ampmix.mixing import Ragged
+from ampmix.text import Encoded, Reader
 
 POOLINGS = ("auto", "head", "mean")
 HEAD = "ampmix_head"
+AT_ONCE = 256  # texts that a frozen encoder reads at once
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,11 @@ class Encoder(Backbone):
     def reader(self, texts: Any, tokenizer: str, max_length: int) -> Reader:
         """The model's own tokenizer, whatever `texts` and `tokenizer` are."""
         return HFReader.of_model(self.model, max_length)
+
+    @property
+    def stacked(self) -> tuple[str, ...]:
+        """The last layer of a frozen encoder; nothing of one that is fine-tuned."""
+        return ("output.weight", "output.bias") if self.freeze else ()
 
     def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The pretrained module; layers that are new are drawn from `generator`."""
@@ -243,6 +257,30 @@ class EncoderModule(CutModule):
                 rows = self.features(embedded, mask[new])
             self.encoded.update(zip((keys[i] for i in new), rows, strict=True))
         return torch.stack([self.encoded[key] for key in keys])
+
+    def stacked_cut(
+        self,
+        weights: Mapping[str, Tensor],
+        inputs: Tensor,
+        mask: Tensor,
+        site: str | None,
+        dropout: Ragged,
+    ) -> Cut:
+        """See :meth:`CutModule.stacked_cut`; `inputs` are the features that a text always has."""
+        return StackedClassify.of(weights, inputs.shape[1], self.config.dropout, dropout), (inputs,)
+
+    def constant(self, part: Encoded, device: torch.device) -> Tensor | None:
+        """The features of a frozen encoder, kept as those of any text while it trains."""
+        if not self.config.freeze:
+            return None
+        order, found = np.argsort(part.lengths, kind="stable"), []
+        for start in range(0, len(order), AT_ONCE):
+            ids, mask, _ = part.batch(order[start : start + AT_ONCE])
+            rows = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+            found.append(self._encode_once(*rows))
+        features = torch.cat(found)
+        where = torch.from_numpy(order).to(device)
+        return torch.empty_like(features).index_copy_(0, where, features)
 
     def exportable(self) -> nn.Module:
         """The body without what is kept in memory of a frozen one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ampmix.backbones._backbone import Cut, CutModule, dropout_scale
-from ampmix.backbones._words import Classify, WordBackbone, hold_embedding
+from ampmix.backbones._backbone import Cut, CutModule, StackedClassify, dropout_scale
+from ampmix.backbones._words import Classify, WordBackbone, hold_embedding, stacked_words
 from ampmix.errors import AmpmixError
-from ampmix.mixing import mix, take_pairs
+from ampmix.mixing import Ragged, mix, take_pairs
 from ampmix.text import Reader
 
 
@@ -65,6 +66,11 @@ class TextCNN(WordBackbone):
         if not 0 <= self.dropout < 1:
             raise AmpmixError(f"dropout is {self.dropout}: it must be in [0, 1)")
         self.check_words()
+
+    @property
+    def stacked(self) -> tuple[str, ...]:
+        """All weights."""
+        return ("embedding", "filters", "bias", "output.weight", "output.bias")
 
     def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The module; embeddings from U(-0.25, 0.25) or vectors, the rest as PyTorch's layers."""
@@ -136,8 +142,34 @@ class TextCNNModule(CutModule):
         words, inverse = torch.unique(ids, return_inverse=True)
         vectors = F.embedding(words, self.embedding, padding_idx=0)
         responses = vectors @ self.filters.flatten(1)
-        h: Tensor = _AddWindows.apply(responses, inverse, self.bias, self.config.filter_sizes)  # type: ignore[no-untyped-call]
-        return h
+        return _add_windows(F.embedding(inverse, responses), self.bias, self.config.filter_sizes)
+
+    def stacked_cut(
+        self,
+        weights: Mapping[str, Tensor],
+        inputs: Tensor,
+        mask: Tensor,
+        site: str | None,
+        dropout: Ragged,
+    ) -> Cut:
+        """See :meth:`CutModule.stacked_cut`.
+
+        The bias is added after the maximum over time and after mixing, which changes neither. What
+        lies between the filters and the features knows no weights: there all texts of all seeds are
+        one batch. No distinct words are looked for, which on a GPU would have to be waited for.
+        """
+        sizes, p = self.config.filter_sizes, self.config.dropout
+        classify = StackedClassify.of(weights, inputs.shape[1], p, dropout)
+        pool = _StackedPool(weights["bias"], classify)
+        convolve = _StackedConvolve(weights["filters"], sizes, pool)
+        words = stacked_words(weights["embedding"], inputs)
+        if site == "embedding":
+            return convolve, (words, mask)
+        h, windows = convolve.responses(words), _stacked_windows(mask, sizes)
+        if site == "word":
+            return pool, (h, windows)
+        features, _ = _masked_max(h.flatten(0, 1), windows.flatten(0, 1))
+        return classify, (pool.features(features, len(inputs)),)
 
 
 def _window_mask(mask: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -174,14 +206,19 @@ class _PlainTextCNN(nn.Module):
         return logits
 
 
+def _add_windows(by_word: Tensor, bias: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    h: Tensor = _AddWindows.apply(by_word, bias, sizes)  # type: ignore[no-untyped-call]
+    return h
+
+
 class _AddWindows(torch.autograd.Function):
     """Sum the filter responses of the words in every window, plus a bias.
 
-    ``out[b, t, w] = bias[w] + sum_j responses[inverse[b, t - size_w + 1 + j], slot(w, j)]``, with
-    one slot for every position j in a window of width size_w.
+    ``out[b, t, w] = bias[w] + sum_j by_word[b, t - size_w + 1 + j, slot(w, j)]``, with one slot for
+    every position j in a window of width size_w.
 
-    Shapes: responses ``[U, sum(sizes) * maps]``, inverse ``[B, L]``, out ``[B, L + widest - 1,
-    widths * maps]``.
+    Shapes: by_word ``[B, L, sum(sizes) * maps]``, bias ``[widths * maps]``, out ``[B, L + widest -
+    1, widths * maps]``.
     """
 
     @staticmethod
@@ -196,29 +233,23 @@ class _AddWindows(torch.autograd.Function):
         return shifts
 
     @staticmethod
-    def forward(
-        ctx: Any, responses: Tensor, inverse: Tensor, bias: Tensor, sizes: tuple[int, ...]
-    ) -> Tensor:
-        length = inverse.shape[1]
-        shape = (inverse.shape[0], length + max(sizes) - 1, bias.shape[0])
-        out = bias.repeat(*shape[:2], 1)
-        by_word = F.embedding(inverse, responses)
+    def forward(ctx: Any, by_word: Tensor, bias: Tensor, sizes: tuple[int, ...]) -> Tensor:
+        length = by_word.shape[1]
+        out = bias.repeat(by_word.shape[0], length + max(sizes) - 1, 1)
         for source, shift, target in _AddWindows._shifts(sizes, bias.shape[0] // len(sizes)):
             out[:, shift : shift + length, target] += by_word[..., source]
-        ctx.save_for_backward(inverse)
-        ctx.sizes, ctx.words = sizes, responses.shape[0]
+        ctx.sizes, ctx.length = sizes, length
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor, None]:
-        (inverse,), grad = ctx.saved_tensors, grads[0]
-        length, maps = inverse.shape[1], grad.shape[-1] // len(ctx.sizes)
-        by_word = grad.new_empty(*inverse.shape, sum(ctx.sizes) * maps)
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        grad, length = grads[0], ctx.length
+        maps = grad.shape[-1] // len(ctx.sizes)
+        by_word = grad.new_empty(grad.shape[0], length, sum(ctx.sizes) * maps)
         for source, shift, target in _AddWindows._shifts(ctx.sizes, maps):
             by_word[..., source] = grad[:, shift : shift + length, target]
-        responses = torch.ops.aten.embedding_dense_backward(by_word, inverse, ctx.words, -1, False)
-        return responses, None, grad.sum((0, 1)), None
+        return by_word, grad.sum((0, 1)) if ctx.needs_input_grad[1] else None, None
 
 
 @dataclass(frozen=True)
@@ -252,10 +283,68 @@ class _Convolve:
     classify: Classify
 
     def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
-        responses = (words @ self.filters.flatten(1)).flatten(0, 1)
-        own = torch.arange(mask.numel(), device=mask.device).view_as(mask)
-        h = _AddWindows.apply(responses, own, self.bias, self.sizes)  # type: ignore[no-untyped-call]
+        h = _add_windows(words @ self.filters.flatten(1), self.bias, self.sizes)
         return _PoolAndClassify(self.classify)(h, _window_mask(mask, self.sizes))
+
+
+@dataclass(frozen=True)
+class _StackedPool:
+    """:class:`_PoolAndClassify` of S models, of windows without their bias ``[S, widths * maps]``.
+
+    Shapes: h ``[S, B, T, widths * maps]``, windows ``[S, B, T, widths]``.
+    """
+
+    bias: Tensor
+    classify: StackedClassify
+
+    def __call__(self, h: Tensor, windows: Tensor) -> Tensor:
+        pooled, _ = _masked_max(h.flatten(0, 1), windows.flatten(0, 1))
+        return self.classify(self.features(pooled, len(h)))
+
+    def features(self, pooled: Tensor, seeds: int) -> Tensor:
+        """What the maxima ``[S * B, widths * maps]`` give the last layer to read."""
+        return F.relu(pooled.view(seeds, -1, pooled.shape[-1]) + self.bias.unsqueeze(1))
+
+    def mixed_logits(
+        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Logits of the mixed windows."""
+        (h, windows), (partner, partner_windows) = g, partners
+        seeds, rows = perm.shape
+        first = torch.arange(seeds, device=perm.device).mul_(rows).unsqueeze(1)
+        pooled = _mixed_max(
+            h.flatten(0, 1),
+            (windows | partner_windows).flatten(0, 1),
+            lam.flatten(),
+            (perm + first).flatten(),
+            partner.flatten(0, 1),
+        )
+        return self.classify(self.features(pooled, seeds))
+
+
+@dataclass(frozen=True)
+class _StackedConvolve:
+    """:class:`_Convolve` of S models; filters ``[S, d, sum(sizes), maps]``."""
+
+    filters: Tensor
+    sizes: tuple[int, ...]
+    pool: _StackedPool
+
+    def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
+        return self.pool(self.responses(words), _stacked_windows(mask, self.sizes))
+
+    def responses(self, words: Tensor) -> Tensor:
+        """Of every window, without the bias, ``[S, B, T, widths * maps]``."""
+        by_word = words.flatten(1, 2) @ self.filters.flatten(2)
+        by_text = by_word.view(-1, words.shape[2], by_word.shape[-1])
+        none = by_word.new_zeros(len(self.sizes) * self.filters.shape[-1])
+        h = _add_windows(by_text, none, self.sizes)
+        return h.view(*words.shape[:2], *h.shape[1:])
+
+
+def _stacked_windows(mask: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    windows = _window_mask(mask.flatten(0, 1), sizes)
+    return windows.view(*mask.shape[:2], *windows.shape[1:])
 
 
 def _masked_max(h: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:

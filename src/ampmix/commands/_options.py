@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ampmix.errors import AmpmixError
@@ -10,6 +11,7 @@ from ampmix.errors import AmpmixError
 if TYPE_CHECKING:
     from ampmix.backbones._backbone import Backbone
     from ampmix.data import TextDataset
+    from ampmix.policies._policy import Policy
     from ampmix.training import TrainConfig
 
 PAPER_STEPS, TABLE_STEPS = 8000, 1500  # as in ampmix.plan, which imports torch
@@ -95,6 +97,52 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--max-length", type=int, metavar="N", help="tokens after which a text is cut (512)"
     )
+
+
+def add_replicas(group: argparse._ArgumentGroup) -> None:
+    """Declare how many seeds train at once."""
+    group.add_argument(
+        "--replicas",
+        default="auto",
+        type=_replicas,
+        metavar="N",
+        help="seeds of a policy trained at once as one (auto: what fits on a GPU; on a CPU 1)",
+    )
+
+
+def _replicas(text: str) -> int | None:
+    """A number, None for auto."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise AmpmixError(f"replicas is {text!r}: it must be auto or a whole number, 1 or more")
+    return int(text)
+
+
+def workers_of(arguments: argparse.Namespace, devices: Iterable[str]) -> int:
+    """How many processes: as said, else one a core.
+
+    Where GPUs train several seeds at once, one a GPU: more would only take its memory.
+    """
+    from ampmix.commands._shared import cores
+
+    if arguments.workers is not None:
+        if arguments.workers < 1:
+            raise AmpmixError(f"workers is {arguments.workers}: it must be 1 or more")
+        return int(arguments.workers)
+    if arguments.replicas == 1 or not any(device.startswith("cuda") for device in devices):
+        return cores()
+    from ampmix.executor.pool import gpus
+
+    return max(1, len(gpus()))
+
+
+def alone(backbone: Backbone, policies: Iterable[Policy]) -> list[str]:
+    """Notes on policies whose seeds train one by one whatever --replicas is."""
+    from ampmix.replicas import unstackable
+
+    reasons = dict.fromkeys(unstackable(backbone, policy) for policy in policies)
+    return [f"{reason}: its seeds train one by one" for reason in reasons if reason]
 
 
 def backbone_of(arguments: argparse.Namespace) -> Backbone:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ampmix.commands import _options
-from ampmix.commands._shared import INTERRUPTED, consoles, cores, cut
-from ampmix.errors import AmpmixError
+from ampmix.commands._shared import INTERRUPTED, consoles, cut
 
 POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
 
@@ -32,8 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_training(parser)
     run = parser.add_argument_group("running")
     run.add_argument(
-        "--workers", type=int, default=cores(), metavar="N", help="processes (%(default)s)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes (one a core; a GPU if it trains several)",
     )
+    _options.add_replicas(run)
     run.add_argument("--out", metavar="DIR", help="output folder (ampmix-runs/NAME)")
 
 
@@ -47,8 +50,6 @@ def act(arguments: argparse.Namespace) -> int:
     from ampmix.report.progress import RunsProgress
     from ampmix.report.table import print_comparison
 
-    if arguments.workers < 1:
-        raise AmpmixError(f"workers is {arguments.workers}: it must be 1 or more")
     policies = components.parse_list(arguments.policies, "ampmix.policies", "policy")
     backbone = _options.backbone_of(arguments)
     known = components.find("ampmix.datasets").get(arguments.data.split("[")[0].strip())
@@ -60,6 +61,7 @@ def act(arguments: argparse.Namespace) -> int:
     check_writable(out)
 
     together = processes.joined(config.device)
+    workers = max(1, _options.workers_of(arguments, [config.device]) // together.count)
     screen, messages = consoles(together.rank)
     wrap = not screen.is_terminal  # lines in a pipe are nobody's to break
     for note in dataset.notes:
@@ -77,10 +79,13 @@ def act(arguments: argparse.Namespace) -> int:
         told = f"{together.count} processes share {len(runs)} runs; progress is the first one's."
         messages.print(told, markup=False, soft_wrap=wrap)
     progress = RunsProgress(len(mine), config.steps, messages)
-    workers = max(1, arguments.workers // together.count)
+    replicas = plan.replicas(arguments.replicas, workers)
+    if replicas > 1:
+        for note in _options.alone(backbone, policies):
+            messages.print(f"note: {note}", markup=False, soft_wrap=wrap)
     try:
         with progress:
-            summary = compare(plan, out, workers, progress, together)
+            summary = compare(plan, out, workers, progress, together, replicas)
     except KeyboardInterrupt:
         kept = len(plan.runs()) - len(remaining(plan, out))
         messages.print(

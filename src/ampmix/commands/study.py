@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ampmix.commands._shared import INTERRUPTED, consoles, cores
+from ampmix.commands import _options
+from ampmix.commands._shared import INTERRUPTED, consoles
 from ampmix.errors import AmpmixError, unknown
 
 if TYPE_CHECKING:
@@ -44,8 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--executor", default="processes", metavar="NAME", help="processes, here or ray (processes)"
     )
     run.add_argument(
-        "--workers", type=int, metavar="N", help="runs at once (one a core; with ray what fits)"
+        "--workers", type=int, metavar="N", help="processes (one a core; with ray what fits)"
     )
+    _options.add_replicas(run)
     run.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (one started here)")
     run.add_argument(
         "--gpus-per-run", type=float, metavar="F", help="with ray, as 0.25 (1 if on cuda, else 0)"
@@ -65,6 +68,11 @@ def act(arguments: argparse.Namespace) -> int:
         raise unknown("executor", arguments.executor, EXECUTORS)
     if arguments.workers is not None and arguments.workers < 1:
         raise AmpmixError(f"workers is {arguments.workers}: it must be 1 or more")
+    if arguments.executor == "ray" and (arguments.replicas or 1) > 1:
+        raise AmpmixError(
+            f"replicas is {arguments.replicas}: with ray every run is a task of its own; let "
+            "several share a GPU, with --gpus-per-run 0.25"
+        )
     file = study_file.read(arguments.file, overrides(arguments), arguments.smoke)
     default = Path("ampmix-runs") / (f"{file.name}-smoke" if arguments.smoke else file.name)
     out = Path(arguments.out or default)
@@ -157,7 +165,8 @@ def _run(
     from ampmix.study import Watchers, left, run_study
 
     rest = [task for task in tasks if task not in records]
-    slots = arguments.workers or (1 if arguments.executor == "here" else cores())
+    devices = [plan.config.device for plan in study.plans]
+    slots = 1 if arguments.executor == "here" else _options.workers_of(arguments, devices)
     expected = Estimate({}, 0)
     if rest and not arguments.no_estimate:
         expected = estimate(study.plans, rest, records)
@@ -177,11 +186,22 @@ def _run(
         slots,
         messages,
     )
+    replicas = [1] * len(study.plans)
+    if arguments.executor != "ray":
+        replicas = [plan.replicas(arguments.replicas, slots) for plan in study.plans]
+    for note in dict.fromkeys(
+        note
+        for plan, n in zip(study.plans, replicas, strict=True)
+        if n > 1
+        for note in _options.alone(plan.backbone, plan.policies)
+    ):
+        _say(messages, f"note: {note}")
     told = trackers.of(arguments.track, study.name, study.plans, out)
     try:
         with progress, trackers.closing(told):
             watcher = Watchers([progress, *told])
-            outcome = run_study(study, out, _opener(arguments, slots), watcher)
+            opener = _opener(arguments, slots, replicas)
+            outcome = run_study(study, out, opener, watcher, replicas)
     except KeyboardInterrupt:
         kept = len(tasks) - len(left(study, out))
         _say(
@@ -193,17 +213,17 @@ def _run(
     return _conclude(study, outcome, out, screen, messages)
 
 
-def _opener(arguments: argparse.Namespace, slots: int) -> Any:
+def _opener(arguments: argparse.Namespace, slots: int, replicas: list[int]) -> Any:
     from ampmix.executor import InProcess, Pool
     from ampmix.executor.pool import gpus
 
     if arguments.executor == "here":
-        return InProcess
+        return partial(InProcess, replicas=replicas)
     if arguments.executor == "processes":
 
         def pool(plans: Any, models: Any, on_step: Any) -> Any:
             cuda = any(plan.config.device == "cuda" for plan in plans)
-            return Pool(plans, models, on_step, slots, devices=gpus() if cuda else ())
+            return Pool(plans, models, on_step, slots, {}, gpus() if cuda else (), replicas)
 
         return pool
 

@@ -6,7 +6,7 @@ is :func:`ampmix.executor.drive.drive`, the same for all.
 
 from __future__ import annotations
 
-from ampmix.executor._executor import Ended, Executor, OnStep, Task
+from ampmix.executor._executor import Ended, Executor, OnStep, Task, in_blocks
 from ampmix.executor.drive import drive, execute
 from ampmix.executor.in_process import InProcess
 from ampmix.executor.pool import WORKER_ENVIRONMENT, Pool
@@ -21,4 +21,5 @@ __all__ = [
     "Task",
     "drive",
     "execute",
+    "in_blocks",
 ]

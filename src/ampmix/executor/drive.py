@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ampmix.errors import AmpmixError
-from ampmix.executor._executor import Ended, Executor, Task
-from ampmix.executor.pool import Pool
+from ampmix.executor._executor import Ended, Executor, Task, in_blocks
+from ampmix.executor.pool import Pool, gpus
 from ampmix.plan import Plan, Run
 from ampmix.records import RunRecord
 
@@ -62,21 +62,25 @@ def execute(
     workers: int,
     on_step: Callable[[Run, int], None],
     environment: Mapping[str, str] = MappingProxyType({}),
+    replicas: int = 1,
 ) -> Iterator[RunRecord]:
     """Do runs of one plan in `workers` processes; yield each record as its run ends, in any order.
 
-    When the caller stops, by Ctrl-C say, the workers are ended at once.
+    Each trains up to `replicas` seeds of a policy at once. When the caller stops, by Ctrl-C say,
+    the workers are ended at once.
 
     Raises:
         AmpmixError: if the worker of one run dies again and again (killed, or out of memory).
     """
-    tasks = iter([Task(0, run) for run in runs])
+    tasks = iter(in_blocks([Task(0, run) for run in runs], [replicas]))
     pool = Pool(
         [plan],
         models,
         lambda task, step: on_step(task.run, step),
         min(workers, len(runs)),
         environment,
+        gpus() if replicas > 1 and plan.config.device == "cuda" and not environment else (),
+        [replicas],
     )
     try:
         for ended in drive(pool, lambda: next(tasks, None)):

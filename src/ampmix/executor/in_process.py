@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ampmix.executor._executor import Ended, OnStep, Task
+from ampmix.executor._executor import Ended, OnStep, Task, do, next_block
 from ampmix.plan import Plan
 
 
@@ -18,32 +18,38 @@ class InProcess:
         plans: what tasks are of.
         models: where models are put; None to keep none.
         on_step: told of every step.
+        replicas: by plan, how many seeds of a policy train at once; nothing for one.
     """
 
-    slots = 1
-
-    def __init__(self, plans: Sequence[Plan], models: Path | None, on_step: OnStep) -> None:
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        models: Path | None,
+        on_step: OnStep,
+        replicas: Sequence[int] = (),
+    ) -> None:
         self._plans, self._models, self._on_step = plans, models, on_step
-        self._task: Task | None = None
+        self._replicas = replicas
+        self._waiting: list[Task] = []
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)
 
+    @property
+    def slots(self) -> int:
+        """One task, or as many as can be done side by side."""
+        return max(self._replicas, default=1)
+
     def start(self, task: Task) -> None:
         """Remember a task; :meth:`poll` does it."""
-        self._task = task
+        self._waiting.append(task)
 
     def poll(self, timeout: float) -> list[Ended]:
-        """Do the task, however long it takes."""
-        task, self._task = self._task, None
-        if task is None:
+        """Do the first task, and what can be done with it, however long it takes."""
+        if not self._waiting:
             return []
-        try:
-            record = self._plans[task.plan].execute(
-                task.run, self._models, lambda step: self._on_step(task, step)
-            )
-        except Exception as error:
-            return [Ended.by(task, error)]
-        return [Ended(task, record)]
+        block = next_block(self._plans, self._waiting, self._replicas)
+        self._waiting = [task for task in self._waiting if task not in block]
+        return do(self._plans, block, self._models, self._on_step)
 
     def close(self) -> None:
         """Give the process its threads back."""

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import MappingProxyType
 
-from ampmix.executor._executor import Ended, OnStep, Task
+from ampmix.executor._executor import Ended, OnStep, Task, do, next_block
 from ampmix.plan import Plan
 
 REPORT_EVERY = 0.3  # seconds
@@ -49,6 +49,7 @@ class Pool:
         workers: how many processes at most.
         environment: what each finds in its environment besides :data:`WORKER_ENVIRONMENT`.
         devices: GPUs as CUDA_VISIBLE_DEVICES names them, shared out to the workers in turn.
+        replicas: by plan, how many seeds of a policy a worker trains at once; nothing for one.
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class Pool:
         workers: int,
         environment: Mapping[str, str] = MappingProxyType({}),
         devices: Sequence[str] = (),
+        replicas: Sequence[int] = (),
     ) -> None:
         self._work = (tuple(plans), models)
+        self._replicas, self._waiting = replicas, list[Task]()
         self._on_step = on_step
         self._environments = [
             {**environment, "CUDA_VISIBLE_DEVICES": devices[number % len(devices)]}
@@ -72,20 +75,26 @@ class Pool:
 
     @property
     def slots(self) -> int:
-        """The number of workers."""
-        return len(self._workers)
+        """As many tasks as each worker can do side by side, for all workers."""
+        return len(self._workers) * max(self._replicas, default=1)
 
     def start(self, task: Task) -> None:
-        """Hand a task to a worker that has none, or to a new one."""
+        """Take a task in; :meth:`poll` hands it on, with others of its kind."""
+        self._waiting.append(task)
+
+    def _hand_on(self) -> None:
+        """Give what waits to workers that have nothing to do, or to new ones."""
         for slot, worker in enumerate(self._workers):
-            if worker is not None and worker.task is None and worker.begin(task):
+            if not self._waiting:
                 return
-            if worker is None or worker.task is None:
+            if worker is not None and worker.tasks:
+                continue
+            block = next_block(self._work[0], self._waiting, self._replicas)
+            self._waiting = [task for task in self._waiting if task not in block]
+            if worker is None or not worker.begin(block):
                 self._workers[slot] = worker = self._new(slot)
-                if not worker.begin(task):
-                    worker.task = task  # it is dead already: poll finds that out
-                return
-        raise RuntimeError("no worker is free")
+                if not worker.begin(block):
+                    worker.tasks = block  # it is dead already: poll finds that out
 
     def _new(self, slot: int) -> _Worker:
         with _worker_environment(self._environments[slot]), _interrupts_ignored():
@@ -93,24 +102,23 @@ class Pool:
 
     def poll(self, timeout: float) -> list[Ended]:
         """Pass on steps; what has ended, also by the death of its worker."""
-        busy = {w.connection: w for w in self._workers if w is not None and w.task is not None}
-        ended = []
+        self._hand_on()
+        busy = {w.connection: w for w in self._workers if w is not None and w.tasks}
+        ended: list[Ended] = []
         for connection in wait(list(busy), timeout):
             worker = busy[connection]  # type: ignore[index]
-            task = worker.task
-            assert task is not None
             try:
                 message = worker.connection.recv()
             except (EOFError, OSError, pickle.UnpicklingError):
                 worker.end()
                 self._workers[self._workers.index(worker)] = None
-                ended.append(Ended(task))
+                ended += map(Ended, worker.tasks)
                 continue
-            if isinstance(message, int):
-                self._on_step(task, message)
+            if isinstance(message, list):
+                worker.tasks = []
+                ended += message
             else:
-                worker.task = None
-                ended.append(message)
+                self._on_step(*message)
         return ended
 
     def close(self) -> None:
@@ -138,7 +146,7 @@ class _Worker:
 
     def __init__(self, process: BaseProcess, connection: Connection) -> None:
         self.process, self.connection = process, connection
-        self.task: Task | None = None
+        self.tasks: list[Task] = []
 
     @classmethod
     def new(cls, work: tuple[tuple[Plan, ...], Path | None]) -> _Worker:
@@ -149,14 +157,14 @@ class _Worker:
         theirs.close()  # so that the worker's death closes the pipe
         return cls(process, ours)
 
-    def begin(self, task: Task) -> bool:
-        """Hand the task over; whether the worker was there to take it."""
+    def begin(self, tasks: list[Task]) -> bool:
+        """Hand tasks over; whether the worker was there to take them."""
         try:
-            self.connection.send(task)
+            self.connection.send(tasks)
         except OSError:
             self.end()
             return False
-        self.task = task
+        self.tasks = tasks
         return True
 
     def end(self) -> None:
@@ -180,27 +188,31 @@ def _serve(
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            connection.send(_do(connection, plans, models, Task(*connection.recv())))
+            connection.send(_do(connection, plans, models, connection.recv()))
 
 
-def _do(connection: Connection, plans: tuple[Plan, ...], models: Path | None, task: Task) -> Ended:
-    last = 0.0
+def _do(
+    connection: Connection, plans: tuple[Plan, ...], models: Path | None, tasks: list[Task]
+) -> list[Ended]:
+    last = dict.fromkeys(tasks, 0.0)
 
-    def on_step(step: int) -> None:
-        nonlocal last
-        if time.monotonic() - last > REPORT_EVERY:
-            last = time.monotonic()
-            connection.send(step)
+    def on_step(task: Task, step: int) -> None:
+        if time.monotonic() - last[task] > REPORT_EVERY:
+            last[task] = time.monotonic()
+            connection.send((task, step))
 
-    try:
-        return Ended(task, plans[task.plan].execute(task.run, models, on_step))
-    except Exception as error:
-        ended = Ended.by(task, error)
-        try:
-            pickle.loads(pickle.dumps(ended))
-        except Exception:  # some exceptions cannot travel
-            return Ended(task, error=RuntimeError(f"{type(error).__name__}: {error}"))
+    return [_able_to_travel(ended) for ended in do(plans, tasks, models, on_step)]
+
+
+def _able_to_travel(ended: Ended) -> Ended:
+    """The same, with an error that pickles: some exceptions do not."""
+    if ended.error is None:
         return ended
+    try:
+        pickle.loads(pickle.dumps(ended))
+    except Exception:
+        return Ended(ended.task, error=RuntimeError(f"{type(ended.error).__name__}: {ended.error}"))
+    return ended
 
 
 def _end_with(parent: int) -> None:

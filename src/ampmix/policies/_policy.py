@@ -59,6 +59,12 @@ def _is_common(f: Head) -> TypeGuard[CommonHead]:
     return hasattr(f, "anywhere")  # isinstance with a protocol takes 20 times as long
 
 
+@uncompiled
+def hurried(lam: Tensor) -> bool:
+    """Whether to decide on the device rather than ask it: it does many batches at once."""
+    return lam.dim() > 1 and lam.is_cuda
+
+
 @dataclass(frozen=True, eq=False)
 class Mixed:
     """What a policy did to a batch of B examples.

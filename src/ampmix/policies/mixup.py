@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ampmix.compiling import uncompiled
-from ampmix.mixing import Generators, Loss, interpolate_loss, pair, sample_lam
+from ampmix.mixing import Generators, Loss, Ragged, interpolate_loss, pair, sample_lam
 from ampmix.policies._policy import Head, Mixed, Policy, check_alpha, forward_mixed, partners_of
 
 
@@ -28,6 +28,9 @@ def rand_op(
     dtype = torch.promote_types(like.dtype, torch.float32)
     lam = sample_lam(alpha, shape, generator=generator, device=like.device, dtype=dtype)
     perm = pair(shape, generator=generator, device=like.device)
+    if isinstance(generator, Ragged):  # a batch may be of one among larger ones
+        own = torch.arange(shape[-1], device=like.device)
+        return torch.where(perm == own, 1.0, lam), perm
     return (torch.ones_like(lam) if shape[-1] == 1 else lam), perm
 
 

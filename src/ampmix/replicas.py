@@ -1,0 +1,451 @@
+"""fit_many(): seeds as an axis. S models of one architecture, trained side by side as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ampmix.backbones._backbone import Backbone
+from ampmix.data import Split
+from ampmix.errors import AmpmixError
+from ampmix.mixing import Loss, Ragged, cross_entropy
+from ampmix.perturbation import Perturbation
+from ampmix.policies._policy import Policy
+from ampmix.text import Encoded
+from ampmix.training import (
+    Diverged,
+    Fit,
+    TrainConfig,
+    Trainee,
+    check_trainable,
+    device_of,
+    fit,
+    generator_of,
+    optimizer_of,
+    orders,
+    set_lr,
+)
+
+AHEAD = 64
+"""Steps whose rows are sent to the device together."""
+
+
+def fit_many(
+    backbone: Backbone,
+    policy: Policy,
+    splits: Sequence[Split],
+    config: TrainConfig | None = None,
+    seeds: Sequence[int] = (),
+    *,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[Fit | Diverged]:
+    """Train a backbone with a policy on several splits at once, each with a seed of its own.
+
+    Each is what :func:`ampmix.training.fit` makes of it alone, up to rounding: its own vocabulary,
+    initial weights, batches, pairs, coefficients and dropout masks, its own norm to clip, choice of
+    the step, and end. One that diverges or has trained enough leaves the others as they are.
+
+    The weights have a leading axis of seeds, and so has all that is computed from them; policies
+    and the optimiser do not care. Texts lie on the device, losses stay there until the development
+    sets are read, and on a GPU no step waits for it. On a CPU it gains nothing.
+
+    Where that cannot be done (:func:`unstackable`) the seeds are trained one after the other.
+
+    Args:
+        backbone: what to train.
+        policy: how.
+        splits: one for each seed; their classes agree.
+        config: optimisation settings; by default the backbone's.
+        seeds: the runs' seeds; by default 0, 1, ...
+        on_step: called with the index of a split and the number of steps done, after each.
+
+    Returns:
+        For each split :class:`ampmix.training.Fit`, or why its training failed.
+
+    Raises:
+        AmpmixError: for splits of several class lists, or without a seed for each; and as
+            :func:`ampmix.training.check_trainable`.
+    """
+    config = config or TrainConfig.of(backbone)
+    seeds = tuple(seeds) or tuple(range(len(splits)))
+    if len(seeds) != len(splits) or len({split.classes for split in splits}) > 1:
+        raise AmpmixError(
+            f"{len(splits)} splits with {len(seeds)} seeds, and classes "
+            f"{sorted({split.classes for split in splits})}: give each split a seed, and splits of "
+            "the same classes"
+        )
+    pairs = [(split, config, seed) for split, seed in zip(splits, seeds, strict=True)]
+    for split in splits:
+        check_trainable(backbone, policy, split, config)
+    tell = on_step or (lambda _index, _step: None)
+    if len(splits) < 2 or unstackable(backbone, policy):
+        return [
+            _alone(backbone, policy, *pair, partial(tell, index))
+            for index, pair in enumerate(pairs)
+        ]
+    device = device_of(config.device)
+    trainees = [Trainee(backbone, policy, *pair, device) for pair in pairs]
+    return _Stack(trainees, policy, config, device).train(tell)
+
+
+def unstackable(backbone: Backbone, policy: Policy) -> str:
+    """Why seeds of a backbone with a policy are trained one by one; "" if they need not be.
+
+    >>> from ampmix import AMP, NonlinearMixup, TextCNN
+    >>> unstackable(TextCNN(), AMP())
+    ''
+    >>> unstackable(TextCNN(), NonlinearMixup())
+    'policy nonlinear has parameters of its own'
+    """
+    if type(policy).prepare is not Policy.prepare:
+        return f"policy {policy.name} has parameters of its own"
+    if not backbone.stacked:
+        return f"backbone {backbone.name} has no form with an axis of seeds"
+    return ""
+
+
+def automatic(
+    backbone: Backbone,
+    policies: Sequence[Policy],
+    split: Split,
+    config: TrainConfig,
+    most: int,
+    workers: int = 1,
+) -> int:
+    """How many seeds to train at once: 1 on a CPU, where more gain nothing.
+
+    On a GPU up to `most`, as many as its free memory holds when `workers` share half of it.
+    """
+    device = device_of(config.device)
+    if device.type != "cuda" or most < 2 or not policies:
+        return 1
+    free, _ = torch.cuda.mem_get_info(device)
+    return fitting(free // workers, [footprint(backbone, p, split, config) for p in policies], most)
+
+
+def fitting(free: int, footprints: Sequence[int], most: int) -> int:
+    """How many seeds of `footprints` bytes, the largest of them, half of `free` bytes hold.
+
+    At least 1 and at most `most`.
+    """
+    return max(1, min(most, int(free // 2 // max(footprints))))
+
+
+def footprint(backbone: Backbone, policy: Policy, split: Split, config: TrainConfig) -> int:
+    """Bytes that a seed more takes on the device while it trains.
+
+    Measured on a step on the CPU: the weights, for those that train also gradients and the two
+    moments of the optimiser, and twice what autograd keeps of a batch of the longest texts, for
+    what is there in passing.
+    """
+    cpu = torch.device("cpu")
+    config = replace(config, device="cpu")
+    stack = _Stack([Trainee(backbone, policy, split, config, 0, cpu)], policy, config, cpu)
+    kept = 0
+
+    def count(saved: Tensor) -> Tensor:
+        nonlocal kept
+        kept += saved.nbytes
+        return saved
+
+    batch = next(stack.feed.batches(1))
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
+        stack.step(batch, 0)
+    longest = stack.feed.longest / batch.mask.shape[-1]
+    (one,) = stack.trainees
+    held = sum(weight.nbytes for weight in _named(one).values())
+    trained = sum(weight.nbytes for weight in stack.weights.values() if weight.requires_grad)
+    return held + 3 * trained + int(2 * kept * longest)
+
+
+def _alone(
+    backbone: Backbone,
+    policy: Policy,
+    split: Split,
+    config: TrainConfig,
+    seed: int,
+    tell: Callable[[int], None],
+) -> Fit | Diverged:
+    try:
+        return fit(backbone, policy, split, config, seed, on_step=tell)
+    except Diverged as error:
+        return error
+
+
+class _Batch(NamedTuple):
+    """A step's texts of S seeds side by side, as :meth:`CutModule.stacked_cut` takes them.
+
+    Attributes:
+        inputs, mask: see there.
+        labels: ``[S, B]``.
+        shares: of each row in its seed's mean loss, ``[S, B]``; 0 for rows that only fill up.
+        sizes: how many rows of each seed are examples.
+    """
+
+    inputs: Tensor
+    mask: Tensor
+    labels: Tensor
+    shares: Tensor
+    sizes: tuple[int, ...]
+
+    @property
+    def ragged(self) -> bool:
+        """Whether some rows only fill up."""
+        return min(self.sizes) < self.labels.shape[1]
+
+
+class _Feed:
+    """Batches of several training parts, gathered on the device, where the texts lie.
+
+    Args:
+        trainees: whose parts, in the order of their epochs.
+        config: the batch size, and how many there are.
+        device: where to.
+    """
+
+    def __init__(
+        self, trainees: Sequence[Trainee], config: TrainConfig, device: torch.device
+    ) -> None:
+        self._device = device
+        self._parts: list[Encoded] = [one.parts.train for one in trainees]
+        self._orders = [orders(len(one.parts.train), config, one.seed) for one in trainees]
+        self._padding = self._parts[0].padding
+        constants = [one.model.constant(one.parts.train, device) for one in trainees]
+        self._features = None
+        if known := [part for part in constants if part is not None]:
+            self._features = torch.cat(known)
+            self._starts = [np.arange(len(part)) for part in self._parts]
+            counts = [len(part) for part in self._parts]
+        else:
+            tokens = np.concatenate([part.tokens for part in self._parts])
+            self._tokens = torch.from_numpy(tokens).to(device)
+            self._starts = [part.offsets[:-1] for part in self._parts]
+            counts = [len(part.tokens) for part in self._parts]
+        firsts = np.cumsum([0, *counts[:-1]])
+        self._starts = [own + first for own, first in zip(self._starts, firsts, strict=True)]
+        self._lengths = [part.lengths for part in self._parts]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text, or 1 where texts are features."""
+        return 1 if self._features is not None else int(max(map(np.max, self._lengths)))
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """Go on with some of the seeds."""
+        for name in ("_parts", "_orders", "_starts", "_lengths"):
+            setattr(self, name, [getattr(self, name)[i] for i in positions])
+
+    def batches(self, count: int) -> Iterator[_Batch]:
+        """The next `count` batches; what is in them is sent some steps ahead, in one piece."""
+        for start in range(0, count, AHEAD):
+            ahead = range(min(AHEAD, count - start))
+            steps = [[next(order) for order in self._orders] for _ in ahead]
+            tables = [self._table(rows) for rows in steps]
+            sent = torch.from_numpy(np.concatenate([t.reshape(4, -1) for t in tables], axis=1))
+            if self._device.type == "cuda":
+                sent = sent.pin_memory().to(self._device, non_blocking=True)
+            pieces = torch.split(sent, [table[0].size for table in tables], dim=1)
+            for rows, table, piece in zip(steps, tables, pieces, strict=True):
+                sizes = tuple(map(len, rows))
+                yield self._batch(piece.view(table.shape), sizes, int(table[1].max()))
+
+    def _table(self, rows: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+        """Of every row where it starts, how long it is, its label and its batch's size.
+
+        ``[4, S, B]``. Where a batch is smaller than the others, its first text fills it up, with
+        size 0.
+        """
+        table = np.empty((4, len(rows), max(map(len, rows))), dtype=np.int64)
+        for i, chosen in enumerate(rows):
+            n = len(chosen)
+            columns = (self._starts[i], self._lengths[i], self._parts[i].labels)
+            for j, column in enumerate(columns):
+                table[j, i, :n] = column[chosen]
+                table[j, i, n:] = table[j, i, 0]
+            table[3, i, :n], table[3, i, n:] = n, 0
+        return table
+
+    def _batch(self, table: Tensor, sizes: tuple[int, ...], longest: int) -> _Batch:
+        start, length, labels, size = table.unbind()
+        shares = torch.where(size > 0, size.clamp(min=1).double().reciprocal(), 0.0)
+        if self._features is not None:
+            mask = torch.ones(*start.shape, 1, dtype=torch.bool, device=start.device)
+            return _Batch(self._features[start], mask, labels, shares, sizes)
+        column = torch.arange(longest, device=start.device)
+        mask = column < length.unsqueeze(-1)
+        place = (start.unsqueeze(-1) + column).clamp_(max=len(self._tokens) - 1)
+        ids = torch.where(mask, self._tokens[place].long(), self._padding)
+        return _Batch(ids, mask, labels, shares, sizes)
+
+
+class _Stack:
+    """Trainees whose weights are rows of common tensors, and what moves these on.
+
+    Every model's own weights are views into the stack: what reads, chooses and saves it knows
+    nothing of the others. Who has ended leaves the stack.
+    """
+
+    def __init__(
+        self,
+        trainees: Sequence[Trainee],
+        policy: Policy,
+        config: TrainConfig,
+        device: torch.device,
+    ) -> None:
+        self._policy, self._config = policy, config
+        self.trainees = list(trainees)
+        self._indices = list(range(len(trainees)))
+        self._results: dict[int, Fit | Diverged] = {}
+        for one in trainees:
+            one.model.train()
+        self.feed = _Feed(trainees, config, device)
+        self.weights = {
+            name: _stacked([_named(one)[name] for one in trainees])
+            for name in trainees[0].backbone.stacked
+        }
+        self._optimizer = optimizer_of(self._trained(), config)
+        self._bind()
+        self._mixing = [generator_of(one.seed, "mixing", device) for one in trainees]
+        self._dropout = [generator_of(one.seed, "dropout", device) for one in trainees]
+        self._loss = _side_by_side([one.loss for one in trainees])
+        self._seen = Perturbation()
+
+    def _trained(self) -> list[Tensor]:
+        return [weight for weight in self.weights.values() if weight.requires_grad]
+
+    def _bind(self) -> None:
+        """Make the models' weights views into the stack."""
+        for position, one in enumerate(self.trainees):
+            named = _named(one)
+            for name, weight in self.weights.items():
+                own = weight.detach()[position]
+                named[name].data = own[: named[name].shape[0]]
+
+    def train(self, tell: Callable[[int, int], None]) -> list[Fit | Diverged]:
+        """All steps of all trainees; what became of them, in their order."""
+        done, config = 0, self._config
+        while self.trainees and done < config.steps:
+            losses = []
+            for batch in self.feed.batches(min(config.eval_every, config.steps - done)):
+                losses.append(self.step(batch, done))
+                done += 1
+                for index in self._indices:
+                    tell(index, done)
+            self._read(done, torch.stack(losses))
+        return [self._results[index] for index in sorted(self._results)]
+
+    def step(self, batch: _Batch, done: int) -> Tensor:
+        """One optimiser step of all; each seed's mean loss ``[S]``, which nobody waits for."""
+        set_lr(self._optimizer, self._config, done)
+        self._optimizer.zero_grad()
+        f, g = self.trainees[0].model.stacked_cut(
+            self.weights,
+            batch.inputs,
+            batch.mask,
+            self._policy.mixing_site,
+            Ragged(tuple(self._dropout), batch.sizes),
+        )
+        mixing = Ragged(tuple(self._mixing), batch.sizes) if batch.ragged else self._mixing
+        mixed = self._policy(f, g, batch.labels, loss=self._loss, generator=mixing)
+        self._seen.add(mixed, batch.shares > 0 if batch.ragged else True)
+        losses = (mixed.loss * batch.shares.to(mixed.loss.dtype)).sum(1)
+        torch.autograd.backward(losses.sum())
+        if self._config.clip:
+            _clip([weight.grad for weight in self._trained()], self._config.clip)
+        self._optimizer.step()
+        return losses.detach()
+
+    def _read(self, done: int, losses: Tensor) -> None:
+        """Read the development sets after a step; losses ``[steps, S]`` since the last time."""
+        values = losses.double().cpu().numpy()
+        first, going_on = done - len(values) + 1, []
+        for position, (index, one) in enumerate(zip(self._indices, self.trainees, strict=True)):
+            own = values[:, position].tolist()
+            try:
+                for step, loss in enumerate(own, start=first):
+                    one.check(loss, step)
+                one.read(done, own)
+            except Diverged as error:
+                self._results[index] = error
+                continue
+            if one.selection.enough or done == self._config.steps:
+                self._results[index] = self._concluded(position)
+            else:
+                going_on.append(position)
+        if len(going_on) < len(self.trainees):
+            self._keep(going_on)
+
+    def _concluded(self, position: int) -> Fit:
+        one = self.trainees[position]
+        for name in self.weights:
+            _named(one)[name].data = _named(one)[name].data.clone()  # no longer the stack's
+        return one.concluded(self._seen.of(position))
+
+    def _keep(self, positions: Sequence[int]) -> None:
+        """Go on with some of the seeds: their rows of the weights and of the optimiser's state."""
+        for name in ("trainees", "_indices", "_mixing", "_dropout"):
+            setattr(self, name, [getattr(self, name)[i] for i in positions])
+        if not positions:
+            return
+        self.feed.keep(positions)
+        self._loss = _side_by_side([one.loss for one in self.trainees])
+        self._seen = self._seen.of(positions)
+        states = [self._optimizer.state[weight] for weight in self._trained()]
+        for name, weight in self.weights.items():
+            kept = weight.detach()[positions].requires_grad_(weight.requires_grad)
+            self.weights[name] = kept
+        self._optimizer = optimizer_of(self._trained(), self._config)
+        for weight, state in zip(self._trained(), states, strict=True):
+            own = {
+                name: value[positions] if value.dim() else value for name, value in state.items()
+            }
+            self._optimizer.state[weight] = own
+        self._bind()
+
+
+def _named(one: Trainee) -> dict[str, Tensor]:
+    return {**dict(one.model.named_parameters()), **dict(one.model.named_buffers())}
+
+
+def _stacked(weights: Sequence[Tensor]) -> Tensor:
+    """Weights of one name as one leaf ``[S, ...]``, with rows of zeros to the longest."""
+    rows = max(len(weight) for weight in weights)
+    stack = weights[0].new_zeros(len(weights), rows, *weights[0].shape[1:])
+    for place, weight in zip(stack, weights, strict=True):
+        place[: len(weight)] = weight.detach()
+    return stack.requires_grad_(weights[0].requires_grad)
+
+
+def _side_by_side(losses: Sequence[Loss]) -> Loss:
+    """Each seed's loss of its own row of the logits ``[S, B, C]``.
+
+    Seeds whose classes have weights of their own differ; all others share one.
+    """
+    if all(loss is cross_entropy or _unweighted(loss) for loss in losses):
+        return losses[0]
+
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        rows = zip(losses, logits, y, strict=True)
+        return torch.stack([own(*row) for own, *row in rows])
+
+    return loss
+
+
+def _unweighted(loss: Loss) -> bool:
+    return isinstance(loss, partial) and loss.keywords["weights"] is None
+
+
+def _clip(gradients: Sequence[Tensor | None], largest: float) -> None:
+    """:func:`torch.nn.utils.clip_grad_norm_` of each seed by itself."""
+    own = [gradient for gradient in gradients if gradient is not None]
+    squares = torch.stack([gradient.flatten(1).square().sum(1) for gradient in own])
+    factor = (largest / (squares.sum(0).sqrt() + 1e-6)).clamp(max=1.0)
+    for gradient in own:
+        gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
