@@ -33,8 +33,8 @@ from ampmix.training import (
     TrainingStep,
     _batches,
     _encode,
-    _generator,
     _loss,
+    generator_of,
     stepper,
 )
 
@@ -45,7 +45,7 @@ AIMS = {"cnn": "<= 1.12", "bilstm": "<= 1.75", "minilm": "<= 1.75"}
 
 def fits_step(backbone: Backbone, policy: str, reader: Any, data: Any, config: TrainConfig) -> Step:
     """The step that fit() takes."""
-    model = backbone.build(reader, len(data.classes), _generator(0, "weights"))
+    model = backbone.build(reader, len(data.classes), generator_of(0, "weights"))
     model.train()
     optimizer = OPTIMIZERS[config.optimizer](
         model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True

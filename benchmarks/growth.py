@@ -33,7 +33,7 @@ from ampmix.backbones.text_cnn import TextCNN
 from ampmix.mixing import cross_entropy
 from ampmix.policies.amp import AMP
 from ampmix.text import WordReader
-from ampmix.training import TrainConfig, TrainingStep, _batches, _generator, stepper
+from ampmix.training import TrainConfig, TrainingStep, _batches, generator_of, stepper
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def a_step(size: Size) -> tuple[Step, float]:
     encoding = 1e3 * (time.perf_counter() - started)
     config = TrainConfig(batch_size=size.batch)
     batches = list(islice(_batches(encoded, config, seed=0), 8))
-    model = TextCNN().build(reader, size.classes, _generator(0, "weights"))
+    model = TextCNN().build(reader, size.classes, generator_of(0, "weights"))
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
     learner = AMP().prepare((), size.classes)

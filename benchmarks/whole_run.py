@@ -36,7 +36,7 @@ from ampmix.classifier import logits_of
 from ampmix.components import parse
 from ampmix.plan import Plan, Run, settings
 from ampmix.records import RunRecord
-from ampmix.training import _batches, _encode, _generator
+from ampmix.training import _batches, _encode, generator_of
 
 POLICIES = ("none", "mixup", "amp", "amp[site=sent]")
 WANTED = (
@@ -59,7 +59,7 @@ def by_hand(plan: Plan) -> None:
     """The same training without mixing, in a loop that does nothing else."""
     split, config = plan.split(0), plan.config
     reader, parts = _encode(plan.backbone, split, config.max_length)
-    model = plan.backbone.build(reader, len(split.classes), _generator(0, "weights"))
+    model = plan.backbone.build(reader, len(split.classes), generator_of(0, "weights"))
     model.train()
     optimizer = torch.optim.Adam(
         model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
