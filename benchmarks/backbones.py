@@ -27,16 +27,8 @@ from ampmix.backbones._backbone import Backbone
 from ampmix.components import parse
 from ampmix.data import split_holdout
 from ampmix.plan import settings
-from ampmix.training import (
-    OPTIMIZERS,
-    TrainConfig,
-    TrainingStep,
-    _batches,
-    _encode,
-    _loss,
-    generator_of,
-    stepper,
-)
+from ampmix.train_config import OPTIMIZERS, TrainConfig
+from ampmix.training import TrainingStep, _batches, _encode, _loss, generator_of, stepper
 
 BACKBONES = ("cnn", "bilstm", "minilm")
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")

@@ -33,7 +33,8 @@ from ampmix.backbones.text_cnn import TextCNN
 from ampmix.mixing import cross_entropy
 from ampmix.policies.amp import AMP
 from ampmix.text import WordReader
-from ampmix.training import TrainConfig, TrainingStep, _batches, generator_of, stepper
+from ampmix.train_config import TrainConfig
+from ampmix.training import TrainingStep, _batches, generator_of, stepper
 
 
 @dataclass(frozen=True)

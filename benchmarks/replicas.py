@@ -37,7 +37,8 @@ from ampmix import datasets
 from ampmix.components import parse, parse_list, spec
 from ampmix.data import Split, split_holdout
 from ampmix.replicas import _Stack, footprint
-from ampmix.training import TrainConfig, Trainee, TrainingStep, _batches, optimizer_of, stepper
+from ampmix.train_config import TrainConfig, optimizer_of
+from ampmix.training import Trainee, TrainingStep, _batches, stepper
 
 Steps = Callable[[int], None]
 """Does so many steps."""

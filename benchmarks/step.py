@@ -36,7 +36,8 @@ from ampmix.components import parse
 from ampmix.data import split_holdout
 from ampmix.mixing import cross_entropy
 from ampmix.text import WordReader
-from ampmix.training import TrainConfig, TrainingStep, _batches, _encode, generator_of, stepper
+from ampmix.train_config import TrainConfig
+from ampmix.training import TrainingStep, _batches, _encode, generator_of, stepper
 
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
 WANTED = (

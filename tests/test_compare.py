@@ -30,7 +30,7 @@ from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.records import RecordStore, RunRecord
-from ampmix.training import TrainConfig
+from ampmix.train_config import TrainConfig
 
 SEEDS, STEPS = 3, 20
 SMALL = "cnn[embedding_dim=8,feature_maps=4]"

@@ -31,7 +31,8 @@ from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.policies.nonlinear import NonlinearMixup
-from ampmix.training import TrainConfig, fit
+from ampmix.train_config import TrainConfig
+from ampmix.training import fit
 from tiny_encoders import CONFIGS, WORDS, tokenizer_of
 
 CLASSES = ("animal", "plant", "stone")

@@ -31,7 +31,8 @@ from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.policies.nonlinear import NonlinearMixup
 from ampmix.streams import torch_seed
-from ampmix.training import Fit, TrainConfig, fit
+from ampmix.train_config import TrainConfig
+from ampmix.training import Fit, fit
 
 CNN = TextCNN(embedding_dim=8, filter_sizes=(1, 2), feature_maps=4)
 RARE = {"steps": 12, "batch_size": 7, "lr": 0.01, "eval_every": 3}

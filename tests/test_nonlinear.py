@@ -26,7 +26,8 @@ from ampmix.policies import nonlinear
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.nonlinear import LabelPolicy, NonlinearMixup, orthonormal
 from ampmix.text import Vocabulary, WordReader
-from ampmix.training import TrainConfig, fit
+from ampmix.train_config import TrainConfig
+from ampmix.training import fit
 
 CNN = TextCNN(embedding_dim=8, filter_sizes=(1, 2), feature_maps=4)
 SHORT = TrainConfig(steps=12, batch_size=7, lr=0.01, eval_every=3)

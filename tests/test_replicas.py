@@ -31,7 +31,8 @@ from ampmix.policies.nonlinear import NonlinearMixup
 from ampmix.replicas import _Stack, automatic, fit_many, fitting, footprint, unstackable
 from ampmix.study import Watchers, build, run_study
 from ampmix.study_file import read
-from ampmix.training import Diverged, Fit, TrainConfig, Trainee, fit
+from ampmix.train_config import TrainConfig
+from ampmix.training import Diverged, Fit, Trainee, fit
 from small_studies import STUDY, contents, write_study, write_texts
 from tiny_encoders import TINY
 

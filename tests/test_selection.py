@@ -24,7 +24,8 @@ from ampmix.errors import AmpmixError
 from ampmix.policies.none import NoMixup
 from ampmix.report.progress import RunsProgress
 from ampmix.selection import Reading, Selection
-from ampmix.training import Fit, TrainConfig, fit
+from ampmix.train_config import TrainConfig
+from ampmix.training import Fit, fit
 
 CNN = TextCNN(embedding_dim=8, filter_sizes=(1, 2), feature_maps=4)
 Readings = list[tuple[float, float]]

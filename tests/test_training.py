@@ -38,7 +38,8 @@ from ampmix.policies.none import NoMixup
 from ampmix.records import content_sha256
 from ampmix.streams import numpy_stream, torch_seed
 from ampmix.text import Encoded, Vocabulary, WordReader
-from ampmix.training import Diverged, Fit, TrainConfig, fit
+from ampmix.train_config import TrainConfig
+from ampmix.training import Diverged, Fit, fit
 from every_policy import every_policy_and_site
 from tiny_encoders import TINY
 

@@ -29,7 +29,8 @@ from ampmix.plan import Plan, Run
 from ampmix.policies.amp import AMP
 from ampmix.policies.none import NoMixup
 from ampmix.text import WordReader
-from ampmix.training import TrainConfig, fit
+from ampmix.train_config import TrainConfig
+from ampmix.training import fit
 from ampmix.vectors import Coverage, fingerprint, select
 
 TABLE = {

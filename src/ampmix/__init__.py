@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from ampmix.integrations.transformers import MixupTrainer as MixupTrainer
     from ampmix.integrations.transformers import MixupTrainerMixin as MixupTrainerMixin
     from ampmix.step import MixStep
-    from ampmix.training import TrainConfig, fit
+    from ampmix.train_config import TrainConfig
+    from ampmix.training import fit
 
 __version__ = "0.1.0"
 __all__ = [
@@ -67,7 +68,7 @@ _LAZY = {
     "MixupTrainer": ("ampmix.integrations.transformers", "MixupTrainer"),
     "MixupTrainerMixin": ("ampmix.integrations.transformers", "MixupTrainerMixin"),
     "TextCNN": ("ampmix.backbones.text_cnn", "TextCNN"),
-    "TrainConfig": ("ampmix.training", "TrainConfig"),
+    "TrainConfig": ("ampmix.train_config", "TrainConfig"),
     "fit": ("ampmix.training", "fit"),
     "load_dataset": ("ampmix.datasets", "load"),
     "load_records": ("ampmix.frame", "load_records"),

@@ -17,7 +17,8 @@ from ampmix.errors import AmpmixError
 from ampmix.policies._policy import Policy
 from ampmix.records import RunRecord, provenance, run_id
 from ampmix.replicas import automatic, fit_many, unstackable
-from ampmix.training import Diverged, Fit, TrainConfig, check_trainable
+from ampmix.train_config import TrainConfig
+from ampmix.training import Diverged, Fit, check_trainable
 
 PAPER_STEPS, TABLE_STEPS = 8000, 1500
 
@@ -35,7 +36,7 @@ def settings(backbone: Backbone, known: bool, **given: Any) -> TrainConfig:
     Args:
         backbone: what is trained.
         known: whether on a data set that ampmix knows, whose papers train for 8,000 steps.
-        given: fields of :class:`ampmix.training.TrainConfig`.
+        given: fields of :class:`ampmix.train_config.TrainConfig`.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     fallback = PAPER_STEPS if known else TABLE_STEPS

@@ -19,18 +19,16 @@ from ampmix.mixing import Loss, Ragged, cross_entropy
 from ampmix.perturbation import Perturbation
 from ampmix.policies._policy import Policy
 from ampmix.text import Encoded
+from ampmix.train_config import TrainConfig, optimizer_of, set_lr
 from ampmix.training import (
     Diverged,
     Fit,
-    TrainConfig,
     Trainee,
     check_trainable,
     device_of,
     fit,
     generator_of,
-    optimizer_of,
     orders,
-    set_lr,
 )
 
 AHEAD = 64

@@ -19,7 +19,8 @@ from ampmix.executor.drive import died
 from ampmix.plan import Plan, Run, settings
 from ampmix.records import RecordStore, RunRecord, check_writable, write_json
 from ampmix.study_file import Cell, StudyFile
-from ampmix.training import TrainConfig, check_trainable
+from ampmix.train_config import TrainConfig
+from ampmix.training import check_trainable
 
 OTHERS_EVERY = 1.0  # seconds between looks at what other processes have done
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ampmix.errors import AmpmixError, unknown
-from ampmix.training import TrainConfig
+from ampmix.train_config import TrainConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -80,8 +80,8 @@ def read(
     At the top level stand ``name``, ``models`` and the keys of a grid: ``datasets`` (names, paths
     beside the study file, or tables with ``file``, ``text``, ``label``, ``test``, ``dev``,
     ``encoding``), ``backbones``, ``vectors``, ``policies``, ``fractions``, ``seeds``, ``folds`` and
-    ``[training]`` with the fields of :class:`ampmix.training.TrainConfig`. Each ``[[grid]]`` is a
-    grid of its own, which takes from the top level what it does not say. Every axis may be one
+    ``[training]`` with the fields of :class:`ampmix.train_config.TrainConfig`. Each ``[[grid]]`` is
+    a grid of its own, which takes from the top level what it does not say. Every axis may be one
     value or a list; in a spec string ``amp[eps=0.002|0.02]`` is two policies. A table ``smoke``, at
     the top or in a grid, has keys of a grid for a quick trial.
 

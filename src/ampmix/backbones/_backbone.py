@@ -157,7 +157,7 @@ class Backbone(ABC):
 
     @property
     def training_defaults(self) -> Mapping[str, Any]:
-        """Settings of :class:`ampmix.training.TrainConfig` that suit this backbone better."""
+        """Settings of :class:`ampmix.train_config.TrainConfig` that suit this backbone better."""
         return {}
 
     def reader(self, texts: Sequence[str], tokenizer: str, max_length: int) -> Reader:

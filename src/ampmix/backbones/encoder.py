@@ -102,7 +102,7 @@ class Encoder(Backbone):
 
     @property
     def training_defaults(self) -> Mapping[str, Any]:
-        """What :meth:`ampmix.training.TrainConfig.of` takes where nothing else is said."""
+        """What :meth:`ampmix.train_config.TrainConfig.of` takes where nothing else is said."""
         common = {"optimizer": "adamw", "schedule": "linear", "warmup": 0.1, "selection": "last"}
         if self.freeze:
             return common | {"steps": 1000, "batch_size": 50, "lr": 1e-2, "weight_decay": 1e-2}

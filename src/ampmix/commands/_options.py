@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ampmix.backbones._backbone import Backbone
     from ampmix.data import TextDataset
     from ampmix.policies._policy import Policy
-    from ampmix.training import TrainConfig
+    from ampmix.train_config import TrainConfig
 
 PAPER_STEPS, TABLE_STEPS = 8000, 1500  # as in ampmix.plan, which imports torch
 

@@ -13,7 +13,8 @@ from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
     from ampmix.data import Split
-    from ampmix.training import Fit, TrainConfig
+    from ampmix.train_config import TrainConfig
+    from ampmix.training import Fit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

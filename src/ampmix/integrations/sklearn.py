@@ -24,7 +24,8 @@ from ampmix.errors import AmpmixError
 from ampmix.integrations._inputs import DataError, labels_of, texts_of
 from ampmix.policies._policy import Policy
 from ampmix.report.progress import RunsProgress
-from ampmix.training import Fit, TrainConfig, fit
+from ampmix.train_config import TrainConfig
+from ampmix.training import Fit, fit
 
 STEPS = 1500  # as `ampmix train` has it for a file; the 8,000 of TrainConfig are the paper's
 
