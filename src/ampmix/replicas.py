@@ -16,6 +16,7 @@ from ampmix.feed import Batch, Feed
 from ampmix.mixing import Loss, Ragged, cross_entropy
 from ampmix.perturbation import Perturbation
 from ampmix.policies._policy import Policy
+from ampmix.precision import autocast, products
 from ampmix.train_config import TrainConfig, optimizer_of, set_lr
 from ampmix.training import (
     Diverged,
@@ -216,10 +217,11 @@ class _Stack:
     def train(self, tell: Callable[[int, int], None]) -> list[Fit | Diverged]:
         """All steps of all trainees; what became of them, in their order."""
         done, config = 0, self._config
+        step = products(config.precision)(self.step)
         while self.trainees and done < config.steps:
             losses = []
             for batch in self.feed.batches(min(config.eval_every, config.steps - done)):
-                losses.append(self.step(batch, done))
+                losses.append(step(batch, done))
                 done += 1
                 for index in self._indices:
                     tell(index, done)
@@ -230,15 +232,16 @@ class _Stack:
         """One optimiser step of all; each seed's mean loss ``[S]``, which nobody waits for."""
         set_lr(self._optimizer, self._config, done)
         self._optimizer.zero_grad()
-        f, g = self.trainees[0].model.stacked_cut(
-            self.weights,
-            batch.inputs,
-            batch.mask,
-            self._policy.mixing_site,
-            Ragged(tuple(self._dropout), batch.sizes),
-        )
         mixing = Ragged(tuple(self._mixing), batch.sizes) if batch.ragged else self._mixing
-        mixed = self._policy(f, g, batch.labels, loss=self._loss, generator=mixing)
+        with autocast(self._config.precision, batch.labels.device):
+            f, g = self.trainees[0].model.stacked_cut(
+                self.weights,
+                batch.inputs,
+                batch.mask,
+                self._policy.mixing_site,
+                Ragged(tuple(self._dropout), batch.sizes),
+            )
+            mixed = self._policy(f, g, batch.labels, loss=self._loss, generator=mixing)
         self._seen.add(mixed, batch.shares > 0 if batch.ragged else True)
         losses = (mixed.loss * batch.shares.to(mixed.loss.dtype)).sum(1)
         torch.autograd.backward(losses.sum())

@@ -13,11 +13,12 @@ from torch import Tensor
 from ampmix.backbones._backbone import Backbone
 from ampmix.errors import AmpmixError, unknown
 from ampmix.losses import CLASS_WEIGHTS
+from ampmix.precision import PRECISIONS
 from ampmix.selection import SELECTIONS
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SCHEDULES = ("constant", "linear")
-LATER = ("class_weights", "label_smoothing", "patience")
+LATER = ("class_weights", "label_smoothing", "patience", "precision")
 """Settings younger than the first records, whose names they leave alone at their defaults."""
 
 
@@ -47,6 +48,9 @@ class TrainConfig:
             where training ends early. ``last`` keeps the step where it ended, ``patience`` readings
             after the best; with patience :meth:`of` therefore chooses ``best_dev``, for whatever
             backbone, unless told otherwise.
+        precision: ``float32``; ``bfloat16``, in which the products of forward and backward passes
+            are computed, or ``tf32`` (GPUs), in which they keep 10 bits. Weights, losses, mixing,
+            optimiser and evaluation stay in float32.
 
     Selection and patience go by the plain error and cross-entropy, without weights and smoothing.
 
@@ -69,6 +73,7 @@ class TrainConfig:
     class_weights: str = "none"
     label_smoothing: float = 0.0
     patience: int = 0
+    precision: str = "float32"
 
     @classmethod
     def of(cls, backbone: Backbone, **given: Any) -> TrainConfig:
@@ -104,6 +109,8 @@ class TrainConfig:
             raise AmpmixError(f"warmup is {self.warmup}: it is a share of the steps, in [0, 1)")
         if self.class_weights not in CLASS_WEIGHTS:
             raise unknown("class_weights", self.class_weights, CLASS_WEIGHTS)
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
         if not 0 <= self.label_smoothing < 1:
             raise AmpmixError(
                 f"label_smoothing is {self.label_smoothing}: it is a share of the label, in [0, 1)"

@@ -21,6 +21,7 @@ from ampmix.losses import training_loss
 from ampmix.mixing import Loss
 from ampmix.perturbation import Perturbation
 from ampmix.policies._policy import Learner, Mixed, Policy
+from ampmix.precision import autocast, check_precision, products
 from ampmix.processes import ALONE, Processes
 from ampmix.selection import Reading, Selection
 from ampmix.streams import numpy_stream, torch_seed
@@ -198,11 +199,13 @@ def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: Tra
     """Raise AmpmixError if :func:`fit` could not train so; nothing is built or read for it.
 
     That is: a site that the backbone does not have, more classes than the policy allows, or class
-    weights or label smoothing with a policy that has a loss of its own.
+    weights or label smoothing with a policy that has a loss of its own, or a precision that the
+    device does not have.
     """
     backbone.check_site(policy.mixing_site)
     policy.outputs(len(data.classes))
     policy.check_loss(_loss(data, config))
+    check_precision(config.precision, config.device)
 
 
 def _loss(data: Split, config: TrainConfig, device: torch.device | str = "cpu") -> Loss:
@@ -342,7 +345,9 @@ def stepper(
         )
         step.counting = bool(mine)
         # gradients are the mean over the processes, whose parts may differ in size by one
-        loss = parallel(*own).sum() * (processes.count * bool(mine) / size)
+        with autocast(config.precision, device):
+            losses = parallel(*own)
+        loss = losses.sum() * (processes.count * bool(mine) / size)
         optimizer.zero_grad()
         loss.backward()
         if config.clip:
@@ -350,7 +355,7 @@ def stepper(
         optimizer.step()
         return processes.total(loss.detach()).item() / processes.count
 
-    return once
+    return products(config.precision)(once)
 
 
 def _logits(model: CutModule, part: Encoded, device: torch.device, processes: Processes) -> Tensor:

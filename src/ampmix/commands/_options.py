@@ -78,6 +78,9 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument("--device", metavar="NAME", help="where to compute: cpu, cuda (cpu)")
     training.add_argument(
+        "--precision", metavar="NAME", help="of products: float32, bfloat16 or tf32 (float32)"
+    )
+    training.add_argument(
         "--eval-every", type=int, metavar="N", help="steps between development readings"
     )
     training.add_argument(
@@ -171,6 +174,7 @@ def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
     names = (
         *("steps", "batch_size", "lr", "clip", "weight_decay", "optimizer", "schedule", "warmup"),
         *("selection", "device", "patience", "class_weights", "label_smoothing", "max_length"),
+        "precision",
         "eval_every",
     )
     return settings(backbone, known, **{name: getattr(arguments, name) for name in names})
