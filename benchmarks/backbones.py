@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 from ampmix.executor import WORKER_ENVIRONMENT
@@ -66,11 +67,19 @@ def main() -> None:
             f"{name} {policy}": fits_step(backbone, policy, reader, data, config)
             for policy in POLICIES
         }
+        half = replace(config, precision="bfloat16")
+        steps |= {
+            f"{name} {policy} in bfloat16": fits_step(backbone, policy, reader, data, half)
+            for policy in ("none", "amp")
+        }
         times |= measure(steps, batches, arguments.rounds)
         for site, title, aim in (("", "Word", AIMS[name]), ("[site=sent]", "Sent", "<= 1.05")):
             above, below = f"{name} amp{site}", f"{name} mixup{site}"
             wanted.append((f"{name}: {title}AMP / {title}Mixup", above, below, aim))
         wanted.append((f"{name}: WordAMP / none", f"{name} amp", f"{name} none", ""))
+        for policy in ("none", "amp"):
+            title = f"{name}: {policy} in bfloat16 / float32"
+            wanted.append((title, f"{name} {policy} in bfloat16", f"{name} {policy}", ""))
     report("backbones", times, ratios(times, wanted))
 
 
