@@ -38,14 +38,14 @@ def test_every_command_shown_is_understood() -> None:
     shown = re.findall(r"^(?:\$ )?(ampmix .*)$", "\n".join(blocks("console")), flags=re.MULTILINE)
     assert len(shown) >= 2
     for command in shown:
-        parsed, extra = build_parser().parse_known_args(shlex.split(command)[1:])
+        parsed, extra = build_parser().parse_known_args(shlex.split(command, comments=True)[1:])
         assert not extra, command
-        assert parsed.command in ("compare", "evaluate", "export", "list", "predict", "train")
+        assert callable(parsed.act), command
 
 
 def test_every_option_named_exists() -> None:
-    parser = build_parser().parse_known_args(["compare", "x"])[0].parser
-    known = {name for action in parser._actions for name in action.option_strings}
+    parsers = (build_parser().parse_known_args([c, "x"])[0].parser for c in ("compare", "study"))
+    known = {name for p in parsers for action in p._actions for name in action.option_strings}
     prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
     named = set(re.findall(r"`(--[a-z-]+)", prose))
     assert {"--text", "--test", "--out"} <= named
