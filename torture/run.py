@@ -231,6 +231,8 @@ def _bad_end(end: End, fault: Any, scenario: Any) -> list[str]:
     killed = {-signal.SIGKILL} if "kill" in fault.kind or "power" in fault.kind else set()
     if fault.where == "process" and not end.said.strip():
         killed |= {-fault.value}  # Python had not come to ampmix yet
+    if fault.where == "process" and "KeyboardInterrupt" in end.said and "ampmix" not in end.said:
+        return []  # Python itself was still starting
     if fault.where == "process" and end.said.strip() == "Interrupted.":
         killed |= {-signal.SIGINT}  # Python's way to say so; a shell calls it 130 too
     if end.code not in {0, 1, 2, 130} | killed:
@@ -464,7 +466,8 @@ def _train_once() -> None:
     from ampmix.backbones.text_cnn import TextCNN
     from ampmix.data import Examples, TextDataset, split_fold
     from ampmix.policies.mixup import Mixup
-    from ampmix.training import TrainConfig, fit
+    from ampmix.train_config import TrainConfig
+    from ampmix.training import fit
 
     texts = Examples(tuple(f"a text {i}" for i in range(12)), [i % 2 for i in range(12)])
     split = split_fold(TextDataset("some", ("a", "b"), texts), 0, 2)
