@@ -50,6 +50,9 @@ paper-smoke: $(TESTED)  ## a few steps of each of the paper's studies (AMPMIX_DA
 kill-test: $(TESTED)  ## 60 runs on TREC, killed 20 times, against undisturbed ones
 	$(BIN)/python benchmarks/kill.py
 
+torture: $(TESTED)  ## N=500 faults in commands on tiny data, in an order that SEED=0 gives
+	$(BIN)/python torture/run.py --seed $(or $(SEED),0) --faults $(or $(N),500)
+
 bench: $(TESTED)  ## what steps, runs and studies cost (half an hour; benchmarks/RESULTS.md)
 	for part in step backbones mixstep growth whole_run workers; do \
 	  $(BIN)/python benchmarks/$$part.py || exit 1; done
@@ -62,4 +65,4 @@ format: $(TESTED)  ## put the code into shape
 clean:  ## remove what was built (not ampmix-runs/)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 
-.PHONY: help install demo report-demo test check paper-smoke kill-test bench format clean
+.PHONY: help install demo report-demo test check paper-smoke kill-test torture bench format clean

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -16,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from ampmix import records as records_module
 from ampmix.claims import Claims
 from ampmix.cli import main
 from ampmix.errors import AmpmixError
@@ -219,14 +219,14 @@ def test_a_full_disk_stops_the_study_and_keeps_what_is_done(
     fsync = os.fsync
 
     def full(descriptor: int) -> None:
-        written.append(descriptor)
-        if len(written) > 3:
+        written.append(stat.S_ISREG(os.fstat(descriptor).st_mode))
+        if sum(written) > 3:
             raise OSError(28, "No space left on device")
         fsync(descriptor)
 
     arguments = ["study", str(path), "--out", str(out), "--executor", "here", "--no-estimate"]
     with monkeypatch.context() as patch:
-        patch.setattr(records_module.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         assert main(arguments) == 2
     said = capsys.readouterr().err
     assert "No space left on device" in said

@@ -708,7 +708,9 @@ def test_saving_replaces_an_earlier_model_and_leaves_nothing_else(
     assert names == ["README.md", "config.json", "model.safetensors"]
 
 
-@pytest.mark.parametrize("where", ["writing weights", "writing the configuration", "moving"])
+@pytest.mark.parametrize(
+    "where", ["writing weights", "writing the configuration", "moving", "exchanging"]
+)
 def test_a_save_that_fails_leaves_the_earlier_model(
     trained: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -730,7 +732,10 @@ def test_a_save_that_fails_leaves_the_earlier_model(
             patch.setattr("safetensors.torch.save_file", full)
         elif where == "writing the configuration":
             patch.setattr(Path, "write_text", full)
+        elif where == "exchanging":
+            patch.setattr("ampmix.files._exchanged", full)
         else:
+            patch.setattr("ampmix.files._exchanged", lambda *_: False)  # as elsewhere than on Linux
             patch.setattr(Path, "rename", rename_once)
             patch.setattr(Path, "replace", rename_once)
         with pytest.raises(OSError, match="no space"):

@@ -1,7 +1,7 @@
 """ampmix: Mixup and the Adversarial Mixing Policy for text classifiers, and whether they helped.
 
-The mixing core (policies and pure functions) imports PyTorch and nothing heavier; what needs more
-is imported when it is first used.
+Every name is imported when it is first used: the mixing core (policies and pure functions) brings
+PyTorch and nothing heavier, and the command line answers, also to Ctrl-C, before PyTorch is there.
 """
 
 from __future__ import annotations
@@ -10,12 +10,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ampmix.errors import AmpmixError
-from ampmix.mixing import cross_entropy, mix, pair, sample_lam
-from ampmix.policies._policy import Mixed, Policy
-from ampmix.policies.amp import AMP
-from ampmix.policies.mixup import Mixup
-from ampmix.policies.none import NoMixup
-from ampmix.policies.nonlinear import NonlinearMixup
 
 if TYPE_CHECKING:
     from ampmix.backbones.text_cnn import TextCNN
@@ -28,6 +22,12 @@ if TYPE_CHECKING:
     from ampmix.integrations.sklearn import MixupTextClassifier
     from ampmix.integrations.transformers import MixupTrainer as MixupTrainer
     from ampmix.integrations.transformers import MixupTrainerMixin as MixupTrainerMixin
+    from ampmix.mixing import cross_entropy, mix, pair, sample_lam
+    from ampmix.policies._policy import Mixed, Policy
+    from ampmix.policies.amp import AMP
+    from ampmix.policies.mixup import Mixup
+    from ampmix.policies.none import NoMixup
+    from ampmix.policies.nonlinear import NonlinearMixup
     from ampmix.step import MixStep
     from ampmix.train_config import TrainConfig
     from ampmix.training import fit
@@ -61,17 +61,27 @@ __all__ = [
 
 # those of extras are not in __all__: `from ampmix import *` must not ask for what is not installed
 _LAZY = {
+    "AMP": ("ampmix.policies.amp", "AMP"),
     "Classifier": ("ampmix.classifier", "Classifier"),
     "MixStep": ("ampmix.step", "MixStep"),
+    "Mixed": ("ampmix.policies._policy", "Mixed"),
+    "Mixup": ("ampmix.policies.mixup", "Mixup"),
     "MixupCallback": ("ampmix.integrations.lightning", "MixupCallback"),
     "MixupTextClassifier": ("ampmix.integrations.sklearn", "MixupTextClassifier"),
     "MixupTrainer": ("ampmix.integrations.transformers", "MixupTrainer"),
     "MixupTrainerMixin": ("ampmix.integrations.transformers", "MixupTrainerMixin"),
+    "NoMixup": ("ampmix.policies.none", "NoMixup"),
+    "NonlinearMixup": ("ampmix.policies.nonlinear", "NonlinearMixup"),
+    "Policy": ("ampmix.policies._policy", "Policy"),
     "TextCNN": ("ampmix.backbones.text_cnn", "TextCNN"),
     "TrainConfig": ("ampmix.train_config", "TrainConfig"),
+    "cross_entropy": ("ampmix.mixing", "cross_entropy"),
     "fit": ("ampmix.training", "fit"),
     "load_dataset": ("ampmix.datasets", "load"),
     "load_records": ("ampmix.frame", "load_records"),
+    "mix": ("ampmix.mixing", "mix"),
+    "pair": ("ampmix.mixing", "pair"),
+    "sample_lam": ("ampmix.mixing", "sample_lam"),
     "sites": ("ampmix.cut.table", "sites"),
     "split_fold": ("ampmix.data", "split_fold"),
     "split_holdout": ("ampmix.data", "split_holdout"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import warnings
@@ -56,6 +57,13 @@ class Claims:
         lock = self._held.pop(identity)
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+
+    def sweep(self) -> None:
+        """Remove what is left of claims that nobody holds: of killed processes, as a rule."""
+        with contextlib.suppress(OSError, AmpmixError):
+            for path in list(self._folder.glob("*.lock")):
+                if path.stem not in self._held and self.take(path.stem):
+                    self.give_back(path.stem)
 
     def give_all_back(self) -> None:
         """End all claims."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
-import tempfile
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from ampmix import components
 from ampmix.backbones._backbone import WEIGHTS, Backbone, CutModule
 from ampmix.card import CARD, card
 from ampmix.errors import AmpmixError
+from ampmix.failures import without_paths
+from ampmix.files import drafting, put
 from ampmix.records import content_sha256
 from ampmix.text import Encoded, Reader
 
@@ -81,18 +85,19 @@ class Classifier:
 
         Raises:
             AmpmixError: if `folder` holds something else than a model.
+            OSError: if it cannot be written; an earlier model is then still there.
         """
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         config = {
             "format": FORMAT,
-            "backbone": components.spec(self.model.config),
+            "backbone": without_paths(components.spec(self.model.config)),
             "classes": self.classes,
             "about": dict(about or {}),
         }
         check_replaceable(folder)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".model-") as draft:
-            ready, earlier = Path(draft) / "ready", Path(draft) / "earlier"
+        with drafting(folder.parent) as draft, _as_of_the_system():
+            ready = draft / "ready"
             ready.mkdir(mode=0o755)
             config |= self.model.save(ready, self.reader, self.classes)
             for written in ready.iterdir():
@@ -107,14 +112,7 @@ class Classifier:
             config["sha256"] = content_sha256(config)
             text = json.dumps(config, ensure_ascii=False, indent=1)
             (ready / CONFIG).write_text(text + "\n", encoding="utf-8")
-            if folder.exists():
-                folder.rename(earlier)
-            try:
-                ready.rename(folder)
-            except BaseException:
-                if earlier.exists():
-                    earlier.rename(folder)
-                raise
+            put(ready, folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> Classifier:
@@ -142,6 +140,20 @@ class Classifier:
         except (OSError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise AmpmixError(f"{folder} is not a model folder: {reason}") from error
+
+
+@contextlib.contextmanager
+def _as_of_the_system() -> Iterator[None]:
+    """What safetensors says of a full disk as the OSError that it is."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
 
 def check_replaceable(folder: Path) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import os
 import pkgutil
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from types import FrameType
+from typing import NoReturn
 
 from ampmix import __version__, commands
 from ampmix.commands._shared import INTERRUPTED
-from ampmix.errors import AmpmixError
+from ampmix.errors import AmpmixError, out_of_memory
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,11 +62,25 @@ def build_parser() -> _Parser:
     return parser
 
 
-def _interrupt(number: int, frame: Any) -> NoReturn:
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """Ctrl-C or SIGTERM: stop in good order; a second one must not disturb that."""
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
+    if _importing(frame):
+        # what PyTorch does in C++ when it is imported aborts at an exception, and tells of pages of
+        # its own; nothing is under way here that the next command would not tidy up
+        os.write(2, b"Interrupted.\n")
+        os._exit(INTERRUPTED)
     raise KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported where a signal arrived."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,6 +111,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f": {error.filename}" if error.filename else ""
         print(f"ampmix: {error.strerror or error}{where}; finished runs are kept", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        if debug:
+            traceback.print_exc()
+        told = (str(error).splitlines() or ["by Python"])[0]
+        print(
+            f"ampmix: memory ran out ({told}); finished runs are kept: fewer --workers, a smaller "
+            "--batch-size or --max-length need less",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
@@ -102,4 +130,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """The console script: :func:`main` as a process of its own."""
-    sys.exit(main())
+    try:
+        code = main()
+    except KeyboardInterrupt:  # after main had said all
+        code = INTERRUPTED
+    for late in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(late, signal.SIG_IGN)
+    sys.exit(code)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from ampmix import components, yardstick
-from ampmix.executor import execute
+from ampmix.errors import AmpmixError
+from ampmix.executor import Ended, execute
+from ampmix.failures import Failures, without_paths
+from ampmix.files import discard, drafting, put, sweep
 from ampmix.plan import Plan, Run
 from ampmix.processes import ALONE, Processes
 from ampmix.records import RecordStore, RunRecord, check_writable, write_json
@@ -39,6 +43,7 @@ class Summary:
         truncated: texts that were cut, over training, development and test part of the run with
             most of them: seeds may keep different texts.
         trained: how many runs were done now; the others were recorded already.
+        unfinished: runs without a record, and why; the same call tries them again.
         unreadable: record files that were set aside, with the reason.
     """
 
@@ -49,6 +54,7 @@ class Summary:
     chosen_seed: int | None
     truncated: int
     trained: int
+    unfinished: Mapping[Run, str]
     unreadable: tuple[tuple[Path, str], ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -59,7 +65,7 @@ class Summary:
             "data_hash": plan.dataset.fingerprint,
             "classes": list(plan.dataset.classes),
             "notes": list(plan.dataset.notes),
-            "backbone": components.spec(plan.backbone),
+            "backbone": without_paths(components.spec(plan.backbone)),
             "seeds": plan.seeds,
             "fraction": plan.fraction,
             "design": "cross-validation" if plan.cross_validated else "test set",
@@ -86,12 +92,14 @@ def compare(
     progress: Progress | None = None,
     processes: Processes = ALONE,
     replicas: int = 1,
+    time_limit: float | None = None,
 ) -> Summary:
     """Do what is left of a plan and sum it up.
 
     Writes to `out`: ``records/`` (one file a run, see :mod:`ampmix.records`), ``summary.json``, and
     ``model/``, the best policy's model. Finished runs are never done again, whatever happens: after
-    an interruption the same call goes on.
+    an interruption the same call goes on. A run that takes too long, or whose memory runs out, ends
+    without a record; why stands in ``failures/``, and the same call tries it again.
 
     Args:
         plan: what to compare.
@@ -102,6 +110,7 @@ def compare(
             folder; the first sums up when all are done.
         replicas: seeds of a policy that a worker trains at once (:mod:`ampmix.replicas`); the
             results depend on it by rounding alone.
+        time_limit: seconds that a run may take; None for any.
 
     Raises:
         AmpmixError: if `out` cannot be written to, or a worker dies.
@@ -109,6 +118,9 @@ def compare(
     out = Path(out)
     check_writable(out)
     store, models = RecordStore(out / "records"), out / "models"
+    failures, unfinished = Failures(out / "failures"), dict[Run, str]()
+    for folder in (out, out / "records", models, out / "failures"):
+        sweep(folder)
     found = {run: store.get(plan.specification(run)) for run in plan.runs()}
     missing = [run for run, record in found.items() if record is None]
 
@@ -116,24 +128,40 @@ def compare(
         if progress is not None:
             progress.on_step(run, step)
 
+    def tell(run: Run, record: RunRecord) -> None:
+        found[run] = found[run] or record
+        keep_best(plan, found, run.policy, models)
+        if progress is not None:
+            progress.on_record(record)
+
+    def on_failure(ended: Ended) -> None:
+        run = ended.task.run
+        unfinished[run] = ended.reason
+        failures.note(plan.run_id(run), plan.specification(run), ended.reason, ended.trace)
+        tell(run, _without_record(plan, run, ended.reason))
+
     def do(runs: list[Run]) -> None:
         told = processes.environment()
-        for record in execute(plan, runs, models, workers, on_step, told, replicas):
+        for record in execute(
+            plan, runs, models, workers, on_step, told, replicas, time_limit, on_failure
+        ):
             run = Run(record.specification["policy"], record.specification["seed"])
             if found[run] is None:
                 store.add(record)
-                found[run] = record
-            keep_best(plan, found, run.policy, models)
-            if progress is not None:
-                progress.on_record(record)
+                failures.clear(record.id)
+            tell(run, record)
 
-    trained = len(missing)
     if mine := processes.share(missing):
         do(mine)
     processes.wait()
     for run in missing:
-        found[run] = found[run] or store.get(plan.specification(run))
-    for policy in {run.policy for run in missing}:
+        if found[run] is None:
+            found[run] = store.get(plan.specification(run))
+        if found[run] is None:
+            unfinished[run] = "it failed in another process"
+            found[run] = _without_record(plan, run, unfinished[run])
+    trained = len(missing) - len(unfinished)
+    for policy in plan.policy_names:  # also what earlier calls could not remove
         keep_best(plan, found, policy, models)
     records: dict[str, dict[int, RunRecord]] = {}
     for run, record in found.items():
@@ -156,9 +184,11 @@ def compare(
         if not (models / plan.run_id(best)).exists():
             do([best])  # somebody removed its weights
             trained += 1
+        if best in unfinished:
+            raise AmpmixError(f"the chosen model could not be made again: {unfinished[best]}")
         _install(models / plan.run_id(best), out / "model")
     else:
-        shutil.rmtree(out / "model", ignore_errors=True)  # an earlier comparison's
+        discard(out / "model")  # an earlier comparison's
     summary = Summary(
         plan=plan,
         rows=tuple(made),
@@ -169,12 +199,18 @@ def compare(
             record.result.get("truncated", 0) for own in records.values() for record in own.values()
         ),
         trained=trained,
+        unfinished=unfinished,
         unreadable=tuple(store.unreadable),
     )
     if processes.rank == 0:
         write_json(out / "summary.json", summary.as_json())
     processes.wait()
     return summary
+
+
+def _without_record(plan: Plan, run: Run, reason: str) -> RunRecord:
+    """What stands for a run in the summary that has no record."""
+    return RunRecord(plan.specification(run), {"status": "failed", "error": reason}, {})
 
 
 def _best_run(plan: Plan, found: dict[Run, RunRecord | None], policy: str) -> Run | None:
@@ -192,7 +228,7 @@ def keep_best(plan: Plan, found: dict[Run, RunRecord | None], policy: str, model
     best = _best_run(plan, found, policy)
     for run, record in found.items():
         if run.policy == policy and record is not None and run != best:
-            shutil.rmtree(models / plan.run_id(run), ignore_errors=True)
+            discard(models / plan.run_id(run))
 
 
 def _install(source: Path, target: Path) -> None:
@@ -205,8 +241,6 @@ def _install(source: Path, target: Path) -> None:
             shutil.copyfile(original, copy)
         return copy
 
-    draft = target.with_name(f".{target.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(source, draft, copy_function=link)
-    shutil.rmtree(target, ignore_errors=True)
-    draft.rename(target)
+    with drafting(target.parent) as draft:
+        shutil.copytree(source, draft / "ready", copy_function=link)
+        put(draft / "ready", target)

@@ -13,6 +13,29 @@ class AmpmixError(Exception):
     """
 
 
+class TooLong(AmpmixError):
+    """A run took longer than its time limit, and was ended."""
+
+    @classmethod
+    def than(cls, limit: float) -> TooLong:
+        """With how long that was, in seconds."""
+        return cls(f"it took longer than {limit:g} s, the --time-limit")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, as Python, PyTorch or a GPU say so.
+
+    >>> out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    True
+    """
+    if isinstance(error, MemoryError):
+        return True
+    told = str(error)
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in told or "out of memory" in told
+    )
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> AmpmixError:
     """An error for a name that is not among `choices`, with near names first.
 

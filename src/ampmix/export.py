@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from ampmix.classifier import Classifier
 from ampmix.errors import AmpmixError
+from ampmix.files import drafting, to_disk
 
 OPSET = 18
 INPUTS, OUTPUTS = ("ids", "mask"), ("logits", "probabilities")
@@ -67,8 +67,8 @@ def export_onnx(classifier: Classifier, path: str | Path) -> tuple[Path, ...]:
     if beside == path:
         raise AmpmixError(f"{str(path)!r} is where the vocabulary goes: end the name in .onnx")
     files = _reading(classifier, path.stem)
-    with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".onnx-") as folder:
-        draft = Path(folder) / "model.onnx"
+    with drafting(path.absolute().parent) as folder:
+        draft = folder / "model.onnx"
         _export(classifier, draft)
         for value in onnx.load(draft).graph.input:
             if not all(dimension.dim_param for dimension in value.type.tensor_type.shape.dim):
@@ -77,9 +77,11 @@ def export_onnx(classifier: Classifier, path: str | Path) -> tuple[Path, ...]:
                     f"{value.name}; another version of torch may help"
                 )
         for name, content in files.items():
-            (Path(folder) / name).write_text(content, encoding="utf-8")
+            (folder / name).write_text(content, encoding="utf-8")
+        for written in (draft, *(folder / name for name in files)):
+            to_disk(written)
         for name in files:
-            (Path(folder) / name).replace(path.with_name(name))
+            (folder / name).replace(path.with_name(name))
         draft.replace(path)
     return (path, *(path.with_name(name) for name in files))
 

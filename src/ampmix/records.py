@@ -6,7 +6,6 @@ import datetime
 import hashlib
 import itertools
 import json
-import os
 import platform
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ampmix.errors import AmpmixError
+from ampmix.files import whole
 
 FORMAT = 1
 PACKAGES = ("ampmix", "torch", "numpy", "scikit-learn")
@@ -139,18 +139,9 @@ class RecordStore:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a reader finds the old file or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, ensure_ascii=False, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with whole(path) as draft, draft.open("w", encoding="utf-8") as file:
+        json.dump(content, file, ensure_ascii=False, indent=1, allow_nan=False)
+        file.write("\n")
 
 
 def check_writable(folder: Path) -> None:

@@ -16,6 +16,8 @@ from ampmix.data import TextDataset
 from ampmix.errors import AmpmixError
 from ampmix.executor import Ended, Executor, Task, drive, in_blocks
 from ampmix.executor.drive import died
+from ampmix.failures import Failures, without_paths
+from ampmix.files import sweep
 from ampmix.plan import Plan, Run, settings
 from ampmix.records import RecordStore, RunRecord, check_writable, write_json
 from ampmix.study_file import Cell, StudyFile
@@ -62,7 +64,7 @@ class Study:
                 {
                     "dataset": plan.dataset.name,
                     "data_hash": plan.dataset.fingerprint,
-                    "backbone": components.spec(plan.backbone),
+                    "backbone": without_paths(components.spec(plan.backbone)),
                     "fraction": plan.fraction,
                     "policies": list(plan.policy_names),
                     "seeds": plan.seeds,
@@ -72,7 +74,7 @@ class Study:
                 }
                 for plan in self.plans
             ],
-            "refused": list(self.refused),
+            "refused": [without_paths(reason) for reason in self.refused],
         }
 
 
@@ -279,12 +281,15 @@ def run_study(
         AmpmixError: if `out` cannot be written to, or files there cannot be locked.
     """
     check_writable(out)
+    for folder in (out, out / "records", out / "models", out / "failures"):
+        sweep(folder)
     write_json(out / "study.json", study.as_json())
     work = _Work(study, out, watcher, replicas)
     models = out / "models" if study.models == "best" else None
     if work.open:
         with contextlib.closing(open_executor(study.plans, models, watcher.on_step)) as executor:
             work.do(executor)
+    work.tidy()
     if models is not None and (missing := work.without_model(models)):
         with contextlib.closing(open_executor(study.plans, models, watcher.on_step)) as executor:
             tasks = iter(missing)
@@ -301,7 +306,7 @@ class _Work:
     ) -> None:
         self.study, self.watcher = study, watcher
         self.store, self.claims = RecordStore(out / "records"), Claims(out / "locks")
-        self.models, self.failures = out / "models", out / "failures"
+        self.models, self.failures = out / "models", Failures(out / "failures")
         self.records: dict[Task, RunRecord] = {}
         self.errors: dict[Task, str] = {}
         self.trained = 0
@@ -329,6 +334,16 @@ class _Work:
         finally:
             self.claims.give_all_back()
 
+    def tidy(self) -> None:
+        """Remove what others left that were killed, or could not remove it."""
+        self.claims.sweep()
+        for task in self.records:
+            self.failures.clear(self.ids[task])
+        if self.study.models == "best":
+            for number, plan in enumerate(self.study.plans):
+                for policy in plan.policy_names:
+                    keep_best(plan, self._found(number), policy, self.models)
+
     def _next(self) -> Task | None:
         """Claim the first open task that nobody else does."""
         for task in list(self.open):
@@ -345,22 +360,18 @@ class _Work:
 
     def _take_in(self, ended: Ended) -> None:
         task, record = ended.task, ended.record
-        note = self.failures / f"{self.ids[task]}.json"
         if record is not None and record.id != self.ids[task]:
             ended = Ended.by(task, AmpmixError("its worker runs another version of ampmix"))
             record = None
         if record is not None:
             self.store.add(record)
             self.trained += 1
-            note.unlink(missing_ok=True)
+            self.failures.clear(self.ids[task])
             self._recorded(task, record)
         else:
-            error = str(ended.error or died(task.run))
-            if ended.error is not None and not isinstance(ended.error, AmpmixError):
-                error = f"{type(ended.error).__name__}: {error}"
+            error = ended.reason or died(task.run)
             self.errors[task] = error
-            about = {"specification": self.specifications[task], "error": error}
-            write_json(note, about | {"trace": ended.trace})
+            self.failures.note(self.ids[task], self.specifications[task], error, ended.trace)
             self.watcher.on_failure(task, error)
         self.claims.give_back(self.ids[task])
 

@@ -12,7 +12,6 @@ import difflib
 import hashlib
 import importlib.util
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +23,7 @@ import numpy.typing as npt
 import platformdirs
 
 from ampmix.errors import AmpmixError
+from ampmix.files import whole
 from ampmix.vector_formats import Entry, entries
 
 STANFORD = "https://downloads.cs.stanford.edu/nlp/data/"
@@ -237,11 +237,5 @@ def _cache() -> Path:
 def _write(path: Path, matrix: npt.NDArray[np.float32]) -> None:
     """Write a matrix so that a reader finds all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.save(file, matrix, allow_pickle=False)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with whole(path) as draft, draft.open("wb") as file:
+        np.save(file, matrix, allow_pickle=False)

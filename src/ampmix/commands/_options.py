@@ -148,6 +148,23 @@ def alone(backbone: Backbone, policies: Iterable[Policy]) -> list[str]:
     return [f"{reason}: its seeds train one by one" for reason in reasons if reason]
 
 
+def add_time_limit(group: argparse._ArgumentGroup) -> None:
+    """Declare how long a run may take."""
+    group.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="S",
+        help="end runs that take more seconds; the same command tries them again (any)",
+    )
+
+
+def check_time_limit(arguments: argparse.Namespace) -> None:
+    """Raise AmpmixError for a time in which nothing can be done."""
+    limit = arguments.time_limit
+    if limit is not None and not limit > 0:
+        raise AmpmixError(f"--time-limit is {limit:g}: it must be above 0, in seconds")
+
+
 def backbone_of(arguments: argparse.Namespace) -> Backbone:
     """What is trained, as :func:`add_backbone` was answered."""
     from ampmix import components

@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes (one a core; a GPU if it trains several)",
     )
     _options.add_replicas(run)
+    _options.add_time_limit(run)
     run.add_argument("--out", metavar="DIR", help="output folder (ampmix-runs/NAME)")
 
 
@@ -50,6 +51,7 @@ def act(arguments: argparse.Namespace) -> int:
     from ampmix.report.progress import RunsProgress
     from ampmix.report.table import print_comparison
 
+    _options.check_time_limit(arguments)
     policies = components.parse_list(arguments.policies, "ampmix.policies", "policy")
     backbone = _options.backbone_of(arguments)
     known = components.find("ampmix.datasets").get(arguments.data.split("[")[0].strip())
@@ -85,7 +87,8 @@ def act(arguments: argparse.Namespace) -> int:
             messages.print(f"note: {note}", markup=False, soft_wrap=wrap)
     try:
         with progress:
-            summary = compare(plan, out, workers, progress, together, replicas)
+            limit = arguments.time_limit
+            summary = compare(plan, out, workers, progress, together, replicas, limit)
     except KeyboardInterrupt:
         kept = len(plan.runs()) - len(remaining(plan, out))
         messages.print(
@@ -103,7 +106,13 @@ def act(arguments: argparse.Namespace) -> int:
     print_comparison(summary.as_json(), screen, yardsticks.NAME)
     files = "summary.json, records/" + (", model/" if summary.model else "")
     screen.print(f"Written to {out}: {files}.", markup=False, soft_wrap=wrap)
-    return 0
+    for run, reason in summary.unfinished.items():
+        told = f"no record: {run.policy}, seed {run.seed}: {reason}"
+        screen.print(told, markup=False, soft_wrap=wrap)
+    if summary.unfinished:
+        told = f"The same command tries these again; more is in {out / 'failures'}."
+        screen.print(told, markup=False, soft_wrap=wrap)
+    return 1 if summary.unfinished else 0
 
 
 def describe(plan: Any) -> str:

@@ -40,6 +40,7 @@ def act(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from ampmix.classifier import Classifier
     from ampmix.commands.report import write
+    from ampmix.files import write_text
     from ampmix.path import compare_paths
     from ampmix.records import check_writable, write_json
     from ampmix.report.charts import formats_of
@@ -63,7 +64,7 @@ def act(arguments: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     content = path_json(found)
     write_json(out / "path.json", content)
-    (out / "path.csv").write_text(as_csv(content), encoding="utf-8")
+    write_text(out / "path.csv", as_csv(content))
     document = path_document(content)
     written = write(document, out, "path", formats, chooser(content), script())
     for sentence in document.lead:

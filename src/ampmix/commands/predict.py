@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ampmix.commands._shared import cores, cut
 from ampmix.errors import AmpmixError
+from ampmix.files import whole
 
 if TYPE_CHECKING:
     from ampmix.classifier import Classifier
@@ -170,12 +171,8 @@ def _sink(name: str | None) -> Iterator[BinaryIO]:
         with path.open("wb") as file:
             yield file
         return
-    draft = path.with_name(f".{path.name}.part")
     try:
-        with draft.open("wb") as file:
+        with whole(path) as draft, draft.open("wb") as file:
             yield file
-        draft.replace(path)
     except FileNotFoundError:
         raise AmpmixError(f"cannot write {name!r}: there is no folder {path.parent}") from None
-    finally:
-        draft.unlink(missing_ok=True)

@@ -53,13 +53,14 @@ def write(
     script: str = "",
 ) -> list[str]:
     """Write a document as Markdown, as a page and, in `formats`, its charts; what was written."""
+    from ampmix.files import write_text
     from ampmix.report.charts import save
     from ampmix.report.markdown import markdown
     from ampmix.report.page import page
 
     content = page(document, extra, script)
-    (out / f"{name}.md").write_text(markdown(document), encoding="utf-8")
-    (out / f"{name}.html").write_text(content, encoding="utf-8")
+    write_text(out / f"{name}.md", markdown(document))
+    write_text(out / f"{name}.html", content)
     for chart in document.charts:
         for suffix in formats:
             save(chart.spec, out / "figures" / f"{chart.name}.{suffix}")

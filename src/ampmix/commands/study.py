@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, metavar="N", help="processes (one a core; with ray what fits)"
     )
     _options.add_replicas(run)
+    _options.add_time_limit(run)
     run.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (one started here)")
     run.add_argument(
         "--gpus-per-run", type=float, metavar="F", help="with ray, as 0.25 (1 if on cuda, else 0)"
@@ -73,6 +74,7 @@ def act(arguments: argparse.Namespace) -> int:
             f"replicas is {arguments.replicas}: with ray every run is a task of its own; let "
             "several share a GPU, with --gpus-per-run 0.25"
         )
+    _options.check_time_limit(arguments)
     file = study_file.read(arguments.file, overrides(arguments), arguments.smoke)
     default = Path("ampmix-runs") / (f"{file.name}-smoke" if arguments.smoke else file.name)
     out = Path(arguments.out or default)
@@ -217,20 +219,23 @@ def _opener(arguments: argparse.Namespace, slots: int, replicas: list[int]) -> A
     from ampmix.executor import InProcess, Pool
     from ampmix.executor.pool import gpus
 
+    limit = arguments.time_limit
     if arguments.executor == "here":
-        return partial(InProcess, replicas=replicas)
+        return partial(InProcess, replicas=replicas, time_limit=limit)
     if arguments.executor == "processes":
 
         def pool(plans: Any, models: Any, on_step: Any) -> Any:
             cuda = any(plan.config.device == "cuda" for plan in plans)
-            return Pool(plans, models, on_step, slots, {}, gpus() if cuda else (), replicas)
+            devices = gpus() if cuda else ()
+            return Pool(plans, models, on_step, slots, {}, devices, replicas, limit)
 
         return pool
 
     def ray(plans: Any, models: Any, on_step: Any) -> Any:
         from ampmix.executor.on_ray import Ray
 
-        return Ray(plans, models, arguments.address, arguments.workers, arguments.gpus_per_run)
+        limits = arguments.workers, arguments.gpus_per_run, limit
+        return Ray(plans, models, arguments.address, *limits)
 
     return ray
 

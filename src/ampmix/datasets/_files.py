@@ -21,6 +21,7 @@ from typing import Any
 import platformdirs
 
 from ampmix.errors import AmpmixError
+from ampmix.files import to_disk
 
 ATTEMPTS = 3
 TIMEOUT = 20.0  # seconds without a byte
@@ -67,6 +68,7 @@ def fetch(
                     _download(url, part, partial(_wrong, sha256=sha256), way_out, limit or LIMIT)
                 else:
                     _download_member(url, member, part, sha256, way_out)
+                to_disk(part)
                 part.replace(path)
     except OSError as error:
         raise AmpmixError(f"cannot write to {cache} ({error}): set AMPMIX_CACHE") from error
@@ -108,6 +110,7 @@ def _download_member(url: str, member: str, part: Path, sha256: str, way_out: st
         return
     draft = archive.with_name(archive.name + ".part")
     _download(url, draft, wrong, way_out, LIMIT)
+    to_disk(draft)
     draft.replace(archive)
 
 

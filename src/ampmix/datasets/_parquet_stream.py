@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from ampmix.datasets._readers import as_text
 from ampmix.datasets._stream import Row, text_column
 from ampmix.errors import AmpmixError
+from ampmix.files import drafting, to_disk
 
 if TYPE_CHECKING:
     import polars
@@ -82,10 +82,12 @@ class ParquetStream:
         """
         beside = path.absolute().parent
         try:
-            with tempfile.TemporaryDirectory(dir=beside, prefix=".parts-") as folder:
-                writer = ParquetWriter(Path(folder), self._read, names)
+            with drafting(beside) as folder:
+                writer = ParquetWriter(folder, self._read, names)
                 yield writer
-                writer.finish(self._schema).replace(path)
+                finished = writer.finish(self._schema)
+                to_disk(finished)
+                finished.replace(path)
         except FileNotFoundError:
             raise AmpmixError(
                 f"cannot write {str(path)!r}: there is no folder {path.parent}"

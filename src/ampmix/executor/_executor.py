@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from ampmix.errors import AmpmixError
 from ampmix.plan import Plan, Run
 from ampmix.records import RunRecord
 
@@ -47,6 +48,14 @@ class Ended:
     def lost(self) -> bool:
         """Whether nobody knows what would have come out."""
         return self.record is None and self.error is None
+
+    @property
+    def reason(self) -> str:
+        """What it raised, in words; "" if nothing."""
+        told = str(self.error or "")
+        if self.error is None or isinstance(self.error, AmpmixError):
+            return told
+        return f"{type(self.error).__name__}: {told}" if told else type(self.error).__name__
 
     @classmethod
     def by(cls, task: Task, error: Exception) -> Ended:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from ampmix.errors import TooLong
 from ampmix.executor._executor import Ended, OnStep, Task, do, next_block
 from ampmix.plan import Plan
 
@@ -19,6 +21,7 @@ class InProcess:
         models: where models are put; None to keep none.
         on_step: told of every step.
         replicas: by plan, how many seeds of a policy train at once; nothing for one.
+        time_limit: seconds that a run may take, asked between steps; None for any.
     """
 
     def __init__(
@@ -27,9 +30,10 @@ class InProcess:
         models: Path | None,
         on_step: OnStep,
         replicas: Sequence[int] = (),
+        time_limit: float | None = None,
     ) -> None:
         self._plans, self._models, self._on_step = plans, models, on_step
-        self._replicas = replicas
+        self._replicas, self._limit = replicas, time_limit
         self._waiting: list[Task] = []
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -49,7 +53,14 @@ class InProcess:
             return []
         block = next_block(self._plans, self._waiting, self._replicas)
         self._waiting = [task for task in self._waiting if task not in block]
-        return do(self._plans, block, self._models, self._on_step)
+        started = time.monotonic()
+
+        def on_step(task: Task, step: int) -> None:
+            if self._limit is not None and time.monotonic() - started > self._limit:
+                raise TooLong.than(self._limit)
+            self._on_step(task, step)
+
+        return do(self._plans, block, self._models, on_step)
 
     def close(self) -> None:
         """Give the process its threads back."""

@@ -7,14 +7,16 @@ import logging
 import socket
 import tarfile
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ampmix.errors import AmpmixError
+from ampmix.errors import AmpmixError, TooLong
 from ampmix.executor._executor import Ended, Task
 from ampmix.executor.pool import WORKER_ENVIRONMENT
 from ampmix.extras import needed
+from ampmix.files import drafting, put
 from ampmix.plan import Plan
 
 ANSWER = 5.0  # seconds that an address has to answer
@@ -34,6 +36,7 @@ class Ray:
             machine alone, which is stopped at the end.
         limit: how many runs at most at once; None for as many as the cluster has room for.
         gpus: share of a GPU for each run; None for a whole one where a plan trains on cuda.
+        time_limit: seconds that a run may take from when it is handed out; None for any.
 
     Raises:
         AmpmixError: without the extra ``ray``, or if the address does not answer.
@@ -46,8 +49,10 @@ class Ray:
         address: str | None = None,
         limit: int | None = None,
         gpus: float | None = None,
+        time_limit: float | None = None,
     ) -> None:
         self._ray = ray = needed("ray", "ray")
+        self._time_limit, self._since = time_limit, dict[Any, float]()
         self._models, self._limit = models, limit
         self._gpus = (
             float(any(plan.config.device == "cuda" for plan in plans)) if gpus is None else gpus
@@ -83,14 +88,28 @@ class Ray:
     def start(self, task: Task) -> None:
         """Hand a task to the cluster."""
         reference = self._remote.remote(self._plans, task, self._models is not None)
-        self._running[reference] = task
+        self._running[reference], self._since[reference] = task, time.monotonic()
 
     def poll(self, timeout: float) -> list[Ended]:
         """What has ended: with a record, with an error, or with its node."""
         ready, _ = self._ray.wait(
             list(self._running), num_returns=len(self._running), timeout=timeout
         )
-        return [self._ended(self._running.pop(reference), reference) for reference in ready]
+        for reference in ready:
+            del self._since[reference]
+        ended = [self._ended(self._running.pop(reference), reference) for reference in ready]
+        return ended + self._overdue()
+
+    def _overdue(self) -> list[Ended]:
+        """Cancel the runs that take too long."""
+        if self._time_limit is None:
+            return []
+        oldest = time.monotonic() - self._time_limit
+        late = [reference for reference, since in self._since.items() if since < oldest]
+        for reference in late:
+            self._ray.cancel(reference, force=True)
+            del self._since[reference]
+        return [Ended(self._running.pop(one), error=TooLong.than(self._time_limit)) for one in late]
 
     def _ended(self, task: Task, reference: Any) -> Ended:
         try:
@@ -101,8 +120,11 @@ class Ray:
             return Ended(task)
         if model is not None and self._models is not None and ended.record is not None:
             self._models.mkdir(parents=True, exist_ok=True)
-            with tarfile.open(fileobj=io.BytesIO(model)) as archive:
-                archive.extractall(self._models, filter="data")
+            with drafting(self._models) as draft:
+                with tarfile.open(fileobj=io.BytesIO(model)) as archive:
+                    archive.extractall(draft, filter="data")
+                for folder in list(draft.iterdir()):
+                    put(folder, self._models / folder.name)
         return Ended(task, ended.record, ended.error, ended.trace)
 
     def close(self) -> None:

@@ -15,10 +15,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import MappingProxyType
 
+from ampmix.errors import TooLong
 from ampmix.executor._executor import Ended, OnStep, Task, do, next_block
 from ampmix.plan import Plan
 
 REPORT_EVERY = 0.3  # seconds
+STARTING = 120.0  # seconds that a worker may take to be there, apart from a time limit
 
 WORKER_ENVIRONMENT = {
     # two one-thread processes do more than one process with two threads
@@ -33,6 +35,10 @@ WORKER_ENVIRONMENT = {
         for name in ("hugetlb=1", "mmap_threshold=33554432", "trim_threshold=1073741824")
     ),
 }
+
+
+class Begun:
+    """What a worker sends first of a task: it is there."""
 
 
 class Pool:
@@ -50,6 +56,7 @@ class Pool:
         environment: what each finds in its environment besides :data:`WORKER_ENVIRONMENT`.
         devices: GPUs as CUDA_VISIBLE_DEVICES names them, shared out to the workers in turn.
         replicas: by plan, how many seeds of a policy a worker trains at once; nothing for one.
+        time_limit: seconds that a run may take once its worker is there; None for any.
     """
 
     def __init__(
@@ -61,9 +68,11 @@ class Pool:
         environment: Mapping[str, str] = MappingProxyType({}),
         devices: Sequence[str] = (),
         replicas: Sequence[int] = (),
+        time_limit: float | None = None,
     ) -> None:
         self._work = (tuple(plans), models)
         self._replicas, self._waiting = replicas, list[Task]()
+        self._limit = time_limit
         self._on_step = on_step
         self._environments = [
             {**environment, "CUDA_VISIBLE_DEVICES": devices[number % len(devices)]}
@@ -114,11 +123,26 @@ class Pool:
                 self._workers[self._workers.index(worker)] = None
                 ended += map(Ended, worker.tasks)
                 continue
-            if isinstance(message, list):
+            if isinstance(message, Begun):
+                worker.since, worker.starting = time.monotonic(), 0.0
+            elif isinstance(message, list):
                 worker.tasks = []
                 ended += message
             else:
                 self._on_step(*message)
+        return ended + self._overdue()
+
+    def _overdue(self) -> list[Ended]:
+        """End the workers whose runs take too long, stuck or not."""
+        ended, now = list[Ended](), time.monotonic()
+        for slot, worker in enumerate(self._workers):
+            if self._limit is None or worker is None or not worker.tasks:
+                continue
+            if now - worker.since > self._limit + worker.starting:
+                ended += [Ended(task, error=TooLong.than(self._limit)) for task in worker.tasks]
+                worker.process.kill()  # it may be deaf to all else
+                worker.end()
+                self._workers[slot] = None
         return ended
 
     def close(self) -> None:
@@ -147,6 +171,7 @@ class _Worker:
     def __init__(self, process: BaseProcess, connection: Connection) -> None:
         self.process, self.connection = process, connection
         self.tasks: list[Task] = []
+        self.since, self.starting = 0.0, STARTING
 
     @classmethod
     def new(cls, work: tuple[tuple[Plan, ...], Path | None]) -> _Worker:
@@ -164,7 +189,7 @@ class _Worker:
         except OSError:
             self.end()
             return False
-        self.tasks = tasks
+        self.tasks, self.since = tasks, time.monotonic()
         return True
 
     def end(self) -> None:
@@ -188,7 +213,9 @@ def _serve(
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            connection.send(_do(connection, plans, models, connection.recv()))
+            tasks = connection.recv()
+            connection.send(Begun())
+            connection.send(_do(connection, plans, models, tasks))
 
 
 def _do(

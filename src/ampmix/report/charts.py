@@ -13,6 +13,7 @@ from typing import Any
 
 from ampmix.errors import AmpmixError
 from ampmix.extras import needed
+from ampmix.files import whole
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 4], [1, 3])
@@ -196,7 +197,8 @@ def save(spec: Mapping[str, Any], path: Path) -> None:
     version = _altair().SCHEMA_VERSION.lstrip("v").rpartition(".")[0]
     drawn = getattr(convert, f"vegalite_to_{path.suffix[1:]}")(fixed, vl_version=version)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(drawn.encode("utf-8") if isinstance(drawn, str) else drawn)
+    with whole(path) as draft:
+        draft.write_bytes(drawn.encode("utf-8") if isinstance(drawn, str) else drawn)
 
 
 def formats_of(text: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ampmix.errors import AmpmixError
+from ampmix.files import whole
 from ampmix.metrics import BINS, Evaluation
 
 NAMED = 30  # classes; with more the picture shows colours alone
@@ -82,7 +83,8 @@ def save_confusion(found: Evaluation, path: Path) -> None:
             colour = "white" if shares[i, j] > 0.5 else "black"
             axes.text(j, i, f"{n:,}", ha="center", va="center", color=colour, fontsize=size)
     try:
-        figure.savefig(path)
+        with whole(path) as draft:
+            figure.savefig(draft)
     except ValueError as error:
         raise AmpmixError(f"cannot draw {str(path)!r} ({error}): name it .png") from None
 
