@@ -37,7 +37,9 @@ def main() -> int:
     whole = sum(target.share for target in chosen)
     found = 0
     print(f"engine {engine}, seed {arguments.seed}; findings go to {out / 'findings'}")
-    print(f"{'target':<10}{'inputs':>9}{'refused':>9}{'seconds':>9}{'slowest':>9}{'MB':>6}  findings")
+    print(
+        f"{'target':<10}{'inputs':>9}{'refused':>9}{'seconds':>9}{'slowest':>9}{'MB':>6}  findings"
+    )
     for target in chosen:
         inputs = max(1, round(arguments.inputs * target.share / whole))
         told = _run(target.name, inputs, arguments.seed, out, engine)

@@ -13,7 +13,7 @@ from ampmix.errors import AmpmixError
 
 SLOW = 5.0  # seconds for one input
 MEMORY = 2**31  # bytes of the whole process, torch and polars included
-LONGEST_MESSAGE = 4000  # characters: an error is a sentence, not the file
+LONGEST_MESSAGE = 10_000  # characters: an error is a sentence, not the file
 
 
 @dataclass(frozen=True)

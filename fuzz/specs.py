@@ -33,7 +33,7 @@ def study(data: bytes) -> None:
     from ampmix import study, study_file
 
     file = study_file.read(written("study.toml", data), smoke=len(data) % 2 == 0)
-    for cell in file.cells[:20]:
+    for cell in file.cells[:2]:
         try:
             study.build(study_file.StudyFile(file.name, file.models, (cell,)))
         except AmpmixError:

@@ -9,7 +9,17 @@ from pathlib import Path
 from fuzz.target import Target, written
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
-ENCODINGS = (None, "utf-16", "latin-1", "utf-7", "utf-32", "cp1252", "shift_jis", "undefined", "idna")
+ENCODINGS = (
+    None,
+    "utf-16",
+    "latin-1",
+    "utf-7",
+    "utf-32",
+    "cp1252",
+    "shift_jis",
+    "undefined",
+    "idna",
+)
 COLUMNS = (None, "text", "label", "")
 
 
@@ -65,7 +75,9 @@ def _table_seeds() -> list[bytes]:
     quoted = b'text,label\r\n"a ""quoted"", text\nof two lines",x\r\n\r\nb,y\r\nc,x\r\n'
     seeds = [b"\x00" + plain, b"\x00" + quoted, b"\x01" + plain.replace(b",", b"\t")]
     seeds += [b"\x00" + plain.replace(b",", b";"), b"\x02" + lines, b"\x06" + lines]
-    seeds += [b"\x02" + b'{"text": null, "label": 1e400}\n{"label": 3, "text": "\\ud800"}\n' + lines]
+    seeds += [
+        b"\x02" + b'{"text": null, "label": 1e400}\n{"label": 3, "text": "\\ud800"}\n' + lines
+    ]
     seeds += [bytes([16 * i]) + plain.decode().encode(ENCODINGS[i] or "utf-8") for i in range(7)]
     return [*seeds, b"\x00\xef\xbb\xbf" + plain, b"\x00", b"", b"\x02{}\n{}"]
 

@@ -21,7 +21,13 @@ def text(data: bytes) -> None:
 
 
 def _seeds() -> list[bytes]:
-    plain = ["State-of-the-art, isn't it? 3.5 ⭐", "映画を見た", "a\u0300\u0316b", "👩‍👩‍👧 🇫🇷", "İΣς ß"]
+    plain = [
+        "State-of-the-art, isn't it? 3.5 ⭐",
+        "映画を見た",
+        "a\u0300\u0316b",
+        "👩‍👩‍👧 🇫🇷",
+        "İΣς ß",
+    ]
     return [bytes([i]) + one.encode() for one in plain for i in (0, 2)] + [b"\x01\xed\xa0\x80", b""]
 
 

@@ -119,7 +119,7 @@ class BiLSTMAttentionModule(CutModule):
         self.bias = uniform(n, 8 * n)
         self.recurrent = uniform(n, 2, n, 4 * n)
         self.attention = uniform(2 * n, 2 * n)
-        self.output = nn.Linear(2 * n, classes, device="meta").to_empty(device="cpu")
+        self.output = nn.Linear(2 * n, classes, device="meta")  # its weights are ours
         self.output.weight = uniform(2 * n, classes, 2 * n)
         self.output.bias = uniform(2 * n, classes)
 

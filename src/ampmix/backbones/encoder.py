@@ -12,16 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from ampmix.backbones._backbone import (
+    WEIGHTS,
     Backbone,
     Cut,
     CutModule,
     StackedClassify,
     dropout_scale,
+    header_of,
 )
 from ampmix.backbones._transformers import (
     MINILM,
     HFReader,
     bare_body,
+    check_trained,
     explained,
     located,
     put,
@@ -79,6 +82,7 @@ class Encoder(Backbone):
 
     name: ClassVar[str] = "encoder"
     sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
+    reads_folder: ClassVar[bool] = True
     printed_as: ClassVar[str] = "bert-base"
     model: str = MINILM
     pooling: str = "auto"
@@ -140,7 +144,9 @@ class Encoder(Backbone):
             return EncoderModule(self, located(self.model), classes)
 
     def load(self, folder: Path, config: Mapping[str, Any]) -> tuple[CutModule, Reader]:
-        """The module and reader in a folder; nothing but the folder is needed."""
+        """The module and reader in a folder; nothing but the folder is needed, or looked at."""
+        folder = folder.absolute()  # `minilm` is a name, and may be a folder's too
+        check_trained(folder, header_of(folder / WEIGHTS))
         model = EncoderModule(self, str(folder), len(config["classes"]), trained=True)
         return model, HFReader.of_model(str(folder), int(config["reader"]["max_length"]))
 

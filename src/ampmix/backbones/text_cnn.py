@@ -106,7 +106,7 @@ class TextCNNModule(CutModule):
         biases = [uniform(b, maps) for b in bounds]
         self.bias = nn.Parameter(torch.cat([part.detach() for part in biases]))
         features = len(sizes) * maps
-        self.output = nn.Linear(features, classes, device="meta").to_empty(device="cpu")
+        self.output = nn.Linear(features, classes, device="meta")  # its weights are ours
         self.output.weight = uniform(features**-0.5, classes, features)
         self.output.bias = uniform(features**-0.5, classes)
 
