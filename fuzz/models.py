@@ -16,7 +16,7 @@ SPLIT = b"\n=====\n"  # between configuration and weights
 
 
 def model(data: bytes) -> None:
-    """Byte 0: whether the configuration is sealed, and whether the weights' header is JSON alone."""
+    """Byte 0: whether the configuration is sealed, and the weights are their header alone."""
     from ampmix import Classifier
 
     flags, rest = data[0] if data else 0, data[1:]
@@ -111,10 +111,11 @@ def _encoder_seeds() -> list[bytes]:
 
 
 WORDS = (
-    b"null", b"[]", b"{}", b"-1", b"1e9", b"99999999999", b'"F64"', b'"I8"', b'"BF16"', b'"shape":[0]',
-    b'"data_offsets":[0,0]', b"vectors=/etc/passwd", b"embedding_dim=999999999", b'"../config.json"',
-    b'"\\ud800"', b'"classes": ', b'"vocabulary": ', b'"max_length": ', b'"files": ', b"feature_maps=1000000",
-    b'"auto_map": ', b'"quantization_config": ', b'"architectures": ',
+    b"null", b"[]", b"{}", b"-1", b"1e9", b"99999999999", b'"F64"', b'"I8"', b'"BF16"',
+    b'"shape":[0]', b'"data_offsets":[0,0]', b"vectors=/etc/passwd", b"embedding_dim=999999999",
+    b'"../config.json"', b'"\\ud800"', b'"classes": ', b'"vocabulary": ', b'"max_length": ',
+    b'"files": ', b"feature_maps=1000000", b'"auto_map": ', b'"quantization_config": ',
+    b'"architectures": ',
 )  # fmt: skip
 TARGETS = (
     Target("model", model, _seeds, WORDS, share=0.6, longest=8192),

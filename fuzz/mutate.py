@@ -6,9 +6,10 @@ import random
 from collections.abc import Iterator, Sequence
 
 INTERESTING = (
-    b"", b"\0", b"\n", b"\r\n", b'"', b",", b"\t", b"{", b"}", b"[", b"]", b"=", b"|", b"\xff", b"\\",
-    b"-1", b"0", b"1e400", b"nan", b"inf", b"99999999999999999999", b"true", b"null", b"../", b"\xef\xbb\xbf",
-    b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x00\x00\x80", b"\\ud800", "é".encode(), "\u0300".encode(),
+    b"", b"\0", b"\n", b"\r\n", b'"', b",", b"\t", b"{", b"}", b"[", b"]", b"=", b"|", b"\xff",
+    b"\\", b"-1", b"0", b"1e400", b"nan", b"inf", b"99999999999999999999", b"true", b"null",
+    b"../", b"\xef\xbb\xbf", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x00\x00\x80",
+    b"\\ud800", "é".encode(), "\u0300".encode(),
 )  # fmt: skip
 
 

@@ -113,9 +113,10 @@ def _seeds() -> list[bytes]:
 
 
 WORDS = (
-    b"null", b"[]", b"{}", b'""', b"true", b"1e400", b"-1", b"NaN", b"12345678901234567890123", b'"<img>"',
-    b'"done"', b'"failed"', b'"0101"', b'"none"', b'"mixup"', b'"seed": ', b'"status": ', b'"test_wrong": ',
-    b'"curve": ', b'"fraction": ', b'"\\ud800"', b'"printed_as": ', b'"folds": ', b'"policy": ',
+    b"null", b"[]", b"{}", b'""', b"true", b"1e400", b"-1", b"NaN", b"12345678901234567890123",
+    b'"<img>"', b'"done"', b'"failed"', b'"0101"', b'"none"', b'"mixup"', b'"seed": ',
+    b'"status": ', b'"test_wrong": ', b'"curve": ', b'"fraction": ', b'"\\ud800"',
+    b'"printed_as": ', b'"folds": ', b'"policy": ',
 )  # fmt: skip
 TARGETS = (
     Target("records", records, _seeds, WORDS),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from ampmix.errors import AmpmixError
 from fuzz.target import Target, scratch, written
 
@@ -18,11 +20,9 @@ def spec(data: bytes) -> None:
 
     package, kind = KINDS[(data[0] if data else 0) % 3]
     text = data[1:].decode("utf-8", "replace")
-    try:
+    with contextlib.suppress(AmpmixError):
         for one in components.parse_list(text, package, kind):
             components.spec(one)
-    except AmpmixError:
-        pass
     found = components.parse(text, package, kind)
     again = components.parse(components.spec(found), package, kind)
     assert components.spec(again) == components.spec(found)
@@ -90,9 +90,10 @@ def _reference_seeds() -> list[bytes]:
 
 
 WORDS = (
-    b"[", b"]", b"=", b"|", b"+", b",", b"nan", b"inf", b"-1", b"1e400", b"true", b"eps=", b"site=",
-    b"alpha=", b"dropout=", b"[[grid]]\n", b"[smoke]\n", b"[training]\n", b"steps=", b"lr=", b"folds=",
-    b"datasets=", b"policies=", b"seeds=", b"fractions=", b"1979-05-27", b'"""', b"{file=", b"0x7fffffffffffffff",
+    b"[", b"]", b"=", b"|", b"+", b",", b"nan", b"inf", b"-1", b"1e400", b"true", b"eps=",
+    b"site=", b"alpha=", b"dropout=", b"[[grid]]\n", b"[smoke]\n", b"[training]\n", b"steps=",
+    b"lr=", b"folds=", b"datasets=", b"policies=", b"seeds=", b"fractions=", b"1979-05-27",
+    b'"""', b"{file=", b"0x7fffffffffffffff",
 )  # fmt: skip
 TARGETS = (
     Target("spec", spec, _spec_seeds, WORDS, longest=512),

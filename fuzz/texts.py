@@ -8,7 +8,7 @@ REPEATED = 400
 
 
 def text(data: bytes) -> None:
-    """Every tokenizer, on the text and on the text many times over, then a vocabulary and a batch."""
+    """Every tokenizer, on the text and on the text many times over, then a batch."""
     from ampmix.text import TOKENIZERS, WordReader
 
     once = data[1:].decode("utf-8", "surrogateescape" if data[:1] == b"\x01" else "replace")

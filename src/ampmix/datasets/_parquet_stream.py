@@ -59,8 +59,8 @@ class ParquetStream:
                     yield Row(number, as_text(value), None)
                 except TypeError as error:
                     raise AmpmixError(
-                        f"{str(self._path)!r} holds a {error} in {shown(self._text)} of row {number}: "
-                        "it must hold text"
+                        f"{str(self._path)!r} holds a {error} in {shown(self._text)} of row "
+                        f"{number}: it must hold text"
                     ) from None
 
     def _frames(self) -> Iterator[polars.DataFrame]:
