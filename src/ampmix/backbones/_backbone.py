@@ -140,6 +140,11 @@ class Backbone(ABC):
         """What determines it, as a run's specification has it: files by content, not by name."""
         return components.spec(self)
 
+    @property
+    def told(self) -> str:
+        """Its spec string as strangers may see it: in model folders, summaries, trackers."""
+        return components.spec(self)
+
     def coverage(self, texts: tuple[str, ...], tokenizer: str) -> Coverage | None:
         """How many words of the texts have a pretrained vector; None if it uses no vectors."""
         return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,30 @@ def located(model: str) -> str:
             )
         return str(path)
     return model
+
+
+def content_of(folder: Path) -> str:
+    """SHA-256 (hex) of what a folder's configuration, weights and tokenizer hold.
+
+    Raises AmpmixError if they cannot be read.
+    """
+    names = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
+    try:
+        return _digest(tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in names))
+    except OSError as error:
+        raise AmpmixError(f"cannot read the model {folder}: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=8)
+def _digest(state: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of the files in that state; each goes in with its name and length before it."""
+    whole = hashlib.sha256()
+    for path, size, _ in state:
+        whole.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                whole.update(block)
+    return whole.hexdigest()
 
 
 @contextmanager
