@@ -1,4 +1,4 @@
-"""What fuzzing and reading found in the readers: each input once crashed, hung or grew without bound."""
+"""What fuzzing and reading found: each input here once crashed, hung or grew without bound."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ampmix.report.runs import read_runs
 from ampmix.text import TOKENIZERS, words
 from ampmix.vector_formats import WIDEST, entries
 
-PLENTY = 5.0  # seconds that no input of a few kilobytes may take; quadratic ones took minutes
+PLENTY = 5.0  # seconds of computing that no input of a few kilobytes may take; quadratic ones took minutes
 
 
 # tables
@@ -59,14 +59,14 @@ def test_a_stream_in_a_wrong_encoding_is_refused(content: bytes, encoding: str) 
 
 
 def test_a_header_of_a_million_columns_is_refused_at_once(tmp_path: Path) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     header = ",".join(map(str, range(10**6)))
     (tmp_path / "a.csv").write_text(f"{header}\nx\n")
     with pytest.raises(AmpmixError, match=f"at most {MOST_COLUMNS:,}"):
         read_table(tmp_path / "a.csv")
     with pytest.raises(AmpmixError, match=f"at most {MOST_COLUMNS:,}"):
         open_stream(io.BytesIO(f"{header}\nx\n".encode()), Path("a.csv"))
-    assert time.monotonic() - began < PLENTY
+    assert time.process_time() - began < PLENTY
 
 
 class _Endless(io.RawIOBase):
@@ -79,12 +79,11 @@ class _Endless(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        size = len(buffer)
-        part = (self.start + self.rest * (size // len(self.rest) + 1))[:size]
-        self.start = self.start[size:]
-        buffer[: len(part)] = part
-        self.taken += len(part)
-        return len(part)
+        made = self.start + self.rest * (len(buffer) // len(self.rest) + 1)
+        buffer[:] = made[: len(buffer)]
+        self.start = made[len(buffer) :]
+        self.taken += len(buffer)
+        return len(buffer)
 
 
 @pytest.mark.parametrize(
@@ -238,11 +237,11 @@ def test_names_in_an_archive_are_never_paths(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["," * 10**6, "amp[" + "=" * 10**6 + "]", "x" * 10**6])
 def test_endless_spec_strings_are_refused_at_once(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for read in (components.parse, components.parse_list):
         with pytest.raises(AmpmixError, match="at most 10,000"):
             read(text, "ampmix.policies", "policy")
-    assert time.monotonic() - began < PLENTY
+    assert time.process_time() - began < PLENTY
 
 
 START = 'datasets = "films.csv"\npolicies = ["none"]\n'
@@ -264,10 +263,10 @@ STUDIES = {
 @pytest.mark.parametrize("case", STUDIES)
 def test_hostile_studies_are_refused_at_once(case: str, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(STUDIES[case])
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(AmpmixError):
         study_file.read(tmp_path / "s.toml")
-    assert time.monotonic() - began < PLENTY
+    assert time.process_time() - began < PLENTY
 
 
 def test_equal_cells_count_once_and_the_first_stays_first(tmp_path: Path) -> None:
@@ -399,10 +398,10 @@ def test_columns_without_a_common_type_are_text(tmp_path: Path) -> None:
 
 def test_any_number_of_marks_on_a_letter_becomes_tokens_in_time() -> None:
     text = "a" + "\u0300\u0316" * 200_000  # composing sorts them: four minutes, quadratically
-    began = time.monotonic()
+    began = time.process_time()
     for tokenize in TOKENIZERS.values():
         tokenize(text)
-    assert time.monotonic() - began < PLENTY
+    assert time.process_time() - began < PLENTY
     assert len(words(text)) == 1
 
 

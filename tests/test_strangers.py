@@ -280,7 +280,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def encoder(tiny: Path, tmp_path: Path) -> Path:
     """A saved encoder."""
-    from ampmix import Encoder
+    from ampmix.backbones.encoder import Encoder
 
     backbone = Encoder(model=str(tiny))
     reader = backbone.reader([], "words", 16)
@@ -357,7 +357,7 @@ def test_a_body_with_code_or_a_pickle_of_its_own_is_not_asked_about(
 ) -> None:
     import shutil
 
-    from ampmix import Encoder
+    from ampmix.backbones.encoder import Encoder
 
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked at the terminal"))
     for case in ("code", "pickle"):
@@ -388,7 +388,7 @@ def test_a_saved_encoder_loads_from_a_folder_called_as_a_known_name(
 def test_what_is_written_names_no_folder_of_the_user(encoder: Path, tiny: Path) -> None:
     for path in encoder.iterdir():
         assert str(tiny).encode() not in path.read_bytes(), path.name
-    from ampmix import Encoder
+    from ampmix.backbones.encoder import Encoder
 
     assert str(tiny.parent) not in Encoder(model=str(tiny)).identity
     assert Encoder(model=str(tiny)).identity.startswith("encoder[model=sha256-")
