@@ -107,7 +107,7 @@ def _damaged_parquet() -> list[bytes]:
         file, compression="uncompressed"
     )
     whole = file.getvalue()
-    return [whole[:i] + b"\xff" + whole[i + 1 :] for i in range(len(whole))]
+    return [whole[:i] + b"\xff" + whole[i + 1 :] for i in range(0, len(whole), 7)]
 
 
 def test_no_damaged_byte_of_a_parquet_file_is_a_panic(tmp_path: Path, capfd: Any) -> None:
@@ -202,7 +202,7 @@ def test_hostile_vectors_are_refused(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packed", ["gzip", "zip"])
 def test_vectors_that_unpack_a_thousandfold_are_not_unpacked(packed: str, tmp_path: Path) -> None:
-    content = b"word 0.5 0.5\n" * 2**23  # 104 MB, in a tenth of one
+    content = b"word 0.5 0.5\n" * 2**21  # 27 MB, in a tenth of one
     raw = gzip.compress(content, 6) if packed == "gzip" else _zip(a=content)
     (tmp_path / "v").write_bytes(raw)
     assert len(raw) < 2**20

@@ -25,7 +25,7 @@ _HEADER = re.compile(rb"\s*(\d+)\s+(\d+)\s*")
 _DECIMAL = re.compile(rb"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
 _LONGEST = 2**20  # bytes of a line; 300 numbers take about 3,000
 WIDEST = 2**14  # numbers of a vector: a table of them is made before the second is read
-UNPACKED_TIMES, UNPACKED_AT_LEAST = 50, 2**26  # text of numbers packs to a third
+UNPACKED_TIMES, UNPACKED_AT_LEAST = 50, 2**24  # text of numbers packs to a third
 _BLOCK = 2**20
 
 
