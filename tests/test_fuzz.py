@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+
+from ampmix.errors import AmpmixError
 from fuzz.mutate import mutations
 from fuzz.outcome import LONGEST_MESSAGE, Watch
 from fuzz.targets import TARGETS
-
-from ampmix.errors import AmpmixError
 
 FEW = {"parquet": 60, "report": 25, "model": 60, "encoder": 0, "study": 60, "text": 60}
 """Inputs of slow targets; transformers' folders are left to the campaign and test_strangers.py."""

@@ -377,8 +377,10 @@ def test_parts_that_are_no_tables_and_texts_that_are_none_are_left_aside(
     part: str, tmp_path: Path
 ) -> None:
     write_record(tmp_path)
-    for wrong in ([], "x", 3, {"dataset": "\ud800", "status": "done"}):
-        write_record(tmp_path, **{part: wrong})
+    for seed, wrong in enumerate(([], "x", 3, {"dataset": "\ud800", "status": "done"}), start=1):
+        other = {"specification": GOOD["specification"] | {"seed": seed}}
+        write_record(tmp_path, **{**other, part: wrong})
+    assert len(list(tmp_path.iterdir())) == 5
     with pytest.warns(UserWarning, match="left aside"):
         assert load_records(tmp_path).height == 1
 
@@ -416,7 +418,7 @@ def test_what_a_message_quotes_commands_no_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.csv").write_text("text,label\na,b\n")
-    assert main(["train", str(tmp_path / "a.csv"), "--policy", "\x1b]0;evil\x07"]) == 2
+    assert main(["compare", str(tmp_path / "a.csv"), "--policies", "\x1b]0;evil\x07"]) == 2
     told = capsys.readouterr().err
     assert "\x1b" not in told
     assert "evil" in told

@@ -25,6 +25,7 @@ FILE = ("file", "text", "label", "test", "dev", "encoding")
 MODELS = ("none", "best")
 LARGEST, MOST_CELLS = 2**17, 10_000  # bytes of a file; combinations, of which each is several runs
 LONGEST_SPEC = 1000  # characters
+MOST_DOTS = 300  # of a line: a key of thousands of parts takes tomllib minutes
 _CHOICE = re.compile(r"=([^,\[\]]*\|[^,\[\]]*)")
 
 
@@ -102,6 +103,10 @@ def read(
             raw = file.read(LARGEST + 1)
         if len(raw) > LARGEST:
             raise AmpmixError(f"the study {path} is larger than {LARGEST >> 10} KiB: split it")
+        if max(line.count(b".") for line in raw.split(b"\n")) > MOST_DOTS:
+            raise AmpmixError(
+                f"the study {path} has a line of more than {MOST_DOTS} dots: split it"
+            )
         content = tomllib.loads(raw.decode("utf-8"))
     except OSError as error:
         raise AmpmixError(f"cannot read the study {path}: {error.strerror or error}") from error
