@@ -28,7 +28,7 @@ from ampmix.report.runs import read_runs
 from ampmix.text import TOKENIZERS, words
 from ampmix.vector_formats import WIDEST, entries
 
-PLENTY = 5.0  # seconds of computing that no input of a few kilobytes may take; quadratic ones took minutes
+PLENTY = 5.0  # seconds of computing that no input of a few kilobytes may take; some took minutes
 
 
 # tables

@@ -90,6 +90,19 @@ class BiLSTMAttention(WordBackbone):
         config, embedding = self.start(reader, generator)
         return BiLSTMAttentionModule(config, embedding, classes, generator)
 
+    def shapes(self, words: int, classes: int) -> dict[str, tuple[int, ...]]:
+        """See :meth:`Backbone.shapes`."""
+        n = self.hidden_size // 2
+        return {
+            "embedding": (words, self.embedding_dim),
+            "inputs": (self.embedding_dim, 8 * n),
+            "bias": (8 * n,),
+            "recurrent": (2, n, 4 * n),
+            "attention": (2 * n,),
+            "output.weight": (classes, 2 * n),
+            "output.bias": (classes,),
+        }
+
 
 class BiLSTMAttentionModule(CutModule):
     """The trainable network; n is the hidden size of one direction.

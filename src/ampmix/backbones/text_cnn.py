@@ -77,6 +77,17 @@ class TextCNN(WordBackbone):
         config, embedding = self.start(reader, generator)
         return TextCNNModule(config, embedding, classes, generator)
 
+    def shapes(self, words: int, classes: int) -> dict[str, tuple[int, ...]]:
+        """See :meth:`Backbone.shapes`."""
+        features = len(self.filter_sizes) * self.feature_maps
+        return {
+            "embedding": (words, self.embedding_dim),
+            "filters": (self.embedding_dim, sum(self.filter_sizes), self.feature_maps),
+            "bias": (features,),
+            "output.weight": (classes, features),
+            "output.bias": (classes,),
+        }
+
 
 class TextCNNModule(CutModule):
     """The trainable TextCNN.
