@@ -118,6 +118,6 @@ WORDS = (
     b'"architectures": ',
 )  # fmt: skip
 TARGETS = (
-    Target("model", model, _seeds, WORDS, share=0.6, longest=8192),
-    Target("encoder", encoder, _encoder_seeds, WORDS, share=0.01, longest=8192),
+    Target("model", model, _seeds, WORDS, share=0.1, longest=8192),
+    Target("encoder", encoder, _encoder_seeds, WORDS, share=0.001, longest=8192),
 )

@@ -119,6 +119,6 @@ WORDS = (
     b'"printed_as": ', b'"folds": ', b'"policy": ',
 )  # fmt: skip
 TARGETS = (
-    Target("records", records, _seeds, WORDS),
-    Target("report", report, _seeds, WORDS, share=0.2),
+    Target("records", records, _seeds, WORDS, share=0.1),
+    Target("report", report, _seeds, WORDS, share=0.005),
 )

@@ -97,6 +97,6 @@ WORDS = (
 )  # fmt: skip
 TARGETS = (
     Target("spec", spec, _spec_seeds, WORDS, longest=512),
-    Target("study", study, _study_seeds, WORDS),
+    Target("study", study, _study_seeds, WORDS, share=0.3),
     Target("reference", reference, _reference_seeds, WORDS, share=0.5),
 )

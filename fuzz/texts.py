@@ -34,4 +34,4 @@ def _seeds() -> list[bytes]:
 WORDS = tuple(
     one.encode() for one in ("\u0300", "\u0316", "\u200d", "'", "-", "1.1", "\u0e31", "\ufe0f", "Σ")
 )
-TARGETS = (Target("text", text, _seeds, WORDS, share=0.5, longest=256),)
+TARGETS = (Target("text", text, _seeds, WORDS, share=0.05, longest=256),)

@@ -14,6 +14,8 @@ from fuzz.targets import TARGETS
 FEW = {"parquet": 60, "report": 25, "model": 60, "encoder": 0, "study": 60, "text": 60}
 """Inputs of slow targets; transformers' folders are left to the campaign and test_strangers.py."""
 
+NEVER_REFUSED = {"records", "report", "archive", "text"}  # leave aside, say in a word, or take all
+
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if FEW.get(name, 1)])
 def test_mutated_inputs_are_read_or_refused_in_a_sentence(name: str) -> None:
@@ -22,7 +24,8 @@ def test_mutated_inputs_are_read_or_refused_in_a_sentence(name: str) -> None:
     for data in mutations(seeds, target.words, 0, len(seeds) + FEW.get(name, 200)):
         watch(data)
     assert not watch.found, "\n".join(f"{f.where}: {f.told}" for f in watch.found.values())
-    assert watch.tried > watch.refused > 0  # some were read, some were not
+    assert watch.tried > watch.refused
+    assert watch.refused or name in NEVER_REFUSED
 
 
 def test_a_seed_gives_the_same_inputs_again_and_another_gives_others() -> None:
