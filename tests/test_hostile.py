@@ -5,9 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import struct
+import sys
 import time
+import types
 import unicodedata
+import urllib.error
+import urllib.request
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -230,6 +235,75 @@ def test_names_in_an_archive_are_never_paths(name: str, tmp_path: Path) -> None:
     _files._wrong_member(tmp_path / "in" / "a.zip", "a", tmp_path / "in" / "t", "0" * 64)
     assert {path.name for path in tmp_path.rglob("*")} == {"in", "a.zip", "t"}
     assert not Path("/tmp/ampmix-evil").exists()
+
+
+# the network
+
+
+def test_every_address_in_the_package_is_one_of_tls() -> None:
+    source = Path(_files.__file__).parents[1]
+    found = [
+        address
+        for path in source.rglob("*.py")
+        for address in re.findall(r"(?<=[\"'])(\w+)://\w", path.read_text(encoding="utf-8"))
+    ]
+    assert set(found) <= {"https", "s3"}  # the latter in an example
+    assert found
+
+
+@pytest.mark.parametrize("to", ["http://a.b/c", "ftp://a.b/c", "file:///etc/passwd"])
+def test_a_server_reached_over_tls_sends_us_nowhere_else(to: str) -> None:
+    follow = _files._OnlyTls()
+    secure, plain = (urllib.request.Request(f"{kind}://a.b/c") for kind in ("https", "http"))
+    with pytest.raises(urllib.error.URLError, match="not https"):
+        follow.redirect_request(secure, None, 302, "Found", {}, to)
+    onward = follow.redirect_request(secure, None, 302, "Found", {}, "https://d.e/f")
+    assert onward.full_url == "https://d.e/f"
+    assert follow.redirect_request(plain, None, 302, "Found", {}, "http://d.e/f") is not None
+
+
+class _Answer(io.BytesIO):
+    """What a server sends, with whatever headers."""
+
+    status = 200
+    headers: dict[str, str | None]
+
+
+@pytest.mark.parametrize("length", ["many", "-5", "1e9", "²", str(10**12)])
+def test_a_server_that_lies_of_a_length(
+    length: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = _Answer(b"content")
+    answer.headers = {"Content-Length": length}
+
+    class Opener:
+        def open(self, request: Any, timeout: float) -> _Answer:
+            return answer
+
+    monkeypatch.setattr("urllib.request.build_opener", lambda *_: Opener())
+    part = tmp_path / "a.part"
+    if length.startswith("10000"):
+        with pytest.raises(AmpmixError, match="is larger than"):
+            _files._transfer("https://a.b/c", part, 2**20)
+        assert not part.exists()
+    else:
+        _files._transfer("https://a.b/c", part, 2**20)
+        assert part.read_bytes() == b"content"
+
+
+def test_a_data_sets_own_code_is_off_where_the_library_would_run_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ampmix.datasets import hf
+
+    asked: list[dict[str, Any]] = []
+    fake = types.ModuleType("datasets")
+    fake.load_dataset = lambda *_, **options: asked.append(options) or {}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    for version in ("2.19.0", "5.2.0"):
+        fake.__version__ = version  # type: ignore[attr-defined]
+        hf._parts("somebody/data", "")
+    assert asked == [{"trust_remote_code": False}, {}]
 
 
 # spec strings and study files
