@@ -104,8 +104,9 @@ def _perturbation(value: Any) -> bool:
         own = value.get(kind)
         if not isinstance(own, dict) or not _count(own.get("zero")):
             return False
-        low, high, bins = (own.get(key) for key in ("from", "to", "per_decade"))
-        if not all(isinstance(n, int) and abs(n) <= 100 for n in (low, high, bins)) or bins < 1:
+        scale = [own.get(key) for key in ("from", "to", "per_decade")]
+        low, high, bins = (n if isinstance(n, int) and abs(n) <= 100 else 0 for n in scale)
+        if bins < 1 or high <= low:
             return False
         for name in counts:
             found = own.get(name)
