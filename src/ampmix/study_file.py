@@ -230,7 +230,7 @@ def _cells(grid: Mapping[str, Any], folder: Path, overrides: Mapping[str, Any]) 
     _check_cells(math.prod(map(len, axes)))
     settings = [dict(zip(given, values, strict=True)) for values in itertools.product(*axes)]
     parts = datasets, _strings(grid, "backbones"), _strings(grid, "vectors"), _fractions(grid)
-    _check_cells(math.prod(map(len, parts)) * len(settings))
+    _check_cells(math.prod([len(part) for part in parts]) * len(settings))
     combined = itertools.product(*parts, settings)
     return [
         Cell(dataset, backbone, vectors, policies, fraction, seeds, folds, training)
