@@ -83,7 +83,4 @@ format: $(TESTED)  ## put the code into shape
 clean:  ## remove what was built (not ampmix-runs/)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 
-.PHONY: help install demo report-demo test check paper-smoke kill-test torture bench format clean
-
-
-.PHONY: help install demo report-demo test test-min fuzz check paper-smoke kill-test bench format clean
+.PHONY: help install demo report-demo test test-min fuzz check paper-smoke kill-test torture bench format clean
