@@ -5,6 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTED := $(VENV)/.installed-for-tests
+OLDEST := .venv-min
+SEED ?= 0
+N ?= 100000
+TARGETS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # one thread a process: two processes beat one with two threads
 export OMP_NUM_THREADS ?= 1
@@ -37,6 +41,20 @@ report-demo: $(TESTED)  ## from nothing to a page: a small comparison and its re
 test: $(TESTED)  ## all tests (AMPMIX_DATA=FOLDER for those on the real data sets)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
+fuzz: $(TESTED)  ## hostile input for every reader (SEED=0 N=100000 TARGETS=; pip install atheris: by coverage)
+	PYTHONPATH=src $(BIN)/python -m fuzz --seed $(SEED) --inputs $(N) $(TARGETS)
+
+test-min: $(OLDEST)/.installed  ## a selection of tests with the lowest versions that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -q -p no:cacheprovider tests/test_mixing.py tests/test_losses.py \
+	  tests/test_numerics.py tests/test_table.py tests/test_records.py tests/test_statistics.py \
+	  tests/test_text_cnn.py tests/test_predict.py
+
+$(OLDEST)/.installed: pyproject.toml constraints-min.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-min.txt \
+	  -e . pytest hypothesis
+	touch $@
+
 check: $(TESTED)  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,4 +83,4 @@ format: $(TESTED)  ## put the code into shape
 clean:  ## remove what was built (not ampmix-runs/)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 
-.PHONY: help install demo report-demo test check paper-smoke kill-test torture bench format clean
+.PHONY: help install demo report-demo test test-min fuzz check paper-smoke kill-test torture bench format clean

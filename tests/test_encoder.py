@@ -293,7 +293,8 @@ def test_a_saved_model_gives_the_same_probabilities_to_the_bit(
     loaded = Classifier.load(tmp_path / "model")
     assert (loaded.predict_proba(texts) == probabilities).all()
     assert (fitted.classifier.predict_proba(texts) == probabilities).all(), "saving changes nothing"
-    assert loaded.backbone == backbone and loaded.classes == CLASSES
+    assert loaded.backbone == replace(backbone, model=Path(backbone.model).name)
+    assert loaded.classes == CLASSES
     loaded.save(tmp_path / "model")
     assert (Classifier.load(tmp_path / "model").predict_proba(texts) == probabilities).all()
     assert not list(tmp_path.rglob("*.bin")) + list(tmp_path.rglob("*.pt"))

@@ -29,7 +29,10 @@ from ampmix.text import Encoded, Reader
 
 FORMAT = 1
 CONFIG = "config.json"
+LARGEST_CONFIG = 2**28  # bytes, of which a vocabulary of some millions of words takes a tenth
+HARMLESS = {".md", ".png", ".svg", ".csv", ".onnx"}  # may lie beside an encoder
 OF_TRANSFORMERS = {"ampmix_head.safetensors", "tokenizer.json", "tokenizer_config.json"}
+FILES = {WEIGHTS, CONFIG, CARD} | OF_TRANSFORMERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,26 +122,32 @@ class Classifier:
         """The classifier in a folder that :meth:`save` wrote.
 
         Raises:
-            AmpmixError: if the folder is no such folder, a file was altered since it was saved, or
-                its files do not fit each other.
+            AmpmixError: if the folder is no such folder, a file was altered since it was saved, its
+                files do not fit each other, one is a link to somewhere else, or it asks for code.
         """
         from safetensors import SafetensorError
 
+        folder = Path(folder)
         try:
-            config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
+            config = _configuration(folder)
             if config["format"] != FORMAT:
                 raise ValueError(f"it has format {config['format']!r}, this ampmix reads {FORMAT}")
             if (own := config.pop("sha256", None)) is not None:  # earlier models have none
-                _check_unaltered(Path(folder) / CONFIG, own, content_sha256(config))
+                _check_unaltered(folder / CONFIG, own, content_sha256(config))
             backbone = components.parse(config["backbone"], "ampmix.backbones", "backbone")
+            _check_files(folder, backbone)
             for name, saved in dict(config.get("files", {})).items():
-                _check_unaltered(Path(folder) / name, saved, _sha256(Path(folder) / name))
-            model, reader = backbone.load(Path(folder), config)
-            return cls(backbone, model, reader, tuple(config["classes"]))
+                if name not in FILES:
+                    raise ValueError(f"it lists the file {name[:80]!r}, which no model has")
+                _check_unaltered(folder / name, str(saved), _sha256(folder / name))
+            classes = _classes(config["classes"])
+            model, reader = backbone.load(folder, config)
+            return cls(backbone, model, reader, classes)
         except KeyError as error:
             raise AmpmixError(f"{folder} is not a model folder: {CONFIG} lacks {error}") from error
-        except (OSError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = " ".join(str(error).split())
+        except (OSError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError,
+                MemoryError, SafetensorError) as error:  # fmt: skip
+            reason = " ".join(str(error).split())[:500]
             raise AmpmixError(f"{folder} is not a model folder: {reason}") from error
 
 
@@ -156,6 +165,47 @@ def _as_of_the_system() -> Iterator[None]:
         raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
 
+def _configuration(folder: Path) -> dict[str, Any]:
+    _check_inside(folder, CONFIG)
+    with (folder / CONFIG).open("rb") as file:
+        content = file.read(LARGEST_CONFIG + 1)
+    if len(content) > LARGEST_CONFIG:
+        raise ValueError(f"its {CONFIG} is larger than {LARGEST_CONFIG >> 20} MiB")
+    config = json.loads(content.decode("utf-8"))
+    if not isinstance(config, dict):
+        raise ValueError(f"its {CONFIG} holds no table")
+    return config
+
+
+def _check_files(folder: Path, backbone: Backbone) -> None:
+    """Files of a model are files, in the folder itself; transformers finds no others."""
+    for path in folder.iterdir():
+        if path.name in FILES:
+            _check_inside(folder, path.name)
+        elif backbone.reads_folder and not (path.name.startswith(".") or path.suffix in HARMLESS):
+            raise ValueError(
+                f"it holds {path.name[:80]!r}, which no model of ampmix has: take that away"
+            )
+
+
+def _check_inside(folder: Path, name: str) -> None:
+    path = folder / name
+    if path.exists() and not path.is_file():
+        raise ValueError(f"its {name} is no file")
+    if path.resolve().parent != folder.resolve():
+        raise ValueError(f"its {name} is a link to somewhere else: put the file itself there")
+
+
+def _classes(given: Any) -> tuple[str, ...]:
+    names = tuple(given) if isinstance(given, list) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("its classes are no list of names")
+    if len(set(names)) < len(names):
+        raise ValueError("it names a class twice")
+    "".join(names).encode()  # half a surrogate pair is a name that no file can hold
+    return names
+
+
 def check_replaceable(folder: Path) -> None:
     """Raise AmpmixError unless nothing would be lost with `folder` but one of our models."""
     if folder.exists() and not (folder.is_dir() and _only_a_model(folder)):
@@ -164,7 +214,7 @@ def check_replaceable(folder: Path) -> None:
 
 def _only_a_model(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir()}
-    return names <= {WEIGHTS, CONFIG, CARD} | OF_TRANSFORMERS and names != {CARD}
+    return names <= FILES and names != {CARD}
 
 
 def _sha256(path: Path) -> str:

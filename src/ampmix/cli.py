@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from ampmix import __version__, commands
 from ampmix.commands._shared import INTERRUPTED
-from ampmix.errors import AmpmixError, out_of_memory
+from ampmix.errors import AmpmixError, out_of_memory, printable
 
 
 class _Parser(argparse.ArgumentParser):
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AmpmixError as error:
         if debug:
             traceback.print_exc()
-        print(f"ampmix: {error}", file=sys.stderr)
+        print(f"ampmix: {printable(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         sys.stderr.close()

@@ -17,6 +17,7 @@ from typing import Any
 
 from ampmix.errors import AmpmixError, unknown
 
+LONGEST = 10_000  # characters of a spec string, or of a list of them
 _SPEC = re.compile(r"\s*(?P<name>[\w.\-]+)\s*(?:\[(?P<options>.*)\])?\s*", re.DOTALL)
 
 
@@ -51,6 +52,7 @@ def parse(text: str, package: str, kind: str) -> Any:
     >>> parse("amp[eps=0.1,site=sent]", "ampmix.policies", "policy")
     AMP(alpha=1.0, eps=0.1, site='sent', min_op=True, direction='gradient', shared_dropout=True)
     """
+    _check_length(text, kind)
     match = _SPEC.fullmatch(text)
     if match is None:
         raise AmpmixError(f"cannot read {kind} {text!r}: write it like amp[eps=0.1,site=sent]")
@@ -78,6 +80,7 @@ def parse_list(text: str, package: str, kind: str) -> list[Any]:
     >>> [spec(p) for p in parse_list("none,amp[eps=0.1,site=sent]", "ampmix.policies", "policy")]
     ['none', 'amp[eps=0.1,site=sent]']
     """
+    _check_length(text, kind)
     parts = [part.strip() for part in re.split(r",(?![^\[]*\])", text)]
     components = [parse(part, package, kind) for part in parts if part]
     if not components:
@@ -87,6 +90,13 @@ def parse_list(text: str, package: str, kind: str) -> list[Any]:
         if specs.count(one) > 1:
             raise AmpmixError(f"{kind} {one} is given twice: give each once")
     return components
+
+
+def _check_length(text: str, kind: str) -> None:
+    if len(text) > LONGEST:
+        raise AmpmixError(
+            f"{kind} {text[:40]!r}… has {len(text):,} characters: at most {LONGEST:,} are read"
+        )
 
 
 def spec(component: Any) -> str:

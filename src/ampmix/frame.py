@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -51,11 +53,36 @@ def load_records(path: str | Path) -> polars.DataFrame:
         warnings.warn(f"records left aside: {'; '.join(sorted(bad))}", stacklevel=2)
     if not found:
         return pl.DataFrame(schema={"run": pl.String})
-    frame = pl.from_dicts(found, infer_schema_length=None)
+    frame = _frame(found)
     order = [
-        name for name in ("dataset", "fraction", "backbone", "policy", "seed") if name in frame
+        name
+        for name in ("dataset", "fraction", "backbone", "policy", "seed")
+        if name in frame and not frame[name].dtype.is_nested()
     ]
     return frame.sort(*order, "run")
+
+
+def _frame(rows: list[dict[str, Any]]) -> polars.DataFrame:
+    """Rows as a table; values of a column that have no common type as they are in JSON."""
+    import polars as pl
+
+    refusals = (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError,
+                pl.exceptions.PanicException)  # fmt: skip
+    with contextlib.suppress(*refusals):
+        return pl.from_dicts(rows, infer_schema_length=None)
+    columns = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row.get(name) for row in rows]
+        try:
+            columns[name] = pl.from_dicts([{name: v} for v in values], infer_schema_length=None)
+        except refusals:
+            told = [None if value is None else _told(value) for value in values]
+            columns[name] = pl.DataFrame({name: pl.Series(told, dtype=pl.String)})
+    return pl.concat(columns.values(), how="horizontal")
+
+
+def _told(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _row(record: RunRecord) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ampmix.errors import AmpmixError
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -19,11 +21,23 @@ def reference() -> dict[str, Any]:
 
     Tables by name (``table1``, ``table2``, ...), each a list of rows; errors in percent.
 
+    Raises:
+        AmpmixError: if the file is missing or damaged.
+
     >>> reference()["table1"][0]["vocabulary"]
     9592
     """
     here = Path(__file__).parent
     for path in (here / "paper" / "reference.toml", here.parents[1] / "paper" / "reference.toml"):
         if path.exists():
-            return tomllib.loads(path.read_text(encoding="utf-8"))
-    raise FileNotFoundError("paper/reference.toml is missing from this installation of ampmix")
+            return read(path)
+    raise AmpmixError("paper/reference.toml is missing from this ampmix: install it again")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The same from a given file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error)[:200]
+        raise AmpmixError(f"{path.name} is damaged ({reason}): install ampmix again") from error

@@ -81,9 +81,15 @@ def read_record(content: bytes, identity: str) -> RunRecord:
         found = json.loads(content.decode("utf-8"))
         record = RunRecord(found["specification"], found["result"], found["provenance"])
         if found["format"] != FORMAT:
-            raise ValueError(f"format {found['format']}, this ampmix reads {FORMAT}")
+            raise ValueError(f"format {str(found['format'])[:40]}, this ampmix reads {FORMAT}")
+        for part in (record.specification, record.result, record.provenance):
+            if not isinstance(part, dict):
+                raise ValueError("one of its parts is no table")
+        if record.result["status"] not in ("done", "failed"):
+            raise ValueError(f"its status is {str(record.result['status'])[:40]!r}")
         if found["digest"] != record.digest or record.id != identity:
             raise ValueError("its content does not match its digest")
+        json.dumps(found, ensure_ascii=False).encode("utf-8")  # half a letter cannot be told on
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(str(error)) from error
     return record

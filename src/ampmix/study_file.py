@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,9 @@ AXES = {"datasets": None, "backbones": ["cnn"], "vectors": [""], "policies": Non
 KEYS = (*AXES, "fractions", "seeds", "folds", "training", "smoke")
 FILE = ("file", "text", "label", "test", "dev", "encoding")
 MODELS = ("none", "best")
+LARGEST, MOST_CELLS = 2**17, 10_000  # bytes of a file; combinations, of which each is several runs
+LONGEST_SPEC = 1000  # characters
+MOST_DOTS = 300  # of a line: a key of thousands of parts takes tomllib minutes
 _CHOICE = re.compile(r"=([^,\[\]]*\|[^,\[\]]*)")
 
 
@@ -95,11 +99,20 @@ def read(
     """
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            raise AmpmixError(f"the study {path} is larger than {LARGEST >> 10} KiB: split it")
+        if max(line.count(b".") for line in raw.split(b"\n")) > MOST_DOTS:
+            raise AmpmixError(
+                f"the study {path} has a line of more than {MOST_DOTS} dots: split it"
+            )
+        content = tomllib.loads(raw.decode("utf-8"))
     except OSError as error:
         raise AmpmixError(f"cannot read the study {path}: {error.strerror or error}") from error
-    except ValueError as error:  # also tomllib.TOMLDecodeError and UnicodeDecodeError
-        raise AmpmixError(f"the study {path} is not TOML: {error}") from error
+    # ValueError also as tomllib.TOMLDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError, IndexError, AttributeError, TypeError) as error:
+        raise AmpmixError(f"the study {path} is not TOML: {str(error)[:200]}") from error
     return parse(content, path, overrides or {}, smoke)
 
 
@@ -131,9 +144,20 @@ def parse(
             grid = {**grid, **top.get("smoke", {}), **grid.get("smoke", {})}
         training = {**_table(top, "training"), **_table(grid, "training")}
         cells += _cells({**top, **grid, "training": training}, path.parent, overrides)
-    return StudyFile(
-        name, models, tuple(cell for i, cell in enumerate(cells) if cell not in cells[:i])
-    )
+        _check_cells(len(cells))
+    once: dict[Any, Cell] = {}
+    for cell in cells:
+        tables = (repr(sorted(table.items())) for table in (cell.dataset, cell.training))
+        rest = (cell.backbone, cell.vectors, cell.policies, cell.fraction, cell.seeds, cell.folds)
+        once.setdefault((*tables, *rest), cell)
+    return StudyFile(name, models, tuple(once.values()))
+
+
+def _check_cells(count: int) -> None:
+    if count > MOST_CELLS:
+        raise AmpmixError(
+            f"the study has {count:,} combinations: at most {MOST_CELLS:,} can be; split it"
+        )
 
 
 def _check_keys(part: Mapping[str, Any], known: tuple[str, ...], kind: str) -> None:
@@ -150,25 +174,33 @@ def _table(part: Mapping[str, Any], key: str) -> dict[str, Any]:
     return table
 
 
-def _axis(grid: Mapping[str, Any], key: str, default: list[Any] | None) -> list[Any]:
+def _axis(grid: Mapping[str, Any], name: str, default: list[Any] | None) -> list[Any]:
     """The values of an axis, each once; one value stands for a list of one."""
-    values = grid.get(key, default)
+    values = grid.get(name, default)
     if values is None:
-        raise AmpmixError(f"the study has no {key}: at least one is needed")
+        raise AmpmixError(f"the study has no {name}: at least one is needed")
     values = values if isinstance(values, list) else [values]
     if not values:
-        raise AmpmixError(f"{key} is empty: at least one is needed, or leave the key out")
+        raise AmpmixError(f"{name} is empty: at least one is needed, or leave the key out")
+    _check_cells(len(values))
+    seen = set()
     for value in values:
-        if values.count(value) > 1:
-            raise AmpmixError(f"{key} has {value!r} twice: give each once")
+        key = repr(value) if isinstance(value, list | dict) else value
+        if key in seen:
+            raise AmpmixError(f"{name} has {value!r} twice: give each once")
+        seen.add(key)
     return values
 
 
 def _strings(grid: Mapping[str, Any], key: str) -> list[str]:
-    values = _axis(grid, key, AXES[key])
+    values, count = _axis(grid, key, AXES[key]), 0
     for value in values:
         if not isinstance(value, str):
             raise AmpmixError(f"{key} has {value!r}: each is a string")
+        if len(value) > LONGEST_SPEC:
+            raise AmpmixError(f"{key} has {value[:40]!r}…: a spec string is shorter than that")
+        count += math.prod(len(found.split("|")) for found in _CHOICE.findall(value))
+        _check_cells(count)
     return [one for value in values for one in _choices(value)]
 
 
@@ -195,10 +227,11 @@ def _cells(grid: Mapping[str, Any], folder: Path, overrides: Mapping[str, Any]) 
         folds = max(2, seeds)
     given = {**grid["training"], **{k: v for k, v in overrides.items() if k != "seeds"}}
     axes = [_axis(given, key, None) for key in given]
+    _check_cells(math.prod(map(len, axes)))
     settings = [dict(zip(given, values, strict=True)) for values in itertools.product(*axes)]
-    combined = itertools.product(
-        datasets, _strings(grid, "backbones"), _strings(grid, "vectors"), _fractions(grid), settings
-    )
+    parts = datasets, _strings(grid, "backbones"), _strings(grid, "vectors"), _fractions(grid)
+    _check_cells(math.prod([len(part) for part in parts]) * len(settings))
+    combined = itertools.product(*parts, settings)
     return [
         Cell(dataset, backbone, vectors, policies, fraction, seeds, folds, training)
         for dataset, backbone, vectors, fraction, training in combined
@@ -213,9 +246,16 @@ def _dataset(value: Any, folder: Path) -> Mapping[str, str]:
     _check_keys(value, FILE, "data set's key")
     found = {key: str(text) for key, text in value.items()}
     for key in ("file", "test", "dev"):
-        if key in found and (folder / found[key]).is_file():
+        if key in found and _is_file(folder / found[key]):
             found[key] = str(folder / found[key])
     return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long for any file
+        return False
 
 
 def _fractions(grid: Mapping[str, Any]) -> list[float]:
@@ -223,6 +263,8 @@ def _fractions(grid: Mapping[str, Any]) -> list[float]:
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise AmpmixError(f"fractions has {value!r}: each is a number in (0, 1]")
+        if not 0 < value <= 1:
+            raise AmpmixError(f"fractions has {str(value)[:40]}: each is a number in (0, 1]")
     return [float(value) for value in values]
 
 

@@ -18,6 +18,7 @@ from ampmix.errors import AmpmixError
 
 PADDING = 0
 UNKNOWN = 1
+MOST_MARKS = 30
 
 Integers = npt.NDArray[np.int64]
 Tokenizer = Callable[[str], list[str]]
@@ -84,16 +85,31 @@ def words(text: str) -> list[str]:
     >>> words("State-of-the-art, isn't it? 3.5 ⭐ 映画")
     ['state-of-the-art', ',', "isn't", 'it', '?', '3.5', '⭐', '映', '画']
     """
-    # Lower-casing can undo the composition (a dotted capital I), so compose once more.
+    # Lower-casing can undo the composition (a dotted capital I), so compose once more. Composing
+    # sorts runs of marks in quadratic time: no word of any language has as many as are kept.
+    if not text.isascii():
+        text = _long_marks().sub(r"\1", text)
     text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
     return _word_pattern().findall(text.translate(_CLEAN))
 
 
 @lru_cache(maxsize=1)
+def _marks() -> str:
+    """All combining marks."""
+    marked = (chr(i) for i in chain(range(0x300, 0x1F000), range(0xE0100, 0xE01F0)))
+    return "".join(c for c in marked if unicodedata.category(c)[0] == "M")
+
+
+@lru_cache(maxsize=1)
+def _long_marks() -> re.Pattern[str]:
+    """More marks on one letter than Unicode's stream-safe format has (UAX 15: 30)."""
+    return re.compile(rf"([{_marks()}]{{{MOST_MARKS}}})[{_marks()}]+")
+
+
+@lru_cache(maxsize=1)
 def _word_pattern() -> re.Pattern[str]:
     """What `words` looks for; a regular expression's word characters leave out Indic marks."""
-    marked = (chr(i) for i in chain(range(0x300, 0x1F000), range(0xE0100, 0xE01F0)))
-    marks = "".join(c for c in marked if unicodedata.category(c)[0] == "M")
+    marks = _marks()
     joiners = "\u200c\u200d"
     extend = rf"[{marks}{joiners}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]"
     letter = rf"[^\W{_UNSPACED}]"
@@ -324,6 +340,10 @@ class WordReader:
         """The reader that :meth:`as_json` described; ValueError for a tokenizer unknown here."""
         if content["tokenizer"] not in TOKENIZERS:
             raise ValueError(f"this ampmix has no tokenizer {content['tokenizer']!r}")
-        vocabulary = Vocabulary(tuple(content["vocabulary"]))
+        words, length = content["vocabulary"], content["max_length"]
+        if not isinstance(words, list | tuple) or not all(isinstance(w, str) for w in words):
+            raise ValueError("its vocabulary is no list of words")
+        if not isinstance(length, int) or not 1 <= length < 2**31:
+            raise ValueError(f"its max_length is {str(length)[:40]}")
         skip = content.get("skip_unknown", False)  # models saved before it was known lack it
-        return cls(content["tokenizer"], vocabulary, content["max_length"], skip)
+        return cls(content["tokenizer"], Vocabulary(tuple(words)), length, bool(skip))

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from ampmix import components
 from ampmix.errors import unknown
 from ampmix.executor import Task
 from ampmix.extras import needed
@@ -49,7 +48,7 @@ class _Quiet:
         return {
             "study": self._study,
             "dataset": plan.dataset.name,
-            "backbone": components.spec(plan.backbone),
+            "backbone": plan.backbone.told,
             "fraction": plan.fraction,
             "policy": task.run.policy,
             "seed": task.run.seed,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Container, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,8 @@ Entry = tuple[bytes, npt.NDArray[np.float32]]
 _HEADER = re.compile(rb"\s*(\d+)\s+(\d+)\s*")
 _DECIMAL = re.compile(rb"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
 _LONGEST = 2**20  # bytes of a line; 300 numbers take about 3,000
+WIDEST = 2**14  # numbers of a vector: a table of them is made before the second is read
+UNPACKED_TIMES, UNPACKED_AT_LEAST = 50, 2**24  # text of numbers packs to a third
 _BLOCK = 2**20
 
 
@@ -44,10 +48,48 @@ def entries(path: Path, wanted: Container[bytes], member: str | None = None) -> 
     try:
         with _opened(path, member) as stream:
             yield from _parsed(stream, wanted, path)
-    except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile) as error:
-        raise AmpmixError(f"{path} is damaged or cut off ({error}): get the file again") from error
     except OSError as error:
         raise AmpmixError(f"cannot read vectors {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _unpacking(path: Path) -> Iterator[None]:
+    """What ``zipfile`` and ``gzip`` raise of damaged files, which is a dozen things, as one."""
+    try:
+        yield
+    except AmpmixError:
+        raise
+    # encryption is a RuntimeError, an unknown method a NotImplementedError, a place outside the
+    # file a ValueError or an OSError, a name in no known characters a ValueError
+    except (
+        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError),
+        *(ValueError, LookupError, OverflowError, gzip.BadGzipFile),
+    ) as error:
+        raise AmpmixError(f"{path} is damaged or cut off ({error}): get the file again") from error
+
+
+class _Bounded(io.RawIOBase):
+    """Unpacked bytes, until they are too many times those that they were packed in."""
+
+    def __init__(self, unpacked: IO[bytes], path: Path) -> None:
+        self._unpacked, self._path = unpacked, path
+        self._left = max(UNPACKED_AT_LEAST, UNPACKED_TIMES * path.stat().st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as one read goes."""
+        with _unpacking(self._path):
+            part = self._unpacked.read(len(buffer))
+        self._left -= len(part)
+        if self._left < 0:
+            raise AmpmixError(
+                f"{self._path} unpacks to more than {UNPACKED_TIMES} times its size: "
+                "it holds no vectors"
+            )
+        buffer[: len(part)] = part
+        return len(part)
 
 
 @contextlib.contextmanager
@@ -57,18 +99,21 @@ def _opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
         start = raw.read(4)
         raw.seek(0)
         if start[:2] == b"\x1f\x8b":
-            with gzip.open(raw) as unzipped:
-                yield io.BufferedReader(cast(io.RawIOBase, unzipped), _BLOCK)
+            with gzip.open(raw) as opened:
+                yield io.BufferedReader(_Bounded(cast(IO[bytes], opened), path), _BLOCK)
         elif start == b"PK\x03\x04":
-            with zipfile.ZipFile(raw) as archive:
+            with _unpacking(path):
+                archive = zipfile.ZipFile(raw)
                 names = [info.filename for info in archive.infolist() if not info.is_dir()]
-                name = member or names[0]
+                name = member or (names[0] if names else "")
                 if name not in names or (member is None and len(names) > 1):
+                    held = ", ".join(one[:80] for one in names[:10]) or "no file"
                     raise AmpmixError(
-                        f"{path} holds {', '.join(names)}: unpack the file of vectors and give it"
+                        f"{path} holds {held}: unpack the file of vectors and give it"
                     )
-                with archive.open(name) as unzipped:
-                    yield io.BufferedReader(cast(io.RawIOBase, unzipped), _BLOCK)
+                unzipped = archive.open(name)
+            with unzipped:
+                yield io.BufferedReader(_Bounded(unzipped, path), _BLOCK)
         else:
             yield raw
 
@@ -81,9 +126,12 @@ def _parsed(stream: IO[bytes], wanted: Container[bytes], path: Path) -> Iterator
     if header is None:
         yield from _text(stream, wanted, path, first, 1, _width(first, path), None)
         return
+    if len(first) > 40:
+        raise AmpmixError(f"{path} announces more words than there are: it holds no vectors")
     count, width = int(header[1]), int(header[2])
     if not count or not width:
         raise AmpmixError(f"{path} announces {count} words of {width} numbers: it holds no vectors")
+    _check_width(width, path)
     second = stream.readline(_LONGEST)
     if _is_text(second):
         yield from _text(stream, wanted, path, second, 2, width, count)
@@ -106,7 +154,15 @@ def _width(line: bytes, path: Path) -> int:
             f"{path} does not hold word vectors: its first line begins with {shown!r}, "
             "where a word and its numbers, or word2vec's header, should be"
         )
+    _check_width(width, path)
     return width
+
+
+def _check_width(width: int, path: Path) -> None:
+    if width > WIDEST:
+        raise AmpmixError(
+            f"{path} announces vectors of {width:,} numbers: at most {WIDEST:,} are read"
+        )
 
 
 def _is_text(line: bytes) -> bool:
@@ -163,7 +219,7 @@ def _numbers(content: bytes, width: int, path: Path, number: int) -> npt.NDArray
     try:
         vector = np.array([float(field) for field in content.split()], dtype=np.float32)
     except ValueError as error:
-        raise AmpmixError(f"{path}, line {number}: {error}") from None
+        raise AmpmixError(f"{path}, line {number}: {str(error)[:120]}") from None
     if len(vector) != width or not np.isfinite(vector).all():
         raise AmpmixError(f"{path}, line {number}: not {width} finite numbers")
     return vector

@@ -124,6 +124,8 @@ class Backbone(ABC):
 
     name: ClassVar[str]
     sites: ClassVar[tuple[str, ...]]
+    reads_folder: ClassVar[bool] = False
+    """Whether loading looks for more files than ampmix itself writes, as transformers does."""
     printed_as: ClassVar[str] = ""
     """What the paper's tables call it with default settings, if they do."""
 
@@ -136,6 +138,11 @@ class Backbone(ABC):
     @property
     def identity(self) -> str:
         """What determines it, as a run's specification has it: files by content, not by name."""
+        return components.spec(self)
+
+    @property
+    def told(self) -> str:
+        """Its spec string as strangers may see it: in model folders, summaries, trackers."""
         return components.spec(self)
 
     def coverage(self, texts: tuple[str, ...], tokenizer: str) -> Coverage | None:
@@ -168,14 +175,58 @@ class Backbone(ABC):
     def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """A module with initial weights drawn from `generator` alone."""
 
+    def shapes(self, words: int, classes: int) -> dict[str, tuple[int, ...]]:
+        """The weights of a module that :meth:`build` makes, by name, without making it.
+
+        Args:
+            words: token ids that the reader has.
+            classes: of the module.
+        """
+        raise NotImplementedError(f"{self.name} loads its weights by itself")
+
     def load(self, folder: Path, config: Mapping[str, Any]) -> tuple[CutModule, Reader]:
-        """The module and reader that :meth:`CutModule.save` wrote; `config` is ``config.json``."""
+        """The module and reader that :meth:`CutModule.save` wrote; `config` is ``config.json``.
+
+        Nothing is allocated before the header of the weights agrees with the configuration, and
+        nothing but the folder is read.
+        """
         from safetensors.torch import load_file
 
+        if vectors := getattr(self, "vectors", ""):
+            raise ValueError(
+                f"it names the vectors {vectors[:80]!r}, and a saved model has its own"
+            )
         reader = WordReader.of_json(config["reader"])
+        expected = self.shapes(len(reader), len(config["classes"]))
+        check_shapes(header_of(folder / WEIGHTS), expected)
         model = self.build(reader, len(config["classes"]), torch.Generator())
         model.load_state_dict(load_file(folder / WEIGHTS))
         return model, reader
+
+
+def header_of(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a safetensors file; none is read."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def check_shapes(
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise ValueError unless weights are those of the configuration, by names and shapes."""
+    for name in sorted({*found, *expected}):
+        own, other = found.get(name), expected.get(name)
+        if own != other:
+            raise ValueError(
+                f"{name[:80]!r} of its weights has the shape {_told(own)}, its configuration says "
+                f"{_told(other)}"
+            )
+
+
+def _told(shape: tuple[int, ...] | None) -> str:
+    return "none at all" if shape is None else str(shape)[:80]
 
 
 def dropout_scale(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,30 @@ def located(model: str) -> str:
             )
         return str(path)
     return model
+
+
+def content_of(folder: Path) -> str:
+    """SHA-256 (hex) of what a folder's configuration, weights and tokenizer hold.
+
+    Raises AmpmixError if they cannot be read.
+    """
+    names = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
+    try:
+        return _digest(tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in names))
+    except OSError as error:
+        raise AmpmixError(f"cannot read the model {folder}: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=8)
+def _digest(state: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of the files in that state; each goes in with its name and length before it."""
+    whole = hashlib.sha256()
+    for path, size, _ in state:
+        whole.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                whole.update(block)
+    return whole.hexdigest()
 
 
 @contextmanager
@@ -97,8 +125,8 @@ class HFReader:
         """
         place, transformers = located(model), needed("transformers", "encoder")
         with explained(model):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(place)
-            config = transformers.AutoConfig.from_pretrained(place)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(place, **_safely(place))
+            config = transformers.AutoConfig.from_pretrained(place, **_safely(place))
         if not tokenizer.is_fast:
             raise AmpmixError(
                 f"{model} has a slow tokenizer only: save it with a tokenizer.json "
@@ -153,6 +181,44 @@ class HFReader:
         return told, {file: alone.to_str()}
 
 
+def _safely(place: str, weights: bool = False) -> dict[str, Any]:
+    """How anything is loaded: no code of the model's, no pickle, and of a folder no network.
+
+    Without the first, transformers asks at the terminal whether a folder's code may run.
+    """
+    safely = {"trust_remote_code": False, "local_files_only": Path(place).is_dir()}
+    return {**safely, "use_safetensors": True} if weights else safely
+
+
+CODE = ("auto_map", "custom_pipelines", "quantization_config", "attn_implementation",
+        "_attn_implementation", "_attn_implementation_internal", "experts_implementation",
+        "base_model_name_or_path", "use_kernels", "kernel_config")  # fmt: skip
+"""Settings that make transformers fetch or run something that is not in the folder."""
+
+
+def check_trained(folder: Path, header: Mapping[str, tuple[int, ...]]) -> None:
+    """Whether a saved encoder asks for nothing but itself, and is as large as its weights.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    transformers = needed("transformers", "encoder")
+    for name in ("config.json", "tokenizer_config.json"):
+        told = json.loads((folder / name).read_text(encoding="utf-8"))
+        if asked := next((key for key in CODE if told.get(key)), None):
+            raise ValueError(f"its {name} has {asked!r}: code of a model is never run")
+    with explained(str(folder)):
+        config = transformers.AutoConfig.from_pretrained(str(folder), **_safely(str(folder)))
+        for name, value in vars(config).items():
+            if "layers" in name and isinstance(value, int) and value > len(header):
+                raise ValueError(f"{name} is {value}, more than it has weights")
+        with torch.device("meta"):
+            like = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    numbers = sum(math.prod(shape) for shape in header.values())
+    if (wanted := sum(part.numel() for part in like.state_dict().values())) > 2 * numbers + 2**20:
+        raise ValueError(f"its configuration asks for {wanted:,} weights, and it has {numbers:,}")
+
+
 def _positions(config: Any) -> int:
     """How many tokens the model has positions for.
 
@@ -168,7 +234,9 @@ def bare_body(model: str, folder: str) -> Any:
     """The encoder in a folder without any head, in float32."""
     transformers = needed("transformers", "encoder")
     with explained(model):
-        body = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32)
+        body = transformers.AutoModel.from_pretrained(
+            folder, dtype=torch.float32, **_safely(folder, weights=True)
+        )
     if body.config.is_encoder_decoder:
         raise _no_encoder(model, body.config.model_type)
     return body
@@ -180,6 +248,7 @@ def whole_model(model: str, folder: str, classes: int, trained: bool) -> Any:
     with explained(model):
         whole, told = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder,
+            **_safely(folder, weights=True),
             num_labels=classes,
             dtype=torch.float32,
             ignore_mismatched_sizes=not trained,  # a head for other classes gives way to a new one

@@ -69,6 +69,11 @@ class WordBackbone(Backbone):
         named = f"sha256-{fingerprint(self.vectors)}"
         return components.spec(replace(_dataclass(self), vectors=named))
 
+    @property
+    def told(self) -> str:
+        """The spec string with the last name alone of a vectors' path."""
+        return components.spec(replace(_dataclass(self), vectors=PurePath(self.vectors).name))
+
     def coverage(self, texts: tuple[str, ...], tokenizer: str) -> Coverage | None:
         """How many words of the texts have a pretrained vector; None without vectors."""
         if not self.vectors:

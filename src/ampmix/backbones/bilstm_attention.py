@@ -90,6 +90,19 @@ class BiLSTMAttention(WordBackbone):
         config, embedding = self.start(reader, generator)
         return BiLSTMAttentionModule(config, embedding, classes, generator)
 
+    def shapes(self, words: int, classes: int) -> dict[str, tuple[int, ...]]:
+        """See :meth:`Backbone.shapes`."""
+        n = self.hidden_size // 2
+        return {
+            "embedding": (words, self.embedding_dim),
+            "inputs": (self.embedding_dim, 8 * n),
+            "bias": (8 * n,),
+            "recurrent": (2, n, 4 * n),
+            "attention": (2 * n,),
+            "output.weight": (classes, 2 * n),
+            "output.bias": (classes,),
+        }
+
 
 class BiLSTMAttentionModule(CutModule):
     """The trainable network; n is the hidden size of one direction.
@@ -119,7 +132,7 @@ class BiLSTMAttentionModule(CutModule):
         self.bias = uniform(n, 8 * n)
         self.recurrent = uniform(n, 2, n, 4 * n)
         self.attention = uniform(2 * n, 2 * n)
-        self.output = nn.Linear(2 * n, classes, device="meta").to_empty(device="cpu")
+        self.output = nn.Linear(2 * n, classes, device="meta")  # its weights are ours
         self.output.weight = uniform(2 * n, classes, 2 * n)
         self.output.bias = uniform(2 * n, classes)
 

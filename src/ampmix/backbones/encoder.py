@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,17 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ampmix import components
 from ampmix.backbones._backbone import (
+    WEIGHTS,
     Backbone,
     Cut,
     CutModule,
     StackedClassify,
     dropout_scale,
+    header_of,
 )
 from ampmix.backbones._transformers import (
     MINILM,
     HFReader,
     bare_body,
+    check_trained,
+    content_of,
     explained,
     located,
     put,
@@ -79,6 +84,7 @@ class Encoder(Backbone):
 
     name: ClassVar[str] = "encoder"
     sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
+    reads_folder: ClassVar[bool] = True
     printed_as: ClassVar[str] = "bert-base"
     model: str = MINILM
     pooling: str = "auto"
@@ -99,6 +105,21 @@ class Encoder(Backbone):
         changed = {f.name for f in fields(self) if getattr(self, f.name) != f.default}
         bert = changed == {"model"} and Path(self.model).name == "bert-base-uncased"
         return self.printed_as if bert else ""
+
+    @property
+    def identity(self) -> str:
+        """The spec string with a folder's content in place of its path; hub names stay."""
+        folder = Path(self.model).expanduser()
+        if self.model == MINILM or not folder.is_dir():
+            return super().identity
+        return components.spec(replace(self, model=f"sha256-{content_of(folder)}"))
+
+    @property
+    def told(self) -> str:
+        """The spec string with the last name alone of a folder's path."""
+        folder = Path(self.model).expanduser()
+        named = folder.name if folder.is_absolute() or folder.is_dir() else self.model
+        return components.spec(replace(self, model=named or self.model))
 
     @property
     def training_defaults(self) -> Mapping[str, Any]:
@@ -140,7 +161,9 @@ class Encoder(Backbone):
             return EncoderModule(self, located(self.model), classes)
 
     def load(self, folder: Path, config: Mapping[str, Any]) -> tuple[CutModule, Reader]:
-        """The module and reader in a folder; nothing but the folder is needed."""
+        """The module and reader in a folder; nothing but the folder is needed, or looked at."""
+        folder = folder.absolute()  # `minilm` is a name, and may be a folder's too
+        check_trained(folder, header_of(folder / WEIGHTS))
         model = EncoderModule(self, str(folder), len(config["classes"]), trained=True)
         return model, HFReader.of_model(str(folder), int(config["reader"]["max_length"]))
 

@@ -77,6 +77,17 @@ class TextCNN(WordBackbone):
         config, embedding = self.start(reader, generator)
         return TextCNNModule(config, embedding, classes, generator)
 
+    def shapes(self, words: int, classes: int) -> dict[str, tuple[int, ...]]:
+        """See :meth:`Backbone.shapes`."""
+        features = len(self.filter_sizes) * self.feature_maps
+        return {
+            "embedding": (words, self.embedding_dim),
+            "filters": (self.embedding_dim, sum(self.filter_sizes), self.feature_maps),
+            "bias": (features,),
+            "output.weight": (classes, features),
+            "output.bias": (classes,),
+        }
+
 
 class TextCNNModule(CutModule):
     """The trainable TextCNN.
@@ -106,7 +117,7 @@ class TextCNNModule(CutModule):
         biases = [uniform(b, maps) for b in bounds]
         self.bias = nn.Parameter(torch.cat([part.detach() for part in biases]))
         features = len(sizes) * maps
-        self.output = nn.Linear(features, classes, device="meta").to_empty(device="cpu")
+        self.output = nn.Linear(features, classes, device="meta")  # its weights are ours
         self.output.weight = uniform(features**-0.5, classes, features)
         self.output.bias = uniform(features**-0.5, classes)
 

@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what the names of the added columns begin with (nothing; {PREFIX} if one is taken)",
     )
     parser.add_argument(
+        "--guard",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="in CSV and TSV, an apostrophe before texts that a spreadsheet would run as formulas",
+    )
+    parser.add_argument(
         "--threads", type=int, default=cores(), metavar="N", help="default: %(default)s"
     )
 
@@ -72,7 +78,7 @@ def _predict_lines(
 
     truncated = 0
     with _sink(arguments.out) as out:
-        stream = open_stream(file, path, arguments.text, arguments.encoding)
+        stream = open_stream(file, path, arguments.text, arguments.encoding, arguments.guard)
         names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
         for note in stream.notes:
             print(f"note: {note}", file=sys.stderr)
@@ -83,6 +89,12 @@ def _predict_lines(
                 truncated += chunk.truncated
                 out.write(_written(stream, names, chunk, classifier.classes).encode())
                 out.flush()
+    if count := stream.guarded():
+        print(
+            f"note: {count:,} {'cell' if count == 1 else 'cells'} got an apostrophe, so that no "
+            "spreadsheet runs them as formulas (--no-guard writes them as they are)",
+            file=sys.stderr,
+        )
     return truncated
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import lzma
 import os
+import struct
 import sys
 import time
 import urllib.error
@@ -121,8 +123,9 @@ def _wrong_member(archive: Path, member: str, target: Path, sha256: str) -> str:
             content = source.read(LIMIT + 1)
     except KeyError:
         return f"it has no member {member}"
-    # what a damaged zip file can raise; encryption is a RuntimeError
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    # what a damaged zip file can raise; encryption is a RuntimeError, a bad place an OSError
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError,
+            ValueError, OSError) as error:  # fmt: skip
         return f"it is no zip file that can be read ({error})"
     if len(content) > LIMIT:
         return f"its member {member} is larger than {LIMIT >> 20} MiB"
@@ -163,7 +166,7 @@ def _transfer(url: str, part: Path, limit: int) -> bool:
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = urllib.request.build_opener(_OnlyTls).open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # more is here than the server has: what is here cannot be right
             part.unlink(missing_ok=True)
@@ -176,7 +179,9 @@ def _transfer(url: str, part: Path, limit: int) -> bool:
             raise ConnectionError("the server resumed at another place")
         have = have if resumed else 0
         length = response.headers["Content-Length"]
-        total = have + int(length) if length else None
+        total = have + int(length) if length and length.isascii() and length.isdigit() else None
+        if total is not None and total > limit:
+            raise AmpmixError(f"{url} is larger than {limit >> 20} MiB: not downloaded")
         with part.open("ab" if resumed else "wb") as file:
             for chunk in _chunks(response):
                 have += len(chunk)
@@ -189,6 +194,18 @@ def _transfer(url: str, part: Path, limit: int) -> bool:
     if total is not None and have < total:
         raise ConnectionError(f"the connection broke off after {have} of {total} bytes")
     return resumed
+
+
+class _OnlyTls(urllib.request.HTTPRedirectHandler):
+    """A server that was reached over TLS may not send us to one that is not."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
+        """Refuse what leaves https."""
+        if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
+            raise urllib.error.URLError(f"it sends us to {newurl[:80]}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _chunks(response: Any) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ampmix.datasets._readers import as_text
+from ampmix.datasets._readers import as_text, parquet_explained, parquet_values, shown
 from ampmix.datasets._stream import Row, text_column
 from ampmix.errors import AmpmixError
 from ampmix.files import drafting, to_disk
@@ -39,7 +39,7 @@ class ParquetStream:
         import polars
 
         self._path = path
-        with self._explained():
+        with parquet_explained(path):
             # brackets in a file's name are no pattern, and folders named x=1 no columns
             self._file = polars.scan_parquet(path, glob=False, hive_partitioning=False)
             self._schema = self._file.collect_schema()
@@ -53,26 +53,40 @@ class ParquetStream:
         numbers = itertools.count(1)
         for frame in self._frames():
             self._read.append(frame)
-            for value, number in zip(frame[self._text].to_list(), numbers, strict=False):
+            values = parquet_values(self._path, frame, self._text)
+            for value, number in zip(values, numbers, strict=False):
                 try:
                     yield Row(number, as_text(value), None)
                 except TypeError as error:
                     raise AmpmixError(
-                        f"{str(self._path)!r} holds a {error} in {self._text!r} of row {number}: "
-                        "it must hold text"
+                        f"{str(self._path)!r} holds a {error} in {shown(self._text)} of row "
+                        f"{number}: it must hold text"
                     ) from None
 
     def _frames(self) -> Iterator[polars.DataFrame]:
         """Slices of about BYTES each."""
         at, rows = 0, FIRST
         while True:
-            with self._explained():
+            with parquet_explained(self._path):
                 frame = self._file.slice(at, rows).collect()
             if frame.is_empty():
                 return
-            yield frame
+            yield from self._halved(frame)
             at += frame.height
             rows = min(LARGEST, max(1, BYTES * frame.height // max(1, int(frame.estimated_size()))))
+
+    def _halved(self, frame: polars.DataFrame) -> Iterator[polars.DataFrame]:
+        """The rows in parts whose texts fit in memory: equal ones take no room until then."""
+        import polars
+
+        texts = frame[self._text]
+        size = int(texts.str.len_bytes().sum()) if texts.dtype == polars.String else 0
+        if size <= 4 * BYTES or frame.height == 1:
+            yield frame
+        else:
+            half = frame.height // 2
+            yield from self._halved(frame.head(half))
+            yield from self._halved(frame.slice(half))
 
     @contextmanager
     def writing(self, path: Path, names: Sequence[str]) -> Iterator[ParquetWriter]:
@@ -91,17 +105,6 @@ class ParquetStream:
         except FileNotFoundError:
             raise AmpmixError(
                 f"cannot write {str(path)!r}: there is no folder {path.parent}"
-            ) from None
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        from polars.exceptions import PolarsError
-
-        try:
-            yield
-        except (PolarsError, OSError):
-            raise AmpmixError(
-                f"{str(self._path)!r} is not a Parquet file or is damaged: write it anew"
             ) from None
 
 

@@ -9,14 +9,20 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ampmix.errors import AmpmixError
 
+if TYPE_CHECKING:
+    import polars
+
+MOST_COLUMNS = 2**14  # a row of a few bytes costs as much as the header when it is written again
+UNPACKED_TIMES, UNPACKED_AT_LEAST = 200, 2**26  # of a Parquet: bytes or rows, to the file's bytes
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
@@ -40,9 +46,9 @@ class Table:
     def check(self, column: str) -> None:
         """Raise AmpmixError, with near names, if there is no such column."""
         if column not in self.columns:
-            near = difflib.get_close_matches(column, self.columns, n=1)
+            near = difflib.get_close_matches(column[:80], self.columns[:200], n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise self.fault(f"has no column {column!r}: {hint}It has {listed(self.columns)}")
+            raise self.fault(f"has no column {shown(column)}: {hint}It has {listed(self.columns)}")
 
     def strings(self, column: str) -> list[str]:
         """A column as text, "" where a value is missing."""
@@ -50,7 +56,9 @@ class Table:
         try:
             return [as_text(value) for value in self.values(column)]
         except TypeError as error:
-            raise self.fault(f"holds a {error} in column {column!r}: it must hold text") from None
+            raise self.fault(
+                f"holds a {error} in column {shown(column)}: it must hold text"
+            ) from None
 
 
 def read(path: Path, encoding: str | None) -> Table:
@@ -123,15 +131,27 @@ def _read_csv(path: Path, content: str) -> Table:
     delimiter, notes = delimiter_of(path, content.lstrip("\r\n").split("\n", 1)[0])
     rows = _csv_rows(path, content, delimiter)
     columns = rows.pop(0)
-    for column in columns:
-        if columns.count(column) > 1:
-            raise _fault(path, f"has two columns named {column!r}: rename one")
+    if problem := fault_of_names(columns):
+        raise _fault(path, problem)
 
     def values(column: str) -> list[Any]:
         at = columns.index(column)
         return [row[at] if at < len(row) else None for row in rows]
 
     return Table(path, columns, values, tuple(notes))
+
+
+def fault_of_names(columns: Sequence[str]) -> str:
+    """What is wrong with a header, to go after the file's name; "" if nothing is."""
+    if len(columns) > MOST_COLUMNS:
+        return (
+            f"has {len(columns):,} columns: at most {MOST_COLUMNS:,} are read; leave some out, or "
+            "check what parts them"
+        )
+    if len(set(columns)) < len(columns):
+        twice = next(column for column, count in Counter(columns).items() if count > 1)
+        return f"has two columns named {shown(twice)}: rename one"
+    return ""
 
 
 def delimiter_of(path: Path, header: str) -> tuple[str, list[str]]:
@@ -196,11 +216,43 @@ def _read_json(path: Path, content: str) -> Table:
 def _read_parquet(path: Path, raw: bytes) -> Table:
     import polars
 
-    try:
+    with parquet_explained(path):
+        # by its path: early versions of polars scan nothing else
+        scanned = polars.scan_parquet(path, glob=False, hive_partitioning=False)
+        height = scanned.select(polars.len()).collect().item()
+        _check_unpacked(path, height, len(raw))
         frame = polars.read_parquet(io.BytesIO(raw))
-    except (polars.exceptions.PolarsError, OSError):
+        for name in frame.columns:
+            if frame[name].dtype == polars.String:
+                _check_unpacked(path, int(frame[name].str.len_bytes().sum()), len(raw))
+    return Table(path, frame.columns, lambda column: parquet_values(path, frame, column))
+
+
+def _check_unpacked(path: Path, size: int, packed: int) -> None:
+    """A few bytes can spell any number of equal texts; those of people hardly shrink to a tenth."""
+    if size > max(UNPACKED_AT_LEAST, UNPACKED_TIMES * packed):
+        raise _fault(
+            path,
+            f"unpacks to more than {UNPACKED_TIMES} times its size: it is no table of texts, or "
+            "one text over and over",
+        )
+
+
+@contextlib.contextmanager
+def parquet_explained(path: Path) -> Iterator[None]:
+    """What polars raises of a Parquet file, its panics included, as one sentence."""
+    from polars.exceptions import PanicException, PolarsError
+
+    try:
+        yield
+    except (PolarsError, PanicException, OSError, OverflowError, ValueError):
         raise _fault(path, "is not a Parquet file or is damaged: write it anew") from None
-    return Table(path, frame.columns, lambda column: frame[column].to_list())
+
+
+def parquet_values(path: Path, frame: polars.DataFrame, column: str) -> list[Any]:
+    """A column as Python values, which a date of the year 300,000 has not."""
+    with parquet_explained(path):
+        return frame[column].to_list()
 
 
 def _fault(path: Path, problem: str) -> AmpmixError:
@@ -208,5 +260,14 @@ def _fault(path: Path, problem: str) -> AmpmixError:
 
 
 def listed(names: tuple[str, ...] | list[str]) -> str:
-    shown = ", ".join(map(repr, names[:20]))
-    return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown
+    first = ", ".join(map(shown, names[:20]))
+    return f"{first} and {len(names) - 20} more" if len(names) > 20 else first
+
+
+def shown(name: str) -> str:
+    """A name as a message has it: quoted, and no longer than a line.
+
+    >>> shown("text"), len(shown("a" * 10**6))
+    ("'text'", 83)
+    """
+    return repr(name if len(name) <= 80 else f"{name[:80]}…")

@@ -6,15 +6,17 @@ import csv
 import io
 import itertools
 import json
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ampmix.datasets._readers import as_text, delimiter_of, listed
+from ampmix.datasets._readers import as_text, delimiter_of, fault_of_names, listed, shown
 from ampmix.datasets.table import TEXT_NAMES
 from ampmix.errors import AmpmixError
+from ampmix.spreadsheet import guarded
 
 LONGEST_FIELD = 2**26  # characters: a quote that is never closed must not swallow a whole stream
 
@@ -42,6 +44,7 @@ class Stream:
         body: the text to write for a row, given names and values (strings, or numbers written as
             strings in JSON Lines too) of the columns added.
         notes: sentences for the user.
+        guarded: how many cells were written other than they were read, so far.
     """
 
     columns: tuple[str, ...]
@@ -49,16 +52,23 @@ class Stream:
     head: Callable[[Sequence[str]], str]
     body: Callable[[Row, Sequence[str], Sequence[str | float]], str]
     notes: tuple[str, ...] = ()
+    guarded: Callable[[], int] = int
 
 
 def open_stream(
-    file: BinaryIO, path: Path, text: str | None = None, encoding: str | None = None
+    file: BinaryIO,
+    path: Path,
+    text: str | None = None,
+    encoding: str | None = None,
+    guard: bool = True,
 ) -> Stream:
     """Begin to read.
 
     `path` names the file in messages and by its suffix tells the format; without a suffix (standard
     input) JSON Lines begin with ``{``. `text` names the column with the texts, which is guessed
-    from common names, or the only column, unless given. `encoding` is UTF-8 unless given.
+    from common names, or the only column, unless given. `encoding` is UTF-8 unless given. With
+    `guard` no cell of CSV or TSV is written so that a spreadsheet takes it for a formula
+    (:mod:`ampmix.spreadsheet`); JSON Lines stay as they are.
 
     Raises AmpmixError for what cannot be read, with the line.
     """
@@ -71,7 +81,7 @@ def open_stream(
     if suffix in (".jsonl", ".ndjson") or (not suffix and first[1].lstrip().startswith("{")):
         return _json_stream(path, lines, text)
     if suffix in (".csv", ".tsv", ""):
-        return _csv_stream(path, lines, first[1], text)
+        return _csv_stream(path, lines, first[1], text, guard)
     raise _fault(path, "cannot be read row by row: write it as .csv, .tsv, .jsonl or .parquet")
 
 
@@ -79,19 +89,32 @@ def _lines(file: BinaryIO, path: Path, encoding: str) -> Iterator[tuple[int, str
     """Numbered lines with their ends; each is checked, so that an error knows its line."""
     try:
         reader = io.TextIOWrapper(file, encoding, errors="surrogateescape", newline="\n")
-    except LookupError:
+    except (LookupError, ValueError):
         raise AmpmixError(
             f"cannot read {str(path)!r} with encoding {encoding!r}: "
             "give one such as utf-8, utf-16, cp1252 or latin-1"
         ) from None
-    for number, line in enumerate(reader, start=1):
+    for number in itertools.count(1):
+        try:
+            line = reader.readline(LONGEST_FIELD)
+        except UnicodeError:  # what no escape can stand for, such as half a character of UTF-16
+            raise _fault(
+                path, f"is not {encoding}: line {number} is damaged, or give its --encoding"
+            ) from None
+        if not line:
+            return
+        if len(line) >= LONGEST_FIELD:
+            raise _fault(
+                path, f"has a line of more than {LONGEST_FIELD >> 20} million characters: {number}"
+            )
         if not line.isascii():
             line = line.removeprefix("\ufeff") if number == 1 else line
-            bad = next((c for c in line if "\udc80" <= c <= "\udcff"), None)
+            bad = next((c for c in line if "\ud800" <= c <= "\udfff"), None)
             if bad is not None:
+                what = f"the byte 0x{ord(bad) - 0xDC00:02x}" if bad >= "\udc80" else "half a letter"
                 raise _fault(
                     path,
-                    f"is not {encoding}: line {number} holds the byte 0x{ord(bad) - 0xDC00:02x}; "
+                    f"is not {encoding}: line {number} holds {what}; "
                     "give its encoding, such as --encoding cp1252 or --encoding latin-1",
                 )
         yield number, line
@@ -109,21 +132,29 @@ def text_column(path: Path, columns: Sequence[str], text: str | None) -> str:
             "give --text COLUMN",
         )
     if text not in columns:
-        raise _fault(path, f"has no column {text!r}: it has {listed(list(columns))}")
+        raise _fault(path, f"has no column {shown(text)}: it has {listed(list(columns))}")
     return text
 
 
 def _csv_stream(
-    path: Path, lines: Iterator[tuple[int, str]], first: str, text: str | None
+    path: Path, lines: Iterator[tuple[int, str]], first: str, text: str | None, guard: bool
 ) -> Stream:
     delimiter, notes = delimiter_of(path, first)
     records = _records(path, lines, delimiter)
     _, columns = next(records)
-    for column in columns:
-        if columns.count(column) > 1:
-            raise _fault(path, f"has two columns named {column!r}: rename one")
+    if problem := fault_of_names(columns):
+        raise _fault(path, problem)
     at = columns.index(text_column(path, columns, text))
-    format_row = _row_formatter(delimiter, "\r\n" if first.endswith("\r\n") else "\n")
+    plain = _row_formatter(delimiter, "\r\n" if first.endswith("\r\n") else "\n")
+    changed = 0
+
+    def format_row(fields: Sequence[str]) -> str:
+        nonlocal changed
+        if not guard:
+            return plain(fields)
+        safe = [guarded(field) for field in fields]
+        changed += sum(map(operator.ne, fields, safe))
+        return plain(safe)
 
     def rows() -> Iterator[Row]:
         for line, record in records:
@@ -133,15 +164,19 @@ def _csv_stream(
                     f"has {len(record)} fields in line {line} but {len(columns)} in its header: "
                     'put "" around texts that hold the delimiter',
                 )
-            record += [""] * (len(columns) - len(record))  # so that what is added stands in line
-            yield Row(line, record[at], record)
+            yield Row(line, record[at] if at < len(record) else "", record)
+
+    def body(row: Row, names: Sequence[str], values: Sequence[str | float]) -> str:
+        short = [""] * (len(columns) - len(row.source))  # so that what is added stands in line
+        return format_row([*row.source, *short, *map(_number, values)])
 
     return Stream(
         tuple(columns),
         rows(),
         lambda names: format_row([*columns, *names]),
-        lambda row, names, values: format_row([*row.source, *map(_number, values)]),
+        body,
         tuple(notes),
+        lambda: changed,
     )
 
 
@@ -149,11 +184,18 @@ def _records(
     path: Path, lines: Iterator[tuple[int, str]], delimiter: str
 ) -> Iterator[tuple[int, list[str]]]:
     """Records that are not blank, each with the line where it begins."""
-    at = 0
+    at = read = 0  # the line, and the characters of the record so far
 
     def feed() -> Iterator[str]:
-        nonlocal at
+        nonlocal at, read
         for at, line in lines:  # noqa: B007 (read below)
+            read += len(line)
+            if read > 2 * LONGEST_FIELD:
+                raise _fault(
+                    path,
+                    f"has a record of more than {2 * LONGEST_FIELD >> 20} million characters in "
+                    f"line {begin}: close its quotes",
+                )
             yield line
 
     reader = csv.reader(feed(), delimiter=delimiter, strict=True)
@@ -172,7 +214,7 @@ def _records(
             ) from None
         if record:
             yield begin, record
-        begin = at + 1
+        begin, read = at + 1, 0
 
 
 @contextmanager
@@ -212,12 +254,12 @@ def _json_stream(path: Path, lines: Iterator[tuple[int, str]], text: str | None)
         for number, line in itertools.chain([(number_of_first, first_line)], numbered):
             members = _parse(path, number, line)
             if column not in members:
-                raise _fault(path, f"has no {column!r} in line {number}: give every row one")
+                raise _fault(path, f"has no {shown(column)} in line {number}: give every row one")
             try:
                 text = as_text(members[column])
             except TypeError as error:
                 raise _fault(
-                    path, f"holds a {error} in {column!r} of line {number}: it must hold text"
+                    path, f"holds a {error} in {shown(column)} of line {number}: it must hold text"
                 ) from None
             yield Row(number, text, (line, members.keys()))
 

@@ -96,7 +96,10 @@ def _parts(path: str, config: str) -> Mapping[str, Any]:
         if saved:
             loaded = datasets.load_from_disk(path)
         else:
-            loaded = datasets.load_dataset(path, config or None)
+            # before its version 4 the library ran a data set's own code unless told not to
+            old = int(datasets.__version__.split(".")[0]) < 4
+            options = {"trust_remote_code": False} if old else {}
+            loaded = datasets.load_dataset(path, config or None, **options)
     except ConnectionError as error:
         raise AmpmixError(
             f"cannot reach the Hugging Face hub for data set {path!r}: without a network, give a "

@@ -100,14 +100,15 @@ def _columns(table: Table, text: str | None, label: str | None) -> tuple[str, st
         raise table.fault("has no columns: it needs one of texts and one of labels")
     if text is not None and text == label:
         raise AmpmixError(f"the columns of texts and labels are both {text!r}: give two columns")
-    for column in filter(None, (text, label)):
-        table.check(column)
+    for column in (text, label):
+        if column is not None:
+            table.check(column)
 
     def guess(names: str, other: str | None, given: str | None) -> str | None:
         free = [column for column in table.columns if column != other]
         known = [column for column in free if column.strip().lower() in names.split()]
         if given is not None or len(known) == 1:
-            return given or known[0]
+            return known[0] if given is None else given
         return free[0] if len(free) == 1 and len(table.columns) == 2 else None
 
     text = guess(TEXT_NAMES, label, text)

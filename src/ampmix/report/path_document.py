@@ -15,6 +15,7 @@ from scipy.special import stdtrit
 
 from ampmix.report import charts, page
 from ampmix.report.document import Chart, Document, Section, Table
+from ampmix.spreadsheet import guarded
 
 IN_PAGE = 200  # pairs; all of them are in the CSV file
 LONGEST = 2000  # letters of a text in the page
@@ -57,7 +58,7 @@ def as_csv(content: Mapping[str, Any]) -> str:
     for name, losses in every:
         for model, values in losses.items():
             for lam, value in zip(content["lam"], values, strict=True):
-                writer.writerow([name, model, repr(round(lam, 12)), repr(value)])
+                writer.writerow([name, guarded(model), repr(round(lam, 12)), repr(value)])
     return written.getvalue()
 
 

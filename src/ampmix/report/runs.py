@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ampmix.errors import AmpmixError
+from ampmix.record_shape import fault
 from ampmix.records import RunRecord, read_record
 
 Records = Mapping[str, Mapping[int, RunRecord]]
@@ -56,6 +57,9 @@ def read_runs(folders: Sequence[str | Path]) -> Found:
                 record = read_record(path.read_bytes(), path.stem)
             except (OSError, ValueError) as error:
                 unreadable.append((name, getattr(error, "strerror", None) or str(error)))
+                continue
+            if wrong := fault(record.specification, record.result, record.provenance):
+                unreadable.append((name, wrong))
                 continue
             if record.id in records and records[record.id].digest != record.digest:
                 unreadable.append((name, f"{places[record.id]} has another result for this run"))
@@ -115,6 +119,11 @@ def groups_of(records: Iterable[RunRecord], yardstick: str) -> tuple[Group, ...]
     common: dict[str, dict[int, RunRecord]] = {}
     for record in records:
         policy, seed = record.specification["policy"], record.specification["seed"]
+        if policy != yardstick and "backbone" not in record.specification:
+            raise AmpmixError(
+                f"the record {record.id} of {policy[:80]!r} has no backbone: no ampmix wrote it; "
+                "take it away"
+            )
         if policy == yardstick:
             common.setdefault(_key(record, data=True), {})[seed] = record
         else:
