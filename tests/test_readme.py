@@ -44,7 +44,8 @@ def test_every_command_shown_is_understood() -> None:
 
 
 def test_every_option_named_exists() -> None:
-    parsers = (build_parser().parse_known_args([c, "x"])[0].parser for c in ("compare", "study"))
+    commands = ["compare", "x"], ["study", "x"], ["predict", "x", "y"]
+    parsers = (build_parser().parse_known_args(command)[0].parser for command in commands)
     known = {name for p in parsers for action in p._actions for name in action.option_strings}
     prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
     named = set(re.findall(r"`(--[a-z-]+)", prose))
