@@ -60,6 +60,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         label_smoothing: share of a label that all classes get alike, in [0, 1).
         patience: readings of the development set without improvement after which training ends, and
             the best step is kept unless ``selection`` says else; 0 for none.
+        precision: of the products of training steps: ``float32``, ``bfloat16``, or ``tf32`` (GPUs).
         dev_size: share of the texts kept for development, in [0, 1). Every class keeps one text
             for training at least. With 0 all texts are trained on and the last step is kept; so
             it is, with a warning, where every class has one text only.
@@ -121,6 +122,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         class_weights: str | None = None,
         label_smoothing: float | None = None,
         patience: int | None = None,
+        precision: str | None = None,
         dev_size: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
@@ -142,6 +144,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.class_weights = class_weights
         self.label_smoothing = label_smoothing
         self.patience = patience
+        self.precision = precision
         self.dev_size = dev_size
         self.random_state = random_state
         self.device = device
