@@ -517,7 +517,8 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     script.write_text(
         f"import sys, pathlib; sys.path.insert(0, {here!r})\n"
         "import test_transformers_trainer as t\n"
-        f"t.in_processes(pathlib.Path({str(file)!r}))"
+        f"t.in_processes(pathlib.Path({str(file)!r}))\n"
+        "t.torch.distributed.destroy_process_group()"  # or an end of the process may abort it
     )
     run = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

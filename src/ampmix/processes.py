@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import os
 from collections.abc import Mapping, Sequence
@@ -70,6 +71,8 @@ class Joined(Processes):
                 handlers.DistributedDataParallelKwargs(static_graph=True),
             ],
         )
+        # a process that ends while threads of its group run is aborted, now and then
+        atexit.register(self._accelerator.end_training)
         self.rank = int(self._accelerator.process_index)
         self.count = int(self._accelerator.num_processes)
 
