@@ -12,7 +12,6 @@ import argparse
 import os
 import sys
 from dataclasses import replace
-from typing import Any
 
 from ampmix.executor import WORKER_ENVIRONMENT
 
@@ -22,30 +21,18 @@ if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
 
 import torch
 
-from _measuring import Step, measure, ratios, report
+from _fits_step import fits_step
+from _measuring import measure, ratios, report
 from ampmix import datasets
 from ampmix.backbones._backbone import Backbone
 from ampmix.components import parse
 from ampmix.data import split_holdout
 from ampmix.plan import settings
-from ampmix.train_config import OPTIMIZERS, TrainConfig
-from ampmix.training import TrainingStep, _batches, _encode, _loss, generator_of, stepper
+from ampmix.training import _batches, _encode
 
 BACKBONES = ("cnn", "bilstm", "minilm")
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
 AIMS = {"cnn": "<= 1.12", "bilstm": "<= 1.75", "minilm": "<= 1.75"}
-
-
-def fits_step(backbone: Backbone, policy: str, reader: Any, data: Any, config: TrainConfig) -> Step:
-    """The step that fit() takes."""
-    model = backbone.build(reader, len(data.classes), generator_of(0, "weights"))
-    model.train()
-    optimizer = OPTIMIZERS[config.optimizer](
-        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-    )
-    learner = parse(policy, "ampmix.policies", "policy").prepare((), len(data.classes))
-    step = TrainingStep(model, learner, _loss(data, config), 0, torch.device("cpu"))
-    return stepper(step, optimizer, config)
 
 
 def main() -> None:
@@ -64,12 +51,14 @@ def main() -> None:
         reader, parts = _encode(backbone, data, config.max_length)
         batches = list(_batches(parts.train, config, seed=0))
         steps = {
-            f"{name} {policy}": fits_step(backbone, policy, reader, data, config)
+            f"{name} {policy}": fits_step(backbone, policy, reader, len(data.classes), config)
             for policy in POLICIES
         }
         half = replace(config, precision="bfloat16")
         steps |= {
-            f"{name} {policy} in bfloat16": fits_step(backbone, policy, reader, data, half)
+            f"{name} {policy} in bfloat16": fits_step(
+                backbone, policy, reader, len(data.classes), half
+            )
             for policy in ("none", "amp")
         }
         times |= measure(steps, batches, arguments.rounds)

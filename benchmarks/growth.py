@@ -28,13 +28,12 @@ if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
 
 import torch
 
+from _fits_step import fits_step
 from _measuring import Step, measure, report
 from ampmix.backbones.text_cnn import TextCNN
-from ampmix.mixing import cross_entropy
-from ampmix.policies.amp import AMP
 from ampmix.text import WordReader
 from ampmix.train_config import TrainConfig
-from ampmix.training import TrainingStep, _batches, generator_of, stepper
+from ampmix.training import _batches
 
 
 @dataclass(frozen=True)
@@ -77,13 +76,7 @@ def a_step(size: Size) -> tuple[Step, float]:
     encoding = 1e3 * (time.perf_counter() - started)
     config = TrainConfig(batch_size=size.batch)
     batches = list(islice(_batches(encoded, config, seed=0), 8))
-    model = TextCNN().build(reader, size.classes, generator_of(0, "weights"))
-    model.train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
-    learner = AMP().prepare((), size.classes)
-    once = stepper(
-        TrainingStep(model, learner, cross_entropy, 0, torch.device("cpu")), optimizer, config
-    )
+    once = fits_step(TextCNN(), "amp", reader, size.classes, config)
     return lambda number: once(batches[number % len(batches)]), encoding
 
 

@@ -29,15 +29,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from _fits_step import fits_step
 from _measuring import Step, matmul_speed, measure, memory_speed, ratios, report
 from ampmix import datasets
 from ampmix.backbones.text_cnn import TextCNN
-from ampmix.components import parse
 from ampmix.data import split_holdout
-from ampmix.mixing import cross_entropy
 from ampmix.text import WordReader
 from ampmix.train_config import TrainConfig
-from ampmix.training import TrainingStep, _batches, _encode, generator_of, stepper
+from ampmix.training import _batches, _encode, generator_of
 
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
 WANTED = (
@@ -49,19 +48,6 @@ WANTED = (
     ("naive Mixup / WordMixup", "naive mixup", "mixup", ""),
 )
 Batch = tuple[Tensor, Tensor, Tensor]
-
-
-def ours(policy: str, reader: WordReader, classes: int) -> Step:
-    """The step that fit() takes."""
-    model = TextCNN().build(reader, classes, generator_of(0, "weights"))
-    model.train()
-    config = TrainConfig()
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-    )
-    learner = parse(policy, "ampmix.policies", "policy").prepare((), classes)
-    step = TrainingStep(model, learner, cross_entropy, 0, torch.device("cpu"))
-    return stepper(step, optimizer, config)
 
 
 def minimal(policy: str, reader: WordReader, classes: int) -> Step:
@@ -169,7 +155,7 @@ def main() -> None:
     batches = list(_batches(parts.train, TrainConfig(steps=60), seed=0))
     sizes = (reader, len(data.classes))
     length = int(parts.train.lengths.max())
-    steps = {policy: ours(policy, *sizes) for policy in POLICIES}
+    steps = {policy: fits_step(TextCNN(), policy, *sizes, TrainConfig()) for policy in POLICIES}
     steps |= {f"minimal {policy}": minimal(policy, *sizes) for policy in ("none", "mixup")}
     steps |= {
         f"naive {policy}": naive(policy, len(reader), sizes[1], length)
