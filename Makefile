@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(TESTED): $(STAMP)
 	$(PIP) -e '.[hub,glove,onnx,plots,report,minilm,lightning,trainer,remote]' \
-	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter selenium
+	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter selenium pip-audit
 	touch $@
 
 demo: $(STAMP)  ## the main job: does mixing help on examples/support-tickets.csv?
@@ -55,11 +55,12 @@ $(OLDEST)/.installed: pyproject.toml constraints-min.txt
 	  -e . pytest hypothesis
 	touch $@
 
-check: $(TESTED)  ## ruff, mypy, import-linter
+check: $(TESTED)  ## ruff, mypy, import-linter, pip-audit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=src $(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py
 
 paper-smoke: $(TESTED)  ## a few steps of each of the paper's studies (AMPMIX_DATA=FOLDER)
 	for study in table2 table3 table4 table5 figure2; do \
