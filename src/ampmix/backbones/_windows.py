@@ -77,12 +77,16 @@ class _WindowsOfWords(torch.autograd.Function):
         counts, order = inside.bincount(minlength=ctx.words), inside.argsort()
         if reach:
             order, counts[0] = order[counts[0] :], 0
-        rows = (windows[order] - offsets.unsqueeze(1)) * len(sizes) + widths.unsqueeze(1)
-        starts = counts.cumsum(0) - counts + _count(len(offsets), places).unsqueeze(1) * len(order)
+        # bags of a word lie side by side, each with all occurrences of the word
+        slots, before = len(offsets), counts.cumsum(0) - counts
+        starts = (before * slots).unsqueeze(1) + counts.unsqueeze(1) * _count(slots, places)
+        within = _count(len(order), places) - before[inside[order]]
+        rows = (windows[order].unsqueeze(1) - offsets) * len(sizes) + widths
+        bagged = torch.empty_like(rows.flatten())
+        bagged[starts[inside[order]] + within.unsqueeze(1)] = rows
         by_width = grad.reshape(batch * times * len(sizes), -1)
-        by_slot = F.embedding_bag(rows.flatten(), by_width, starts.flatten(), mode="sum")
-        by_word = by_slot.view(len(offsets), ctx.words, -1).transpose(0, 1)
-        return by_word.reshape(ctx.words, -1), None, None
+        by_slot = F.embedding_bag(bagged, by_width, starts.flatten(), mode="sum")
+        return by_slot.view(ctx.words, -1), None, None
 
 
 @lru_cache
@@ -143,12 +147,31 @@ class _AddWindows(torch.autograd.Function):
         return by_word, None
 
 
-def masked_max(h: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
-    """Maximum over time of the windows that hold a word, and where it is.
+def masked_max(h: Tensor, windows: Tensor) -> Tensor:
+    """Maximum over time of the windows that hold a word.
 
-    Shapes: h ``[B, T, widths * maps]``, windows ``[B, T, widths]``, results ``[B, widths * maps]``.
+    Shapes: h ``[B, T, widths * maps]``, windows ``[B, T, widths]``, result ``[B, widths * maps]``.
     """
-    return _max_over_time((h.reshape(*windows.shape, -1) + _barred(windows, h)).flatten(-2))
+    pooled: Tensor = _MaskedMax.apply(h, windows)  # type: ignore[no-untyped-call]
+    return pooled
+
+
+class _MaskedMax(torch.autograd.Function):
+    """Its backward writes where the maxima were, where pictures take ten times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, windows: Tensor) -> Tensor:
+        barred = h.view(*windows.shape, -1) + _barred(windows, h)
+        values, index = _max_over_time(barred.view(h.shape))
+        ctx.save_for_backward(index)
+        ctx.shape = h.shape
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (index,), (grad,) = ctx.saved_tensors, grads
+        return grad.new_zeros(ctx.shape).scatter_(1, index.unsqueeze(1), grad.unsqueeze(1)), None
 
 
 def _barred(windows: Tensor, like: Tensor) -> Tensor:

@@ -140,7 +140,7 @@ class TextCNNModule(CutModule):
             return f, (F.embedding(ids, self.embedding, padding_idx=0), mask)
         h, windows = self._convolve(ids), window_mask(mask, self.config.filter_sizes)
         if site == "sent":
-            return classify, (pool.features(masked_max(h, windows)[0]),)
+            return classify, (pool.features(masked_max(h, windows)),)
         return pool, (h, windows)
 
     def _convolve(self, ids: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class TextCNNModule(CutModule):
         h, windows = convolve.responses(words), _stacked_windows(mask, sizes)
         if site == "word":
             return pool, (h, windows)
-        features, _ = masked_max(h.flatten(0, 1), windows.flatten(0, 1))
+        features = masked_max(h.flatten(0, 1), windows.flatten(0, 1))
         return classify, (pool.features(features, len(inputs)),)
 
 
@@ -225,7 +225,7 @@ class _PoolAndClassify:
     classify: Classify
 
     def __call__(self, h: Tensor, windows: Tensor) -> Tensor:
-        return self.classify(self.features(masked_max(h, windows)[0]))
+        return self.classify(self.features(masked_max(h, windows)))
 
     def features(self, pooled: Tensor) -> Tensor:
         """What the maxima ``[B, widths * maps]`` give the last layer to read."""
@@ -265,7 +265,7 @@ class _StackedPool:
     classify: StackedClassify
 
     def __call__(self, h: Tensor, windows: Tensor) -> Tensor:
-        pooled, _ = masked_max(h.flatten(0, 1), windows.flatten(0, 1))
+        pooled = masked_max(h.flatten(0, 1), windows.flatten(0, 1))
         return self.classify(self.features(pooled, len(h)))
 
     def features(self, pooled: Tensor, seeds: int) -> Tensor:
