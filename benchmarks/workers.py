@@ -1,6 +1,6 @@
 """How much more two workers do than one: a study of real runs on TREC, timed with each.
 
-    python benchmarks/workers.py [--steps 500] [--seeds 4] [--repeats 2]
+    python benchmarks/workers.py [--steps 1000] [--seeds 6] [--repeats 1]
 
 TextCNN, `none` and `amp`; whole commands from start to end, imports and yardsticks included, one
 thread a worker, in turn. Written to ``benchmarks/results/workers.json``.
@@ -44,9 +44,9 @@ def timed(study: Path, workers: int) -> float:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=1)
     arguments = parser.parse_args()
     times: dict[str, list[float]] = {"1 worker": [], "2 workers": []}
     with tempfile.TemporaryDirectory() as folder:

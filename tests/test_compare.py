@@ -611,10 +611,14 @@ def test_another_backbone_or_part_of_the_labels_is_not_in_the_paper(
 # ------------------------------------------------------------------ plans
 
 
-def test_runs_go_seed_by_seed_with_the_yardstick_first() -> None:
+def test_runs_go_seed_by_seed_from_the_yardstick_on_and_back_in_turn() -> None:
     names = [yardstick.NAME, "none", "amp[eps=0.1]"]
-    made = plan(NoMixup(), AMP(eps=0.1), seeds=2).runs()
-    assert made == [Run(name, seed) for seed in (0, 1) for name in names]
+    made = plan(NoMixup(), AMP(eps=0.1), seeds=3).runs()
+    assert made == [
+        *(Run(name, 0) for name in names),
+        *(Run(name, 1) for name in reversed(names)),
+        *(Run(name, 2) for name in names),
+    ]
 
 
 def test_the_yardsticks_specification_knows_no_backbone_and_no_training() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
+import lzma
 import re
 import struct
 import sys
@@ -23,6 +25,7 @@ import pytest
 from ampmix import components, load_records, paper, study_file
 from ampmix.cli import main
 from ampmix.datasets import _files
+from ampmix.datasets._parquet_probe import survived
 from ampmix.datasets._parquet_stream import BYTES, ParquetStream
 from ampmix.datasets._readers import MOST_COLUMNS
 from ampmix.datasets._stream import open_stream
@@ -115,7 +118,10 @@ def _damaged_parquet() -> list[bytes]:
     return [whole[:i] + b"\xff" + whole[i + 1 :] for i in range(0, len(whole), 7)]
 
 
-def test_no_damaged_byte_of_a_parquet_file_is_a_panic(tmp_path: Path, capfd: Any) -> None:
+def test_no_damaged_byte_of_a_parquet_file_is_a_panic(
+    tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ampmix.datasets._readers.survived", lambda *_: True)  # for speed
     path, read = tmp_path / "a.parquet", 0
     for damaged in _damaged_parquet():
         path.write_bytes(damaged)
@@ -127,6 +133,44 @@ def test_no_damaged_byte_of_a_parquet_file_is_a_panic(tmp_path: Path, capfd: Any
                 continue
     capfd.readouterr()  # polars tells of its panics
     assert read  # some bytes change a letter
+
+
+ALLOCATES = (  # what fuzzing made of a file of polars: a page with 2**61 bytes of validity
+    r"{Wp48S^xk9=GL@E0stWa8~^|S5YJf5;07%N7hM1-"
+    r"5Jrehl4^5U(H>u}9bg<8&h0(_J!)dP{aK?;o>XMg!7H6Rv|wz35+wl3MdfhtFLm~2BbJcEQ(qZKH>V5j9^bHOHv?%6Q7"
+    r"-;B$O8bMiBt>j_F%0`ilsNP>%`1y9G1n1h>V67kva@3=xP|olngT+o7XNQU*&z?&yMb6;ys3vX9wJl;x}}fni+4+jJHI"
+    r"jU+#XRv44L4#7m!Kz3@x-4`w}7*{QR}XXT%{&~f1HMO0b1F2aon?I1W)&m6|uoE<R`;pobb<2}N4kq`-"
+    r"9S>VMU7z_(Qt&xE$m_pn$c1@UiNwF`7Q(bC2Ss<Ft%998?q@OzuLkiW0C7^u4jZ9B@X2da2K`)1Y)+9bHBQa$&GQ|k=7"
+    r"hMVbbK5U!ZeprSy!XU>sOTOi{f5yJ%uG{cTr%qGJtUyy4R`HywLAwI$dI?YCBuYD;6IBD7q|QwMBcbTiK^o_2#4eQIS)"
+    r"CA*l<G5clw@=KO*_uV;5`kN@Jo{329P!CGU7FjYea|l1BaZPA+@uMegjxV}dX-YKjMsOn4Xoc-Ht6yCfg#x%VWm3>=>m"
+    r"=~#=r#081)ddzU+1XbFJ&cc($L9h_-"
+    r"h<oLT*VA?%l7pAJz7VZ76wimgcuF87WAP}n+MDp8U?!Kb{ejyb+XqcYIzpR~+H+qo6tkzBObj5XwD3W`25bQb<WJkvDh"
+    r"tiZFcSxUn>%igg7^!=-"
+    r"q6qK9&c5A7e!wX<>NvoSJ|kMBj{Fd>C}y4i3T{Rk<miftax?}lF>EJ$UdtRk2&AhK1(Mr^w^UX`ST9pBgJ*&Z1r1d4Tg"
+    r"fhJL!9hBM2!mNcn$ZkiNFfyt3bJ#e5@h$~kH<*juMC1F{z@*a2*pe#16*?uoDbTv7j^V6fjRd)q-"
+    r"~lO~;>i=l)FRDhcbld-2w900V_VP(uW>03^Uol#py>;6NxVG!E#pM=M$)Opx{<AFg3PQ2};RwW8a%-"
+    r"_>+6nJCJi$<|$NLb;ps$U)FJq<x59JfR16vr(*hL<s6d>|`(z4IZSV%-"
+    r"at2H^kzJw~8q*@4|r00FZGt_%PG^w;HdvBYQl0ssI200dcD"
+)
+
+
+def test_a_parquet_that_kills_who_reads_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(lzma.decompress(base64.b85decode(ALLOCATES)))
+    for once in (lambda: read_table(path), lambda: list(ParquetStream(path, "text").rows)):
+        with pytest.raises(AmpmixError, match="is damaged"):
+            once()
+
+
+def test_the_process_that_tries_a_parquet_takes_no_module_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"text": ["a"], "label": ["x"]}).write_parquet(path)
+    (tmp_path / "polars.py").write_text("open('taken', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    assert survived(path) and survived(path, whole=True)
+    assert not (tmp_path / "taken").exists()
 
 
 def test_a_parquet_of_one_text_over_and_over_is_refused_or_read_in_parts(tmp_path: Path) -> None:

@@ -348,8 +348,16 @@ def _wide(folder: Path, mark: Path) -> None:
     reseal(folder, hidden_size=2**20, intermediate_size=2**20)
 
 
+def _a_token_more(folder: Path, mark: Path) -> None:
+    """One that no embedding belongs to, found by fuzzing."""
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sep_token": "]SEP["}))
+    reseal(folder, files={})
+
+
 ENCODERS: list[Callable[[Path, Path], None]] = [
-    _auto_map, _tokenizer_map, _pickled, _sharded, _adapter, _kernels, _layers, _wide
+    _auto_map, _tokenizer_map, _pickled, _sharded, _adapter, _kernels, _layers, _wide,
+    _a_token_more,
 ]  # fmt: skip
 
 

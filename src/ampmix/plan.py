@@ -104,9 +104,14 @@ class Plan:
         return split_holdout(self.dataset, seed, self.fraction)
 
     def runs(self) -> list[Run]:
-        """All runs, seed by seed, so that an interrupted comparison leaves complete pairs."""
+        """All runs, seed by seed, so that an interrupted comparison leaves complete pairs.
+
+        The policies of every other seed come in reverse: a worker that did the shorter run of one
+        seed takes the longer of the next, so that none is left idle at the end.
+        """
         names = (yardstick.NAME, *self.policy_names)
-        return [Run(name, seed) for seed in range(self.seeds) for name in names]
+        turns = (names, names[::-1])
+        return [Run(name, seed) for seed in range(self.seeds) for name in turns[seed % 2]]
 
     def specification(self, run: Run) -> dict[str, Any]:
         """Everything that determines a run. The policy's name enters no random stream."""

@@ -44,13 +44,16 @@ class Study:
     refused: tuple[str, ...] = ()
 
     def tasks(self) -> list[Task]:
-        """All runs, each once, seed by seed over all plans, so that an early stop is balanced."""
-        tasks = [Task(i, run) for i, plan in enumerate(self.plans) for run in plan.runs()]
-        tasks.sort(key=lambda task: task.run.seed)  # stable
+        """All runs, each once, seed by seed over all plans, so that an early stop is balanced.
+
+        Every other seed in reverse, as in :meth:`ampmix.plan.Plan.runs`.
+        """
         once: dict[str, Task] = {}
-        for task in tasks:
-            once.setdefault(self.run_id(task), task)
-        return list(once.values())
+        for i, plan in enumerate(self.plans):
+            for run in plan.runs():
+                once.setdefault(self.run_id(Task(i, run)), Task(i, run))
+        # stable: the policies of a plan stay in their order
+        return sorted(once.values(), key=lambda t: (t.run.seed, t.plan * (-1) ** t.run.seed))
 
     def run_id(self, task: Task) -> str:
         """The name of a task's record."""

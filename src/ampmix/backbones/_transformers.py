@@ -149,6 +149,17 @@ class HFReader:
     def __len__(self) -> int:
         return len(self.tokenizer)
 
+    def check_fits(self, model: str, body: Any) -> None:
+        """Raise AmpmixError if a text could have a token that `body` has no embedding for."""
+        tokens = self.tokenizer.get_vocab()
+        tokens.pop(self.tokenizer.mask_token, None)  # which no text has
+        highest, rows = max(tokens.values()), body.get_input_embeddings().num_embeddings
+        if highest >= rows:
+            raise AmpmixError(
+                f"the tokenizer of {model} gives ids up to {highest}, but it has {rows} "
+                "embeddings: save a model with the tokenizer that it was trained with"
+            )
+
     def encode(self, texts: Sequence[str], labels: Sequence[int] | Integers) -> Encoded:
         """Texts as ids of the model's tokens, special ones included."""
         rows: list[list[int]] = []

@@ -158,14 +158,19 @@ class Encoder(Backbone):
         """The pretrained module; layers that are new are drawn from `generator`."""
         seed = int(torch.randint(2**62, (), generator=generator))
         with seeded(seed, torch.device("cpu")):
-            return EncoderModule(self, located(self.model), classes)
+            module = EncoderModule(self, located(self.model), classes)
+        if isinstance(reader, HFReader):
+            reader.check_fits(self.model, module.body)
+        return module
 
     def load(self, folder: Path, config: Mapping[str, Any]) -> tuple[CutModule, Reader]:
         """The module and reader in a folder; nothing but the folder is needed, or looked at."""
         folder = folder.absolute()  # `minilm` is a name, and may be a folder's too
         check_trained(folder, header_of(folder / WEIGHTS))
         model = EncoderModule(self, str(folder), len(config["classes"]), trained=True)
-        return model, HFReader.of_model(str(folder), int(config["reader"]["max_length"]))
+        reader = HFReader.of_model(str(folder), int(config["reader"]["max_length"]))
+        reader.check_fits(folder.name, model.body)
+        return model, reader
 
 
 @dataclass(frozen=True)

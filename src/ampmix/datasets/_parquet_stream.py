@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ampmix.datasets._readers import as_text, parquet_explained, parquet_values, shown
+from ampmix.datasets._readers import (
+    as_text,
+    check_parquet,
+    parquet_explained,
+    parquet_values,
+    shown,
+)
 from ampmix.datasets._stream import Row, text_column
 from ampmix.errors import AmpmixError
 from ampmix.files import drafting, to_disk
@@ -39,6 +45,7 @@ class ParquetStream:
         import polars
 
         self._path = path
+        check_parquet(path)
         with parquet_explained(path):
             # brackets in a file's name are no pattern, and folders named x=1 no columns
             self._file = polars.scan_parquet(path, glob=False, hive_partitioning=False)

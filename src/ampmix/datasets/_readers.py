@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ampmix.datasets._parquet_probe import survived
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 2**14  # a row of a few bytes costs as much as the header when it is written again
 UNPACKED_TIMES, UNPACKED_AT_LEAST = 200, 2**26  # of a Parquet: bytes or rows, to the file's bytes
+DAMAGED = "is not a Parquet file or is damaged: write it anew"
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
@@ -216,6 +218,7 @@ def _read_json(path: Path, content: str) -> Table:
 def _read_parquet(path: Path, raw: bytes) -> Table:
     import polars
 
+    check_parquet(path, whole=True)
     with parquet_explained(path):
         # by its path: early versions of polars scan nothing else
         scanned = polars.scan_parquet(path, glob=False, hive_partitioning=False)
@@ -238,6 +241,12 @@ def _check_unpacked(path: Path, size: int, packed: int) -> None:
         )
 
 
+def check_parquet(path: Path, whole: bool = False) -> None:
+    """Raise AmpmixError for a Parquet file that kills who reads it (:func:`survived`)."""
+    if not survived(path, whole):
+        raise _fault(path, DAMAGED)
+
+
 @contextlib.contextmanager
 def parquet_explained(path: Path) -> Iterator[None]:
     """What polars raises of a Parquet file, its panics included, as one sentence."""
@@ -246,7 +255,7 @@ def parquet_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (PolarsError, PanicException, OSError, OverflowError, ValueError):
-        raise _fault(path, "is not a Parquet file or is damaged: write it anew") from None
+        raise _fault(path, DAMAGED) from None
 
 
 def parquet_values(path: Path, frame: polars.DataFrame, column: str) -> list[Any]:

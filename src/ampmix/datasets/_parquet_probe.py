@@ -1,0 +1,41 @@
+"""Whether a Parquet file can be read at all, tried where nothing can be lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROBE = """
+import sys
+try:
+    import polars
+    path, at = sys.argv[1], 0
+    file = polars.scan_parquet(path, glob=False, hive_partitioning=False)
+    while height := file.slice(at, 16384).collect().height:
+        at += height
+    if sys.argv[2] == "whole":
+        polars.read_parquet(path, glob=False, hive_partitioning=False)
+except BaseException:
+    pass  # whoever asks finds that out too, and says it better
+print("alive", flush=True)
+"""
+
+
+def survived(path: Path, whole: bool = False) -> bool:
+    """Whether a process that reads the file lives to tell.
+
+    A damaged or hostile file can ask Polars for any amount of memory, and where that cannot be had
+    its allocator ends the process, past every ``except``. So the file is read in another one first,
+    which costs as much as reading it and the start of an interpreter. What is wrong with it in any
+    other way is not asked here.
+
+    Args:
+        path: the file.
+        whole: whether it is going to be read in one piece; otherwise in slices.
+    """
+    # isolated: a module in the current folder is not what is meant
+    command = [sys.executable, "-I", "-c", PROBE, str(path.absolute()), "whole" * whole]
+    done = subprocess.run(command, capture_output=True, text=True)
+    # 1 is an interpreter that could not begin, of which nothing follows for the file
+    return "alive" in done.stdout or done.returncode == 1
