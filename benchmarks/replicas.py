@@ -1,6 +1,7 @@
 """Seeds as an axis: steps and memory of S seeds trained side by side, against one.
 
-    python benchmarks/replicas.py [--device cuda] [--replicas 1,4,8,16,32] [--backbones SPECS]
+    python benchmarks/replicas.py [--replicas 1,4,8] [--backbones SPECS]
+    python benchmarks/replicas.py --device cuda --replicas 1,4,8,16,32 --warm-up 200 [--eager]
 
 Real batches of TREC (AMPMIX_DATA, else downloaded), each seed its own split. `alone` is the step of
 ``fit``, one seed after another. On a CPU candidates take turns of a few steps, in a new order each
@@ -60,13 +61,15 @@ def alone(backbone: Any, policy: Any, split: Split, config: TrainConfig) -> Step
     return steps
 
 
-def stacked(backbone: Any, policy: Any, splits: list[Split], config: TrainConfig) -> Steps:
+def stacked(
+    backbone: Any, policy: Any, splits: list[Split], config: TrainConfig, eager: bool
+) -> Steps:
     """The steps that fit_many() takes; losses are read once at the end of them."""
     device = torch.device(config.device)
     trainees = [
         Trainee(backbone, policy, split, config, i, device) for i, split in enumerate(splits)
     ]
-    stack = _Stack(trainees, policy, config, device)
+    stack = _Stack(trainees, policy, config, device, (lambda _: None) if eager else None)
 
     def steps(count: int) -> None:
         losses = [stack.step(batch, 0) for batch in stack.feed.batches(count)]
@@ -93,7 +96,7 @@ def measured(
     cuda, rows = config.device.startswith("cuda"), []
     sizes = [0, *map(int, arguments.replicas.split(","))]
     makers: dict[int, Callable[[], Steps]] = {
-        n: (lambda n=n: stacked(backbone, policy, splits[:n], config))
+        n: (lambda n=n: stacked(backbone, policy, splits[:n], config, arguments.eager))
         if n
         else (lambda: alone(backbone, policy, splits[0], config))
         for n in sizes
@@ -156,7 +159,8 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=1.0, help="of the labels")
     parser.add_argument("--steps", type=int, default=5, help="steps a turn")
     parser.add_argument("--rounds", type=int, default=7, help="turns")
-    parser.add_argument("--warm-up", type=int, default=2, help="steps before")
+    parser.add_argument("--warm-up", type=int, default=2, help="steps before (GPU: 200 or more)")
+    parser.add_argument("--eager", action="store_true", help="replay no CUDA graphs")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     dataset = datasets.load("trec")

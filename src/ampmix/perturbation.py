@@ -42,9 +42,11 @@ class Perturbation:
         Batches side by side ``[S, B]`` are counted each by itself. Of `counted` also a boolean
         tensor of that shape will do, true at the rows to count.
         """
-        if mixed.gain is None:
-            return
-        moved, gain = (mixed.lam_adv - mixed.lam).detach(), mixed.gain.detach()
+        if mixed.gain is not None:
+            self.add_moves((mixed.lam_adv - mixed.lam).detach(), mixed.gain.detach(), counted)
+
+    def add_moves(self, moved: Tensor, gain: Tensor, counted: bool | Tensor = True) -> None:
+        """The same of ``lam_adv - lam`` and ``loss_adv - loss``, each ``[..., B]``."""
         if isinstance(counted, Tensor):
             nowhere = torch.where(counted, 0.0, torch.nan)
             moved, gain, counted = moved + nowhere, gain + nowhere, True

@@ -13,6 +13,7 @@ from ampmix.backbones._backbone import Backbone
 from ampmix.data import Split
 from ampmix.errors import AmpmixError
 from ampmix.feed import Batch, Feed
+from ampmix.graphs import CudaGraphs, Recorded, Recorder
 from ampmix.mixing import Loss, Ragged, cross_entropy
 from ampmix.perturbation import Perturbation
 from ampmix.policies._policy import Policy
@@ -176,6 +177,11 @@ class _Stack:
 
     Every model's own weights are views into the stack: what reads, chooses and saves it knows
     nothing of the others. Who has ended leaves the stack.
+
+    Args:
+        trainees: those to train.
+        policy, config, device: as of them all.
+        recorder: what records steps to replay them; by default CUDA graphs on a GPU, else nothing.
     """
 
     def __init__(
@@ -184,6 +190,7 @@ class _Stack:
         policy: Policy,
         config: TrainConfig,
         device: torch.device,
+        recorder: Callable[[Sequence[torch.Generator]], Recorder | None] | None = None,
     ) -> None:
         self._policy, self._config = policy, config
         self.trainees = list(trainees)
@@ -196,12 +203,17 @@ class _Stack:
             name: _stacked([_named(one)[name] for one in trainees])
             for name in trainees[0].backbone.stacked
         }
-        self._optimizer = optimizer_of(self._trained(), config)
+        self._recorded = device.type == "cuda"
+        self._recorder = recorder
+        if recorder is None and self._recorded:
+            self._recorder = partial(CudaGraphs, device)
+        self._optimizer = optimizer_of(self._trained(), config, self._recorded)
         self._bind()
         self._mixing = [generator_of(one.seed, "mixing", device) for one in trainees]
         self._dropout = [generator_of(one.seed, "dropout", device) for one in trainees]
         self._loss = _side_by_side([one.loss for one in trainees])
         self._seen = Perturbation()
+        self._moved_on = self._recording()
 
     def _trained(self) -> list[Tensor]:
         return [weight for weight in self.weights.values() if weight.requires_grad]
@@ -231,24 +243,42 @@ class _Stack:
     def step(self, batch: Batch, done: int) -> Tensor:
         """One optimiser step of all; each seed's mean loss ``[S]``, which nobody waits for."""
         set_lr(self._optimizer, self._config, done)
+        tensors = batch.inputs, batch.mask, batch.labels, batch.shares
+        losses, *moves = self._moved_on(batch.sizes, *tensors)
+        if moves:
+            moved, gain = moves
+            self._seen.add_moves(moved, gain, batch.shares > 0 if batch.ragged else True)
+        return losses
+
+    def _recording(self) -> Recorded:
+        """The work of a step on the device, to be recorded anew whenever the stack changes."""
+        draws = [*self._mixing, *self._dropout]
+        return Recorded(self._work, self._recorder(draws) if self._recorder else None)
+
+    def _work(
+        self, sizes: tuple[int, ...], inputs: Tensor, mask: Tensor, labels: Tensor, shares: Tensor
+    ) -> tuple[Tensor, ...]:
+        """A step of all: each seed's loss, and with MaxOp what it changed lam and the loss by."""
         self._optimizer.zero_grad()
-        mixing = Ragged(tuple(self._mixing), batch.sizes) if batch.ragged else self._mixing
-        with autocast(self._config.precision, batch.labels.device):
+        ragged = min(sizes) < labels.shape[1]
+        mixing = Ragged(tuple(self._mixing), sizes) if ragged else self._mixing
+        with autocast(self._config.precision, labels.device):
             f, g = self.trainees[0].model.stacked_cut(
                 self.weights,
-                batch.inputs,
-                batch.mask,
+                inputs,
+                mask,
                 self._policy.mixing_site,
-                Ragged(tuple(self._dropout), batch.sizes),
+                Ragged(tuple(self._dropout), sizes),
             )
-            mixed = self._policy(f, g, batch.labels, loss=self._loss, generator=mixing)
-        self._seen.add(mixed, batch.shares > 0 if batch.ragged else True)
-        losses = (mixed.loss * batch.shares.to(mixed.loss.dtype)).sum(1)
+            mixed = self._policy(f, g, labels, loss=self._loss, generator=mixing)
+        losses = (mixed.loss * shares.to(mixed.loss.dtype)).sum(1)
         torch.autograd.backward(losses.sum())
         if self._config.clip:
             _clip([weight.grad for weight in self._trained()], self._config.clip)
         self._optimizer.step()
-        return losses.detach()
+        if mixed.gain is None:
+            return (losses.detach(),)
+        return losses.detach(), (mixed.lam_adv - mixed.lam).detach(), mixed.gain.detach()
 
     def _read(self, done: int, losses: Tensor) -> None:
         """Read the development sets after a step; losses ``[steps, S]`` since the last time."""
@@ -289,13 +319,14 @@ class _Stack:
         for name, weight in self.weights.items():
             kept = weight.detach()[positions].requires_grad_(weight.requires_grad)
             self.weights[name] = kept
-        self._optimizer = optimizer_of(self._trained(), self._config)
+        self._optimizer = optimizer_of(self._trained(), self._config, self._recorded)
         for weight, state in zip(self._trained(), states, strict=True):
             own = {
                 name: value[positions] if value.dim() else value for name, value in state.items()
             }
             self._optimizer.state[weight] = own
         self._bind()
+        self._moved_on = self._recording()
 
 
 def _named(one: Trainee) -> dict[str, Tensor]:

@@ -128,15 +128,30 @@ class TrainConfig:
         return min(1.0, (self.steps - step) / (self.steps - rising))
 
 
-def optimizer_of(parameters: Iterable[Tensor], config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser that the settings name."""
+def optimizer_of(
+    parameters: Iterable[Tensor], config: TrainConfig, recorded: bool = False
+) -> torch.optim.Optimizer:
+    """The optimiser that the settings name.
+
+    Args:
+        parameters: what it moves.
+        config: the settings.
+        recorded: whether its steps are recorded on a GPU (:mod:`ampmix.graphs`): the step size
+            lies there then, where a replayed step finds what it is by now.
+    """
+    parameters = list(parameters)
+    lr = torch.tensor(config.lr, device=parameters[0].device) if recorded else config.lr
     made: torch.optim.Optimizer = OPTIMIZERS[config.optimizer](
-        parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
+        parameters, lr=lr, weight_decay=config.weight_decay, fused=True, capturable=recorded
     )
     return made
 
 
 def set_lr(optimizer: torch.optim.Optimizer, config: TrainConfig, done: int) -> None:
     """Give the optimiser the step size that it has after `done` steps."""
+    lr = config.lr * config.lr_factor(done)
     for group in optimizer.param_groups:
-        group["lr"] = config.lr * config.lr_factor(done)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
