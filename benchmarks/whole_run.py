@@ -1,6 +1,6 @@
 """What a whole run costs: with WordAMP, without mixing, by hand, and by transformers' Trainer.
 
-    python benchmarks/whole_run.py [--steps 8000] [--repeats 1] [--encoder-steps 40]
+    python benchmarks/whole_run.py [--steps 8000] [--repeats 1] [--encoder-steps 40] [--only NAMES]
 
 TextCNN on TREC, one thread. A run of ours is a command's: reading data, training, development
 readings every 100 steps, the best model saved, the test set, the record. "By hand" is a minimal
@@ -38,12 +38,13 @@ from ampmix.plan import Plan, Run, settings
 from ampmix.records import RunRecord
 from ampmix.training import _batches, _encode, generator_of
 
+BY_HAND = "by hand"
 POLICIES = ("none", "mixup", "amp", "amp[site=sent]")
 WANTED = (
     ("WordAMP / none", "amp", "none", "<= 1.2"),
     ("WordAMP / WordMixup", "amp", "mixup", ""),
     ("SentAMP / none", "amp[site=sent]", "none", ""),
-    ("none / by hand", "none", "by hand", "<= 1.1"),
+    ("none / by hand", "none", BY_HAND, "<= 1.1"),
 )
 ENCODER = (("MiniLM: fit() / Trainer", "minilm", "minilm by Trainer", ""),)
 
@@ -128,13 +129,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--encoder-steps", type=int, default=40)
+    parser.add_argument("--only", help="candidates, such as none,amp, in place of all")
     arguments = parser.parse_args()
+    candidates = arguments.only.split(",") if arguments.only else (*POLICIES, BY_HAND)
     torch.set_num_threads(1)
     data = datasets.load("trec")
     policies = tuple(parse(policy, "ampmix.policies", "policy") for policy in POLICIES)
     cnn = Plan(data, TextCNN(), policies, 1, 1.0, settings(TextCNN(), True, steps=arguments.steps))
     minilm = parse("minilm", "ampmix.backbones", "backbone")
-    few = settings(minilm, True, steps=arguments.encoder_steps, eval_every=arguments.encoder_steps)
+    steps = max(1, arguments.encoder_steps)
+    few = settings(minilm, True, steps=steps, eval_every=steps)
     encoder = Plan(data, minilm, policies[:1], 1, 1.0, few)
     times: dict[str, list[float]] = {}
 
@@ -144,19 +148,24 @@ def main() -> None:
         times.setdefault(name, []).append(1e3 * (time.perf_counter() - started))
 
     warm = replace(encoder, config=replace(few, steps=1, eval_every=1))
-    for plan in (replace(cnn, config=replace(cnn.config, steps=1, eval_every=1)), warm):
+    small = replace(cnn, config=replace(cnn.config, steps=1, eval_every=1))
+    for plan in (small, warm) if arguments.encoder_steps else (small,):
         with tempfile.TemporaryDirectory() as folder:  # imports, caches, the allocator
             ours(plan, "none", Path(folder))
-    by_trainer(warm)
+    if arguments.encoder_steps:
+        by_trainer(warm)
     for _ in range(arguments.repeats):
         with tempfile.TemporaryDirectory() as folder:
-            for policy in POLICIES:
-                timed(policy, ours, cnn, policy, Path(folder))
-            timed("by hand", by_hand, cnn)
+            for candidate in candidates:
+                work = (
+                    (by_hand, cnn) if candidate == BY_HAND else (ours, cnn, candidate, Path(folder))
+                )
+                timed(candidate, *work)
             if arguments.encoder_steps:
                 timed("minilm", ours, encoder, "none", Path(folder))
                 timed("minilm by Trainer", by_trainer, encoder)
-    wanted = WANTED + (ENCODER if arguments.encoder_steps else ())
+    wanted = [row for row in WANTED if {*row[1:3]} <= times.keys()]
+    wanted += ENCODER if arguments.encoder_steps else ()
     report("whole_run", times, ratios(times, wanted), steps=arguments.steps)
 
 

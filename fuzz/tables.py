@@ -113,5 +113,5 @@ WORDS = (
 TARGETS = (
     Target("table", table, _table_seeds, WORDS),
     Target("stream", stream, _table_seeds, WORDS, share=1.5),
-    Target("parquet", parquet, _parquet_seeds, (b"PAR1", b"\xff\xff\xff\xff\x0f"), share=0.2),
+    Target("parquet", parquet, _parquet_seeds, (b"PAR1", b"\xff\xff\xff\xff\x0f"), share=0.005),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -89,13 +88,16 @@ class _WindowsOfWords(torch.autograd.Function):
         return by_slot.view(ctx.words, -1), None, None
 
 
-@lru_cache
 def _slots(sizes: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Of every slot its offset in the widest window and its width; each width's first slot."""
     offsets = [max(sizes) - size + j for size in sizes for j in range(size)]
     widths = [w for w, size in enumerate(sizes) for _ in range(size)]
     firsts = [widths.index(w) for w in range(len(sizes))]
-    return tuple(torch.tensor(row, device=device) for row in (offsets, widths, firsts))  # type: ignore[return-value]
+    return (
+        torch.tensor(offsets, device=device),
+        torch.tensor(widths, device=device),
+        torch.tensor(firsts, device=device),
+    )
 
 
 def _count(n: int, like: Tensor) -> Tensor:
