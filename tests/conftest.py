@@ -34,6 +34,7 @@ class Folders(dict[str, str]):
 
     def __missing__(self, kind: str) -> str:
         folder = self._factory.mktemp(kind)
+        pytest.importorskip("transformers")
         tiny_encoders.save(kind, folder)
         self[kind] = str(folder)
         return self[kind]
