@@ -161,7 +161,7 @@ def test_a_record_holds_what_it_must(finished: Finished) -> None:
         assert len(result["test_reads"]) == 1
         versions = content["provenance"]["versions"]
         assert {"python", "ampmix", "torch", "numpy"} <= set(versions)
-        assert versions["torch"] == torch.__version__
+        assert torch.__version__.split("+")[0] == versions["torch"].split("+")[0]
         assert {"git", "finished", "seconds"} <= set(content["provenance"])
         if policy == yardstick.NAME:
             continue

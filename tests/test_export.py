@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ampmix.backbones.bilstm_attention import BiLSTMAttention
 from ampmix.backbones.encoder import Encoder, MiniLM
 from ampmix.cli import main
 from ampmix.export import export_onnx
+from ampmix.files import sha256_of
 from ampmix.text import TOKENIZERS
 
 WORDS = [f"w{i}" for i in range(40)]
@@ -88,7 +91,9 @@ def exported(
     assert one.model.training
     assert [path.name for path in paths[:2]] == ["model.onnx", "model.json"]
     assert sorted(folder.iterdir()) == sorted(paths)
-    return one, paths[0], json.loads(paths[1].read_text(encoding="utf-8"))
+    beside = json.loads(paths[1].read_text(encoding="utf-8"))
+    assert beside["files"] == {path.name: sha256_of(path) for path in paths if path != paths[1]}
+    return one, paths[0], beside
 
 
 def test_onnxruntime_agrees_for_every_batch_size_and_length(
@@ -182,6 +187,27 @@ def test_the_command_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFix
     ids, mask = batch(np.random.default_rng(2), 4, 6)
     _, probabilities = runtime(tmp_path / "a.onnx").run(None, {"ids": ids, "mask": mask})
     assert probabilities.shape == (4, 2)
+
+
+def test_an_export_cut_short_leaves_whole_files_that_say_they_do_not_match(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files cannot take their places in one step."""
+    path, _ = export_onnx(classifier(BACKBONES[0]), tmp_path / "a.onnx")
+    before, real = path.read_bytes(), Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target.suffix == ".onnx":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(OSError):
+        export_onnx(classifier(BACKBONES[1]), path)
+    assert path.read_bytes() == before
+    beside = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert beside["files"]["a.onnx"] != sha256_of(path)
+    assert {file.name for file in tmp_path.iterdir()} == {"a.onnx", "a.json"}
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,11 @@ from ampmix.study_file import read
 
 ROOT = Path(__file__).parents[1]
 GUIDES = ROOT / "docs" / "guides"
-ELSEWHERE = {"scikit-learn.md": "test_sklearn.py runs it, with fewer steps"}
+ELSEWHERE = {
+    "README.md": "lists the others",
+    "scikit-learn.md": "test_sklearn.py runs it, with fewer steps",
+    "studies.md": "its study is built below; reading the records needs them",
+}
 
 NOT_RUN = re.compile(r"<!-- not run: *(\S[^>]*?) *-->\s*$")
 """Before a block: the reason why it is only shown."""
@@ -47,7 +51,9 @@ def test_what_a_guide_shows_runs(
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     module = types.ModuleType("guide")
     monkeypatch.setitem(sys.modules, "guide", module)
-    for code in blocks(path.read_text(encoding="utf-8")):
+    shown = blocks(path.read_text(encoding="utf-8"))
+    assert shown, f"{path.name} shows nothing to run: name it in ELSEWHERE, with the reason"
+    for code in shown:
         exec(compile(code, str(path), "exec"), vars(module))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import getpass
 import hashlib
 import json
@@ -150,6 +151,22 @@ def test_a_damaged_file_is_not_read_and_not_deleted(
     assert store.get(SPECIFICATION) == one
     aside = [other for other in tmp_path.iterdir() if other != path]
     assert [other.read_bytes() for other in aside] == [damaged]
+
+
+def test_a_disk_that_fails_does_not_have_a_run_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RecordStore(tmp_path)
+    store.add(record())
+
+    def fail(self: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch, pytest.raises(AmpmixError, match="Input/output error"):
+        patch.setattr(Path, "read_bytes", fail)
+        store.get(SPECIFICATION)
+    assert store.get(SPECIFICATION) == record()
+    assert store.unreadable == []
 
 
 def test_a_damaged_file_is_listed_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import random
@@ -191,6 +192,35 @@ def test_all_is_told(tmp_path: Path) -> None:
     for text in (markdown, html):
         assert str(tmp_path) not in text and "/home" not in text
     assert altered.exists()
+
+
+def test_a_disk_that_fails_leaves_the_earlier_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """A report of the runs that happened to be read would take the place of one of all runs."""
+    runs = [record(p, s, 0.2) for p in ("none", "mixup") for s in range(3)]
+    folder = write(tmp_path / "a", *runs)
+    before, read = report(folder, out=tmp_path / "out"), Path.read_bytes
+
+    def read_bytes(self: Path) -> bytes:
+        if self.stem == runs[-1].id:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert main(["report", str(folder), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert f"cannot read a/records/{runs[-1].id}.json (Input/output error)" in said
+    after = [(tmp_path / "out" / f"report.{kind}").read_text("utf-8") for kind in ("md", "html")]
+    assert after == list(before)
+
+
+def test_a_folder_named_as_a_record_is_left_aside(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", record("none", 0, 0.2))
+    (folder / "records" / "0123456789abcdef.json").mkdir()
+    found = read_runs([folder])
+    assert len(found.records) == 1
+    assert [name for name, _ in found.unreadable] == ["a/records/0123456789abcdef.json"]
 
 
 def test_another_result_for_a_run_is_named_not_mixed_in(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_names_titles_and_notes(sst: dict[str, TextDataset]) -> None:
         count = sum(tuple(kim_sst(text)) in train for text in getattr(sst[name], part).texts)
         assert count > 0
         use = "development" if part == "dev" else "testing"
-        assert any(n.startswith(f"{count} of {size} texts for {use}") for n in sst[name].notes)
+        assert any(n.startswith(f"{count:,} of {size:,} texts for {use}") for n in sst[name].notes)
 
 
 def test_an_option_that_is_none_is_refused(trec_data: Path) -> None:

@@ -181,6 +181,12 @@ def test_all_that_cannot_run_is_named_before_anything_runs(tmp_path: Path) -> No
     assert "--skip-invalid" in str(caught.value)
 
 
+def test_one_that_cannot_run_is_told_of_as_one(tmp_path: Path) -> None:
+    text = STUDY.replace('"mixup"]', '"amp[site=wrod]"]')
+    with pytest.raises(AmpmixError, match="^1 combination cannot run; .* leave it out with"):
+        study_of(tmp_path, text)
+
+
 def test_what_cannot_run_can_be_left_out(tmp_path: Path) -> None:
     study = study_of(tmp_path, BROKEN, skip_invalid=True)
     assert names(study) == {("films", CNN, policy, 0.01, 1.0) for policy in ("none", "mixup")}
@@ -209,8 +215,10 @@ def test_a_dry_run_says_what_and_how_long_and_writes_nothing(
     path = write_study(tmp_path)
     assert main(["study", str(path), "--dry-run", "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "6 runs" in said
-    assert "3 of 3 kinds of run measured" in said
+    assert "2 folds, 4 steps: 6 runs\n" in said
+    assert "small: 6 runs, 1 comparison\n" in said
+    assert "\n6 runs are left: about " in said
+    assert re.search(r"\(\d of 3 kinds of run measured\)", said)
     assert not (tmp_path / "out").exists()
 
 
@@ -227,8 +235,13 @@ def test_it_runs_once_and_says_how_it_went(
     assert not (out / "models").exists()
     assert not any((out / "locks").iterdir())
     assert ampmix(str(path), "--out", str(out)) == 0
-    assert "6 of 6 runs are done, 0 of them now" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"All 6 runs are recorded in {out}." in said
+    assert "6 of 6 runs are done, 0 of them now" in said
     assert digests(out) == made
+    (out / "records" / min(made)).unlink()
+    assert main(["study", str(path), "--dry-run", "--out", str(out)]) == 0
+    assert "\n1 run is left: about " in capsys.readouterr().out
 
 
 def test_options_go_before_the_file_and_smoke_has_its_own_folder(

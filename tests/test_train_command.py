@@ -180,7 +180,7 @@ def test_interruption_leaves_nothing_and_exits_with_130(here: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    assert running.stdout and b"10000000 steps" in running.stdout.readline()
+    assert running.stdout and b"10,000,000 steps" in running.stdout.readline()
     time.sleep(0.5)
     running.send_signal(signal.SIGINT)
     _, error = running.communicate(timeout=60)

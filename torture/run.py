@@ -15,6 +15,7 @@ import argparse
 import collections
 import contextlib
 import gc
+import importlib
 import json
 import multiprocessing
 import os
@@ -147,7 +148,7 @@ def suffer(bench: Bench, scenario: Any, fault: Any, template: Path, wanted: dict
     import scenarios
 
     scenarios.copied(template, bench.work)
-    before = scenarios.state(bench.work)
+    before, kept = scenarios.state(bench.work), _records(bench.work)
     limited = fault.kind in faults.LIMITED
     disturbed = scenario
     if limited:
@@ -192,6 +193,7 @@ def suffer(bench: Bench, scenario: Any, fault: Any, template: Path, wanted: dict
     if fault.kind in ("NaN", "infinity"):
         problems += _failed_record(bench.work)
     records = _records(bench.work)
+    problems += _made_again(kept, records)
     again = bench.undisturbed(scenario.act)
     if orphans and not gone(first):
         problems.append("workers outlive their parent")
@@ -201,12 +203,7 @@ def suffer(bench: Bench, scenario: Any, fault: Any, template: Path, wanted: dict
         problems.append(f"the same command ended with {again.code}: {again.said.strip()[-300:]}")
     else:
         problems += _differences(scenarios.state(bench.work), wanted)
-    problems += [
-        f"{name} was made again"
-        for name, written in records.items()
-        if _records(bench.work).get(name) != written
-    ]
-    return struck, problems
+    return struck, problems + _made_again(records, _records(bench.work))
 
 
 def faults_with_limit(scenario: Any) -> Any:
@@ -272,6 +269,10 @@ def _records(work: Path) -> dict[str, int]:
     return {
         path.name: path.stat().st_mtime_ns for path in (work / "out" / "records").glob("[!.]*.json")
     }
+
+
+def _made_again(before: dict[str, int], after: dict[str, int]) -> list[str]:
+    return [f"{name} was made again" for name in before if after.get(name) != before[name]]
 
 
 def _differences(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
@@ -362,10 +363,12 @@ def campaign(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     missed = 0
     with server(bench) as port:
         found = [*scenarios.SCENARIOS, scenarios.download(port)]
-        chosen = [s for s in found if (s.name in given.only if given.only else not s.slow)]
+        chosen = [s for s in found if not given.only or s.name in given.only]
         kinds, wanted, templates = [], {}, {}
         for i, scenario in enumerate(chosen):
             templates[scenario.name] = folder / f"before-{i}"
+            for module in scenario.imports:
+                importlib.import_module(module)
             per_op, moments, steps, after = measured(bench, scenario, templates[scenario.name])
             wanted[scenario.name] = after
             draw = random.Random(f"{given.seed} {scenario.name}")

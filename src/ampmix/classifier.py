@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
@@ -23,7 +22,7 @@ from ampmix.backbones._backbone import WEIGHTS, Backbone, CutModule
 from ampmix.card import CARD, card
 from ampmix.errors import AmpmixError
 from ampmix.failures import without_paths
-from ampmix.files import drafting, put
+from ampmix.files import drafting, put, sha256_of
 from ampmix.records import content_sha256
 from ampmix.text import Encoded, Reader
 
@@ -106,7 +105,9 @@ class Classifier:
             for written in ready.iterdir():
                 written.chmod(0o644)
             config["files"] = {
-                path.name: _sha256(path) for path in sorted(ready.iterdir()) if path.name != CONFIG
+                path.name: sha256_of(path)
+                for path in sorted(ready.iterdir())
+                if path.name != CONFIG
             }
             (ready / CARD).write_text(card(config), encoding="utf-8")
             if (ready / CONFIG).exists():  # transformers' own, which goes on being one
@@ -139,7 +140,7 @@ class Classifier:
             for name, saved in dict(config.get("files", {})).items():
                 if name not in FILES:
                     raise ValueError(f"it lists the file {name[:80]!r}, which no model has")
-                _check_unaltered(folder / name, str(saved), _sha256(folder / name))
+                _check_unaltered(folder / name, str(saved), sha256_of(folder / name))
             classes = _classes(config["classes"])
             model, reader = backbone.load(folder, config)
             return cls(backbone, model, reader, classes)
@@ -215,14 +216,6 @@ def check_replaceable(folder: Path) -> None:
 def _only_a_model(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir()}
     return names <= FILES and names != {CARD}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_unaltered(path: Path, saved: str, found: str) -> None:

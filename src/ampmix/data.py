@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 from ampmix.streams import numpy_stream
 from ampmix.text import TOKENIZERS
@@ -217,7 +218,7 @@ def split_fold(
     smallest = int(np.argmin(counts))
     if counts[smallest] < folds:
         raise AmpmixError(
-            f"class {dataset.classes[smallest]!r} has {_texts(counts[smallest])}: "
+            f"class {dataset.classes[smallest]!r} has {counted(int(counts[smallest]), 'text')}: "
             f"cross-validation with {folds} folds needs at least {folds} of each class; "
             "use fewer --seeds (one fold each), merge or remove that class, or give --test FILE"
         )
@@ -253,7 +254,7 @@ def with_overlap_note(dataset: TextDataset) -> TextDataset:
     if not count or dataset.test is None:
         return dataset
     note = (
-        f"{count} of {_texts(len(dataset.test))} for testing also "
+        f"{count:,} of {counted(len(dataset.test), 'text')} for testing also "
         f"{'stands' if count == 1 else 'stand'} in the training part: "
         "the test error may be too low"
     )
@@ -320,8 +321,9 @@ def _dev_sizes(counts: list[int], dev_fraction: float, dataset: TextDataset) -> 
     if not any(sizes):
         raise AmpmixError(
             f"data set {dataset.name!r} is too small to split: every class, such as "
-            f"{dataset.classes[0]!r}, keeps {_texts(counts[0])} for training, and a development "
-            "set needs at least 2 of one class; add texts, keep more labels or give --dev FILE"
+            f"{dataset.classes[0]!r}, keeps {counted(counts[0], 'text')} for training, and a "
+            "development set needs at least 2 of one class; add texts, keep more labels or give "
+            "--dev FILE"
         )
     return sizes
 
@@ -331,10 +333,6 @@ def _fraction(what: str, value: float) -> Fraction:
     if not 0 < value <= 1:
         raise AmpmixError(f"{what} is {value}: it must be above 0 and at most 1")
     return Fraction(repr(float(value)))
-
-
-def _texts(count: int) -> str:
-    return f"{count} text" if count == 1 else f"{count} texts"
 
 
 def _update(digest: Any, texts: Iterable[str]) -> None:

@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ampmix.classifier import Classifier
 from ampmix.errors import AmpmixError
-from ampmix.files import drafting, to_disk
+from ampmix.files import drafting, place_files, sha256_of
 
 OPSET = 18
 INPUTS, OUTPUTS = ("ids", "mask"), ("logits", "probabilities")
@@ -46,6 +47,9 @@ def export_onnx(classifier: Classifier, path: str | Path) -> tuple[Path, ...]:
     third path: ``Tokenizer.from_file(...).encode_batch(texts)`` gives ids and attention masks as
     the graph takes them, cut and padded.
 
+    Each file is there whole or not at all, the JSON file first, with the SHA-256 of the others
+    (``files``): where an export over an earlier one was cut short, they do not match.
+
     Raises AmpmixError without the packages of the extra ``onnx``, if `path` has no folder, or for a
     model too large for one file.
     """
@@ -66,9 +70,8 @@ def export_onnx(classifier: Classifier, path: str | Path) -> tuple[Path, ...]:
     beside = path.with_suffix(".json")
     if beside == path:
         raise AmpmixError(f"{str(path)!r} is where the vocabulary goes: end the name in .onnx")
-    files = _reading(classifier, path.stem)
     with drafting(path.absolute().parent) as folder:
-        draft = folder / "model.onnx"
+        draft = folder / path.name
         _export(classifier, draft)
         for value in onnx.load(draft).graph.input:
             if not all(dimension.dim_param for dimension in value.type.tensor_type.shape.dim):
@@ -76,29 +79,27 @@ def export_onnx(classifier: Classifier, path: str | Path) -> tuple[Path, ...]:
                     f"{classifier.backbone.name} cannot be exported: tracing fixed the shape of "
                     f"{value.name}; another version of torch may help"
                 )
+        reader, files = classifier.reader.exported(path.stem)
         for name, content in files.items():
             (folder / name).write_text(content, encoding="utf-8")
-        for written in (draft, *(folder / name for name in files)):
-            to_disk(written)
-        for name in files:
-            (folder / name).replace(path.with_name(name))
-        draft.replace(path)
-    return (path, *(path.with_name(name) for name in files))
+        listed = {name: sha256_of(folder / name) for name in (path.name, *files)}
+        told = {**_reading(classifier), "reader": reader, "files": listed}
+        text = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+        (folder / beside.name).write_text(text, encoding="utf-8")
+        place_files(folder, (beside.name, *files, path.name), path.absolute().parent)
+    return (path, beside, *(path.with_name(name) for name in files))
 
 
-def _reading(classifier: Classifier, name: str) -> dict[str, str]:
-    """The files that say how texts are read, by name: the JSON file first."""
-    reader, files = classifier.reader.exported(name)
+def _reading(classifier: Classifier) -> dict[str, Any]:
+    """What a program must know to turn texts into ids and logits into classes."""
     nothing = classifier.reader.encode([""], [0])
-    reading = {
+    return {
         "inputs": INPUTS,
         "outputs": OUTPUTS,
         "classes": classifier.classes,
         "padding": nothing.padding,
         "empty": nothing.tokens.tolist(),
-        "reader": reader,
     }
-    return {f"{name}.json": json.dumps(reading, ensure_ascii=False, indent=1) + "\n", **files}
 
 
 def _export(classifier: Classifier, path: Path) -> None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import hashlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PREFIX = ".ampmix-"
@@ -40,17 +41,30 @@ def whole(path: Path) -> Iterator[Path]:
     ['a.txt']
     """
     with drafting(path.parent) as draft:
-        part = draft / path.name
-        yield part
-        to_disk(part)
-        part.replace(path)
-    _folder_to_disk(path.parent)
+        yield draft / path.name
+        place_files(draft, [path.name], path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, in UTF-8, as :func:`whole` does."""
     with whole(path) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def place_files(draft: Path, names: Iterable[str], folder: Path) -> None:
+    """Move files out of a draft to their places in a folder, once the disk has all of them.
+
+    Each is there whole, the old one or the new one; an interruption may leave some of either.
+
+    Raises:
+        OSError: if one cannot be written or moved; those after it are then what they were.
+    """
+    listed = tuple(names)
+    for name in listed:
+        to_disk(draft / name)
+    for name in listed:
+        (draft / name).replace(folder / name)
+    _folder_to_disk(folder)
 
 
 @contextlib.contextmanager
@@ -145,6 +159,19 @@ def discard(folder: Path) -> None:
     if folder.exists():
         with contextlib.suppress(OSError), drafting(folder.parent) as draft:
             folder.rename(draft / folder.name)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 (hex) of a file's content.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def to_disk(path: Path) -> None:

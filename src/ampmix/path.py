@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ampmix.classifier import Classifier
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 from ampmix.mixing import cross_entropy, interpolate_loss
 from ampmix.policies._policy import forward_mixed, partners_of
@@ -33,7 +34,9 @@ def frozen_pairs(n: int, pairs: int | None = None, seed: int = 0) -> npt.NDArray
     ((2, 2), True)
     """
     if n < 2:
-        raise AmpmixError(f"there are {n} texts: a pair needs two")
+        raise AmpmixError(
+            f"there {'is' if n == 1 else 'are'} {counted(n, 'text')}: a pair needs two"
+        )
     most = n // 2
     if pairs is not None and not 1 <= pairs <= most:
         raise AmpmixError(f"pairs is {pairs}: of {n} texts there are 1 to {most}")

@@ -116,15 +116,27 @@ class RecordStore:
         return self.folder / f"{identity}.json"
 
     def get(self, specification: Mapping[str, Any]) -> RunRecord | None:
-        """The record of a run, or None if there is none that can be read."""
+        """The record of a run, or None if there is none or its file is damaged.
+
+        Raises:
+            AmpmixError: if the system does not let its file be read: the run is not done again for
+                that.
+        """
         path = self.path(run_id(specification))
         if not path.exists():
             return None
         try:
             return read_record(path.read_bytes(), path.stem)
-        except (OSError, ValueError) as error:
+        except FileNotFoundError:  # another process has set it aside
+            return None
+        except (IsADirectoryError, ValueError) as error:
             self._unreadable[path] = str(error)
             return None
+        except OSError as error:
+            raise AmpmixError(
+                f"cannot read the record {path} ({error.strerror or error}): let it be read, or "
+                "take it away to have its run done again"
+            ) from error
 
     def add(self, record: RunRecord) -> None:
         """Write a record: whole or not at all. An unreadable file in its place is set aside."""

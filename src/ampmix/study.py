@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ampmix import components, datasets
 from ampmix.claims import Claims
 from ampmix.compare import keep_best
+from ampmix.counting import counted
 from ampmix.data import TextDataset
 from ampmix.errors import AmpmixError
 from ampmix.executor import Ended, Executor, Task, drive, in_blocks
@@ -113,8 +114,8 @@ def build(file: StudyFile, skip_invalid: bool = False) -> Study:
     if refused and not skip_invalid:
         listed = "".join(f"\n  {reason}" for reason in refused)
         raise AmpmixError(
-            f"{len(refused)} combinations cannot run; mend the study or leave them out with "
-            f"--skip-invalid:{listed}"
+            f"{counted(len(refused), 'combination')} cannot run; mend the study or leave "
+            f"{'it' if len(refused) == 1 else 'them'} out with --skip-invalid:{listed}"
         )
     if not plans:
         raise AmpmixError("the study has no combination that can run")

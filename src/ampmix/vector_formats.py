@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 
 Entry = tuple[bytes, npt.NDArray[np.float32]]
@@ -130,7 +131,8 @@ def _parsed(stream: IO[bytes], wanted: Container[bytes], path: Path) -> Iterator
         raise AmpmixError(f"{path} announces more words than there are: it holds no vectors")
     count, width = int(header[1]), int(header[2])
     if not count or not width:
-        raise AmpmixError(f"{path} announces {count} words of {width} numbers: it holds no vectors")
+        what = f"{counted(count, 'word')} of {counted(width, 'number')}"
+        raise AmpmixError(f"{path} announces {what}: it holds no vectors")
     _check_width(width, path)
     second = stream.readline(_LONGEST)
     if _is_text(second):
@@ -200,7 +202,9 @@ def _text(
         number += 1
     if count is not None and seen != count:
         cut = ": the file seems cut off" if seen < count else ""
-        raise AmpmixError(f"{path} holds {seen} words where its first line says {count}{cut}")
+        raise AmpmixError(
+            f"{path} holds {counted(seen, 'word')} where its first line says {count:,}{cut}"
+        )
 
 
 def _spaced_word(content: bytes, width: int, path: Path, number: int, cut: bool) -> bytes:
@@ -247,4 +251,6 @@ def _binary(
                 raise AmpmixError(f"{path}, word {index + 1}: not {width} finite numbers")
             yield word, vector
     if (buffer[start:] + stream.read(16)).strip():
-        raise AmpmixError(f"{path} holds more than the {count} words that its first line says")
+        raise AmpmixError(
+            f"{path} holds more than the {counted(count, 'word')} that its first line says"
+        )

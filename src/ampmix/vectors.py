@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 from ampmix.files import whole
 from ampmix.vector_formats import Entry, entries
@@ -64,7 +65,7 @@ class Coverage(NamedTuple):
 
     def __str__(self) -> str:
         share = 100 * self.found / max(self.words, 1)
-        return f"{self.found:,} of {self.words:,} words found ({share:.0f} %)"
+        return f"{self.found:,} of {counted(self.words, 'word')} found ({share:.0f} %)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +114,8 @@ def select(name: str, words: tuple[str, ...]) -> Vectors:
         found.setdefault(word, vector)
     if not found:
         raise AmpmixError(
-            f"vectors {name} have none of the {len(words)} words: another language, or not words?"
+            f"vectors {name} have none of the {counted(len(words), 'word')}: another language, or "
+            "not words?"
         )
     matrix = np.full((len(words), len(next(iter(found.values())))), np.nan, dtype=np.float32)
     for row, candidates in enumerate(zip(words, lowered, strict=True)):

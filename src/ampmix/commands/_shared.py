@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ampmix.counting import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +30,28 @@ def cut(texts: int, length: str) -> str:
     >>> cut(1, "512 tokens")
     'note: 1 text was cut to 512 tokens'
     """
-    return f"note: {texts} {'text was' if texts == 1 else 'texts were'} cut to {length}"
+    return f"note: {counted(texts, 'text was', 'texts were')} cut to {length}"
+
+
+def recorded(runs: int, out: Path) -> str:
+    """That nothing is left to do.
+
+    >>> recorded(1, Path("out")), recorded(4, Path("out"))
+    ('The 1 run is recorded in out', 'All 4 runs are recorded in out')
+    """
+    return (
+        f"{'The' if runs == 1 else 'All'} {counted(runs, 'run is', 'runs are')} recorded in {out}"
+    )
+
+
+def interrupted(kept: int, runs: int, out: Path) -> str:
+    """What an interruption leaves.
+
+    >>> interrupted(0, 1, Path("out"))
+    'Interrupted: 0 of 1 run is kept in out; the same command goes on from there.'
+    """
+    of_all = f"{kept} of {counted(runs, 'run is', 'runs are')}"
+    return f"Interrupted: {of_all} kept in {out}; the same command goes on from there."
 
 
 def cores() -> int:

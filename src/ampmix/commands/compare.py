@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ampmix.commands import _options
-from ampmix.commands._shared import INTERRUPTED, consoles, cut
+from ampmix.commands._shared import INTERRUPTED, consoles, cut, interrupted, recorded
+from ampmix.counting import counted
 
 POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
 
@@ -74,11 +75,12 @@ def act(arguments: argparse.Namespace) -> int:
     screen.print(describe(plan), markup=False, soft_wrap=wrap)
     runs = remaining(plan, out)
     if not runs:
-        recorded = f"All {len(plan.runs())} runs are recorded in {out}: nothing to train."
-        screen.print(recorded, markup=False, soft_wrap=wrap)
+        told = f"{recorded(len(plan.runs()), out)}: nothing to train."
+        screen.print(told, markup=False, soft_wrap=wrap)
     mine = together.share(runs)
     if len(mine) < len(runs):
-        told = f"{together.count} processes share {len(runs)} runs; progress is the first one's."
+        shared = f"{together.count} processes share {counted(len(runs), 'run')}"
+        told = f"{shared}; progress is the first one's."
         messages.print(told, markup=False, soft_wrap=wrap)
     progress = RunsProgress(len(mine), config.steps, messages)
     replicas = plan.replicas(arguments.replicas, workers)
@@ -91,16 +93,12 @@ def act(arguments: argparse.Namespace) -> int:
             summary = compare(plan, out, workers, progress, together, replicas, limit)
     except KeyboardInterrupt:
         kept = len(plan.runs()) - len(remaining(plan, out))
-        messages.print(
-            f"Interrupted: {kept} of {len(plan.runs())} runs are kept in {out}; "
-            "the same command goes on from there.",
-            markup=False,
-        )
+        messages.print(interrupted(kept, len(plan.runs()), out), markup=False)
         return INTERRUPTED
     for path, reason in summary.unreadable:
         messages.print(f"note: set aside the unreadable record {path.name}: {reason}", markup=False)
     if summary.truncated:
-        length = f"what the model reads, {config.max_length} tokens or fewer"
+        length = f"what the model reads, {counted(config.max_length, 'token')} or fewer"
         messages.print(cut(summary.truncated, length), markup=False, soft_wrap=wrap)
     screen.print()
     print_comparison(summary.as_json(), screen, yardsticks.NAME)
@@ -120,17 +118,19 @@ def describe(plan: Any) -> str:
     from ampmix import components
 
     dataset = plan.dataset
-    parts = [f"{len(dataset.train)} training texts"]
+    parts = [counted(len(dataset.train), "training text")]
     if dataset.dev is not None:
-        parts.append(f"{len(dataset.dev)} for development")
+        parts.append(f"{len(dataset.dev):,} for development")
     if dataset.test is not None:
-        parts.append(f"{len(dataset.test)} for testing")
+        parts.append(f"{len(dataset.test):,} for testing")
     design = (
-        f"{plan.seeds}-fold cross-validation" if plan.cross_validated else f"{plan.seeds} seeds"
+        f"{plan.seeds}-fold cross-validation"
+        if plan.cross_validated
+        else counted(plan.seeds, "seed")
     )
     kept = "" if plan.fraction == 1.0 else f", {plan.fraction:.4g} of the labels kept"
     return (
         f"{dataset.name}: {', '.join(parts)}, {len(dataset.classes)} classes{kept}; "
         f"{components.spec(plan.backbone)}, {design}, "
-        f"{'at most ' if plan.config.patience else ''}{plan.config.steps} steps a run."
+        f"{'at most ' if plan.config.patience else ''}{counted(plan.config.steps, 'step')} a run."
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ampmix.commands._shared import cores, cut
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def act(arguments: argparse.Namespace) -> int:
     labels = _indices(read, classifier.classes, arguments.file)
     chunks = list(predict_chunks(classifier, read.texts, str, cores()))
     if truncated := sum(chunk.truncated for chunk in chunks):
-        print(cut(truncated, f"{classifier.reader.max_length} tokens"), file=sys.stderr)
+        print(cut(truncated, counted(classifier.reader.max_length, "token")), file=sys.stderr)
     probabilities = np.concatenate([chunk.probabilities for chunk in chunks])
     found = evaluate(probabilities, labels, classifier.classes)
     print_evaluation(found, Console(highlight=False))

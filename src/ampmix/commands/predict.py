@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ampmix.commands._shared import cores, cut
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 from ampmix.files import whole
 
@@ -65,7 +66,7 @@ def act(arguments: argparse.Namespace) -> int:
         else:
             truncated = _predict_lines(arguments, classifier, file, path)
     if truncated:
-        print(cut(truncated, f"{classifier.reader.max_length} tokens"), file=sys.stderr)
+        print(cut(truncated, counted(classifier.reader.max_length, "token")), file=sys.stderr)
     return 0
 
 
@@ -91,8 +92,8 @@ def _predict_lines(
                 out.flush()
     if count := stream.guarded():
         print(
-            f"note: {count:,} {'cell' if count == 1 else 'cells'} got an apostrophe, so that no "
-            "spreadsheet runs them as formulas (--no-guard writes them as they are)",
+            f"note: {counted(count, 'cell')} got an apostrophe, so that no spreadsheet runs them "
+            "as formulas (--no-guard writes them as they are)",
             file=sys.stderr,
         )
     return truncated

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ampmix.commands import _options
-from ampmix.commands._shared import INTERRUPTED, consoles
+from ampmix.commands._shared import INTERRUPTED, consoles, interrupted, recorded
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError, unknown
 
 if TYPE_CHECKING:
@@ -115,11 +116,12 @@ def describe(study: Study, tasks: list[Task]) -> list[str]:
     counts = [sum(task.plan == i for task in tasks) for i in range(len(study.plans))]
     lines = [
         f"{label(plan, study)}: {', '.join(plan.policy_names)}; "
-        f"{plan.seeds} {'folds' if plan.cross_validated else 'seeds'}, "
-        f"{plan.config.steps} steps: {count} runs"
+        f"{counted(plan.seeds, 'fold' if plan.cross_validated else 'seed')}, "
+        f"{counted(plan.config.steps, 'step')}: {counted(count, 'run')}"
         for plan, count in zip(study.plans, counts, strict=True)
     ]
-    total = f"{study.name}: {len(tasks)} runs, {len(study.plans)} comparisons"
+    parts = f"{counted(len(tasks), 'run')}, {counted(len(study.plans), 'comparison')}"
+    total = f"{study.name}: {parts}"
     return [*lines, f"{total}, {len(study.refused)} left out" if study.refused else total]
 
 
@@ -172,11 +174,12 @@ def _run(
     expected = Estimate({}, 0)
     if rest and not arguments.no_estimate:
         expected = estimate(study.plans, rest, records)
-        kinds = f"{expected.measured} of {len(expected.seconds)} kinds of run measured"
+        kinds = counted(len(expected.seconds), "kind")
         time = duration(expected.total(rest, slots))
-        _say(screen, f"{len(rest)} runs are left: about {time} with {slots} at once ({kinds}).")
+        rate = f"about {time} with {slots} at once ({expected.measured} of {kinds} of run measured)"
+        _say(screen, f"{counted(len(rest), 'run is', 'runs are')} left: {rate}.")
     elif not rest:
-        _say(screen, f"All {len(tasks)} runs are recorded in {out}.")
+        _say(screen, f"{recorded(len(tasks), out)}.")
     if arguments.dry_run:
         return 0
     progress = StudyProgress(
@@ -206,11 +209,7 @@ def _run(
             outcome = run_study(study, out, opener, watcher, replicas)
     except KeyboardInterrupt:
         kept = len(tasks) - len(left(study, out))
-        _say(
-            messages,
-            f"Interrupted: {kept} of {len(tasks)} runs are kept in {out}; the same command goes on "
-            "from there.",
-        )
+        _say(messages, interrupted(kept, len(tasks), out))
         return INTERRUPTED
     return _conclude(study, outcome, out, screen, messages)
 
@@ -246,7 +245,8 @@ def _conclude(study: Study, outcome: Outcome, out: Path, screen: Console, messag
         _say(messages, f"note: set aside the unreadable record {path.name}: {reason}")
     done = len(outcome.records) - len(outcome.diverged)
     total = len(outcome.records) + len(outcome.errors)
-    _say(screen, f"{done} of {total} runs are done, {outcome.trained} of them now.")
+    of_all = f"{done} of {counted(total, 'run is', 'runs are')} done"
+    _say(screen, f"{of_all}, {outcome.trained} of them now.")
     for task in outcome.diverged:
         error = outcome.records[task].result["error"]
         _say(screen, f"failed: {_named(study, task)}: {error}")

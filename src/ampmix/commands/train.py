@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ampmix.commands import _options
 from ampmix.commands._shared import INTERRUPTED, consoles, cut
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def act(arguments: argparse.Namespace) -> int:
     for note in dataset.notes:
         messages.print(f"note: {note}", markup=False, soft_wrap=True)
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
-    steps = f"{'at most ' if config.patience else ''}{config.steps} steps"
+    steps = f"{'at most ' if config.patience else ''}{counted(config.steps, 'step')}"
     told = f"{describe(split)}; {specs}, seed {arguments.seed}, {steps}."
     screen.print(told, markup=False, soft_wrap=True)
     torch.set_num_threads(arguments.threads)
@@ -103,7 +104,7 @@ def act(arguments: argparse.Namespace) -> int:
         messages.print(f"Interrupted: nothing is written to {out}.", markup=False, soft_wrap=True)
         return INTERRUPTED
     if fitted.truncated:
-        note = cut(fitted.truncated, f"{fitted.classifier.reader.max_length} tokens")
+        note = cut(fitted.truncated, counted(fitted.classifier.reader.max_length, "token"))
         messages.print(note, markup=False, soft_wrap=True)
     for line in results(split, fitted, config):
         screen.print(line, markup=False, soft_wrap=True)
@@ -113,9 +114,10 @@ def act(arguments: argparse.Namespace) -> int:
 
 def describe(split: Split) -> str:
     """The parts of a split, in a line."""
-    tested = f", {len(split.test)} for testing" if len(split.test) else ""
+    tested = f", {len(split.test):,} for testing" if len(split.test) else ""
     return (
-        f"{split.dataset}: {len(split.train)} training texts, {len(split.dev)} for development"
+        f"{split.dataset}: {counted(len(split.train), 'training text')}, "
+        f"{len(split.dev):,} for development"
         f"{tested}, {len(split.classes)} classes"
     )
 
@@ -143,10 +145,11 @@ def results(split: Split, fitted: Fit, config: TrainConfig) -> list[str]:
     chosen = f"step {fitted.best.step} of {config.steps}"
     if config.selection == "best_dev":
         chosen += ", chosen by it"
-    said = [f"Development error {fitted.best.dev_error:.1%} ({len(split.dev)} texts; {chosen})."]
+    texts = counted(len(split.dev), "text")
+    said = [f"Development error {fitted.best.dev_error:.1%} ({texts}; {chosen})."]
     if fitted.stopped is not None:
         readings = "reading" if config.patience == 1 else f"{config.patience} readings"
         said.insert(0, f"Ended at step {fitted.stopped}: no improvement in the last {readings}.")
     if len(split.test):
-        said.append(f"Test error {fitted.test_error:.1%} ({len(split.test)} texts).")
+        said.append(f"Test error {fitted.test_error:.1%} ({counted(len(split.test), 'text')}).")
     return said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import lzma
 import os
@@ -23,7 +22,7 @@ from typing import Any
 import platformdirs
 
 from ampmix.errors import AmpmixError
-from ampmix.files import to_disk
+from ampmix.files import sha256_of, to_disk
 
 ATTEMPTS = 3
 TIMEOUT = 20.0  # seconds without a byte
@@ -79,7 +78,7 @@ def fetch(
 
 def _checked(path: Path, sha256: str) -> Path:
     try:
-        found = _sha256(path)
+        found = sha256_of(path)
     except OSError as error:
         raise AmpmixError(f"cannot read {path}: {error.strerror}") from error
     if found != sha256:
@@ -90,17 +89,9 @@ def _checked(path: Path, sha256: str) -> Path:
     return path
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _wrong(path: Path, sha256: str) -> str:
     """What is wrong with a file that was downloaded, "" if nothing is."""
-    found = _sha256(path)
+    found = sha256_of(path)
     return "" if found == sha256 else f"its sha256 begins with {found[:12]}, not {sha256[:12]}"
 
 

@@ -225,6 +225,8 @@ def _read_parquet(path: Path, raw: bytes) -> Table:
         height = scanned.select(polars.len()).collect().item()
         _check_unpacked(path, height, len(raw))
         frame = polars.read_parquet(io.BytesIO(raw))
+        if any(len(frame[name]) != frame.height for name in frame.columns):
+            raise ValueError("early versions of polars give damaged columns a length of their own")
         for name in frame.columns:
             if frame[name].dtype == polars.String:
                 _check_unpacked(path, int(frame[name].str.len_bytes().sum()), len(raw))
@@ -248,19 +250,20 @@ def check_parquet(path: Path, whole: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def parquet_explained(path: Path) -> Iterator[None]:
+def parquet_explained(path: Path, problem: str = DAMAGED) -> Iterator[None]:
     """What polars raises of a Parquet file, its panics included, as one sentence."""
     from polars.exceptions import PanicException, PolarsError
 
     try:
         yield
     except (PolarsError, PanicException, OSError, OverflowError, ValueError):
-        raise _fault(path, DAMAGED) from None
+        raise _fault(path, problem) from None
 
 
 def parquet_values(path: Path, frame: polars.DataFrame, column: str) -> list[Any]:
     """A column as Python values, which a date of the year 300,000 has not."""
-    with parquet_explained(path):
+    beyond = f"has values in {shown(column)} that Python cannot hold: write them as text"
+    with parquet_explained(path, beyond):
         return frame[column].to_list()
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ampmix.counting import counted
 from ampmix.data import Examples, TextDataset, overlap, with_overlap_note
 from ampmix.datasets._files import fetch
 from ampmix.datasets._trees import Phrase, read_trees
@@ -64,5 +65,6 @@ def _with_dev_note(dataset: TextDataset) -> TextDataset:
     assert dataset.dev is not None
     count = overlap(replace(dataset, test=dataset.dev))
     verb = "stands" if count == 1 else "stand"
-    note = f"{count} of {len(dataset.dev)} texts for development also {verb} in the training part"
+    texts = counted(len(dataset.dev), "text")
+    note = f"{count:,} of {texts} for development also {verb} in the training part"
     return replace(dataset, notes=(*dataset.notes, *[note] * bool(count)))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ampmix.counting import counted
 from ampmix.data import Examples, TextDataset, with_overlap_note
 from ampmix.datasets._readers import Table, listed, read
 from ampmix.errors import AmpmixError
@@ -141,7 +142,7 @@ def _rows(table: Table, text: str, label: str) -> tuple[list[str], list[str], li
         what = f"no row with both a text in {text!r} and a label in {label!r}" if rows else "no row"
         raise table.fault(f"has {what}: nothing is left to work with")
     missing = {"text": len(rows) - len(with_text), "label": len(with_text) - len(kept)}
-    counts = " and ".join(f"{_count(n, 'row')} without {w}" for w, n in missing.items() if n)
+    counts = " and ".join(f"{counted(n, 'row')} without {w}" for w, n in missing.items() if n)
     notes = [f"{counts} left out of {table.path.name}"] if counts else []
     return [row[0] for row in kept], [row[1] for row in kept], notes
 
@@ -150,7 +151,7 @@ def _classes(labels: list[str], table: Table, column: str) -> tuple[str, ...]:
     classes = set(labels)
     if len(classes) > max(2, len(labels) / 2):
         raise table.fault(
-            f"has {len(classes)} different labels in {_count(len(labels), 'row')}: column "
+            f"has {len(classes)} different labels in {counted(len(labels), 'row')}: column "
             f"{column!r} seems to hold no classes; give the right one with "
             f"{table.option.format('label')}"
         )
@@ -176,8 +177,4 @@ def _contradictions(texts: list[str], labels: list[str]) -> list[str]:
     first: dict[str, str] = {}
     pairs = zip(texts, labels, strict=True)
     count = len({text for text, label in pairs if first.setdefault(text, label) != label})
-    return [f"{_count(count, 'text')} given more than once, with different labels"] * bool(count)
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return [f"{counted(count, 'text')} given more than once, with different labels"] * bool(count)

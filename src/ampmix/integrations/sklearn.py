@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ampmix import components
 from ampmix.backbones._backbone import Backbone
+from ampmix.counting import counted
 from ampmix.data import Examples, Integers, Split, TextDataset, split_train
 from ampmix.errors import AmpmixError
 from ampmix.integrations._inputs import DataError, labels_of, texts_of
@@ -164,7 +165,10 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts = texts_of(X)
         classes, labels = labels_of(y)
         if len(texts) != len(labels):
-            raise DataError(f"X has {len(texts)} texts and y {len(labels)} labels: give one each")
+            raise DataError(
+                f"X has {counted(len(texts), 'text')} and y {counted(len(labels), 'label')}: give "
+                "one each"
+            )
         policy: Policy = _component(self.policy, Policy, "ampmix.policies", "policy")
         backbone: Backbone = _component(self.backbone, Backbone, "ampmix.backbones", "backbone")
         backbone.check_site(policy.mixing_site)
@@ -301,12 +305,13 @@ def _progress(verbose: bool, steps: int) -> Iterator[Callable[[int], None] | Non
 
 def _tell(fitted: Fit, split: Split | None, config: TrainConfig) -> None:
     """How it went, in a line or two on standard error; `split` if it has development texts."""
-    done = f"{fitted.stopped or config.steps} steps"
+    done = counted(fitted.stopped or config.steps, "step")
     said = f"{done}, the last one kept"
     if split is not None:
         error, step = f"{fitted.best.dev_error:.1%}", fitted.best.step
         said = f"{done}; development error {error} at step {step}, which was kept"
     print(f"MixupTextClassifier: {said}", file=sys.stderr)
     if fitted.truncated:
-        cut = f"{fitted.truncated} texts were cut to {fitted.classifier.reader.max_length} tokens"
+        length = counted(fitted.classifier.reader.max_length, "token")
+        cut = f"{counted(fitted.truncated, 'text was', 'texts were')} cut to {length}"
         print(f"MixupTextClassifier: {cut}", file=sys.stderr)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 from ampmix.files import whole
 from ampmix.metrics import BINS, Evaluation
@@ -35,7 +36,7 @@ def print_evaluation(found: Evaluation, console: Console) -> None:
 def sentences(found: Evaluation) -> list[str]:
     """What the table does not say."""
     low, high = found.interval
-    texts = f"{found.n:,} text{'' if found.n == 1 else 's'}"
+    texts = counted(found.n, "text")
     said = [
         f"Error {found.error:.1%} on {texts}; 95 % interval {low:.1%} to {high:.1%} "
         "(bootstrap over texts).",
@@ -73,7 +74,11 @@ def save_confusion(found: Evaluation, path: Path) -> None:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label("share of the true class")
-    axes.set(xlabel="predicted", ylabel="true", title=f"Error {found.error:.1%}, {found.n:,} texts")
+    axes.set(
+        xlabel="predicted",
+        ylabel="true",
+        title=f"Error {found.error:.1%}, {counted(found.n, 'text')}",
+    )
     if count <= NAMED:
         names = [_short(one.name) for one in found.classes]
         size = 10 if count <= 12 else 7

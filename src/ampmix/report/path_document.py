@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from ampmix.counting import counted
 from ampmix.report import charts, page
 from ampmix.report.document import Chart, Document, Section, Table
 from ampmix.spreadsheet import guarded
@@ -68,8 +69,8 @@ def path_document(content: Mapping[str, Any]) -> Document:
     averages = {name: float(np.mean(values)) for name, values in content["mean"].items()}
     told = "; ".join(f"{name}: {value:.3f}" for name, value in averages.items())
     lead = [
-        f"{len(content['pairs']):,} pairs of test texts, mixed at {content['site']}; lam is the "
-        f"weight of the first text. Mean loss over pairs and lam, in nats: {told}.",
+        f"{counted(len(content['pairs']), 'pair')} of test texts, mixed at {content['site']}; lam "
+        f"is the weight of the first text. Mean loss over pairs and lam, in nats: {told}.",
         *_differences(content),
         *(f"Note: {note}." for note in content["notes"]),
     ]
@@ -127,7 +128,8 @@ def chooser(content: Mapping[str, Any]) -> str:
         for i, pair in enumerate(shown)
     )
     left = len(content["pairs"]) - len(shown)
-    rest = f" The other {left:,} pairs are in path.csv and path.json." if left else ""
+    others = counted(left, "pair is", "pairs are")
+    rest = f" The other {others} in path.csv and path.json." if left else ""
     spec = charts.along_lam(rows, names)
     held = [
         {

@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from ampmix.counting import counted
+
 PLAIN_EVERY = 15.0  # seconds between plain lines
 
 
@@ -67,7 +69,7 @@ class RunsProgress:
     def _show(self) -> None:
         steps = sum(self._at.values())
         failed = f", {self._failed} failed" if self._failed else ""
-        description = f"{self._done} of {self._runs} runs{failed}"
+        description = f"{self._done} of {counted(self._runs, 'run')}{failed}"
         self._bar.update(self._task, completed=steps, description=description)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._said > PLAIN_EVERY and steps:

@@ -32,11 +32,12 @@ class Found:
 def read_runs(folders: Sequence[str | Path]) -> Found:
     """Read folders of records, or output folders with a folder ``records`` in them.
 
-    The same run in several folders counts once. A file that cannot be read, or that holds another
-    result for a run already read, is named and left as it is.
+    The same run in several folders counts once. A file that holds no record, or another result for
+    a run already read, is named and left as it is.
 
     Raises:
-        AmpmixError: a folder is not there, or no record can be read in any.
+        AmpmixError: a folder is not there, there is no record in any, or the system does not let a
+            file be read: what is said without it would be said of other runs.
     """
     records: dict[str, RunRecord] = {}
     places: dict[str, str] = {}
@@ -55,9 +56,14 @@ def read_runs(folders: Sequence[str | Path]) -> Found:
                 continue
             try:
                 record = read_record(path.read_bytes(), path.stem)
-            except (OSError, ValueError) as error:
+            except (FileNotFoundError, IsADirectoryError, ValueError) as error:
                 unreadable.append((name, getattr(error, "strerror", None) or str(error)))
                 continue
+            except OSError as error:
+                raise AmpmixError(
+                    f"cannot read {name} ({error.strerror or error}): let it be read, or take it "
+                    "away"
+                ) from error
             if wrong := fault(record.specification, record.result, record.provenance):
                 unreadable.append((name, wrong))
                 continue

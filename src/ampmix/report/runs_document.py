@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ampmix import summary
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 from ampmix.report import charts, runs_told
 from ampmix.report.claims import Judged, MethodOf, judge, ours_of
@@ -37,9 +38,9 @@ def runs_document(
     ours = ours_of(groups, method_of)
     judged = judge(ours)
     failed = sum(not record.done for record in found.records)
-    counted = (
-        f"{_count(len(found.records), 'run')} in {_count(len(groups), 'group')}; {failed} failed, "
-        f"{_count(len(found.unreadable), 'file')} left aside."
+    told = (
+        f"{counted(len(found.records), 'run')} in {counted(len(groups), 'group')}; {failed} "
+        f"failed, {counted(len(found.unreadable), 'file')} left aside."
     )
     sections = []
     if ours:
@@ -47,7 +48,7 @@ def runs_document(
     sections += [_group_section(group, method_of, yardstick) for group in groups]
     sections.append(_told_section(found, groups))
     lead = (
-        counted,
+        told,
         "Runs of different data, backbone or settings are different groups and are never pooled. "
         "Errors are in percent of the test texts, differences in points; intervals are of 95 %, "
         "for new seeds and new texts.",
@@ -276,7 +277,3 @@ def _told_section(found: Found, groups: Sequence[Group]) -> Section:
     return Section(
         "What was run, and on what", (told, *(table for table in tables if table is not None))
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ampmix.counting import counted
 from ampmix.report.progress import PLAIN_EVERY, duration
 
 ROWS = 20  # of the live table
@@ -36,7 +37,7 @@ class _Cell:
         most = max(map(len, self.errors.values()))
         means = {p: 100 * fmean(e) for p, e in self.errors.items() if len(e) == most}
         policy = min(means, key=lambda name: means[name])
-        return f"{policy} {means[policy]:.1f} % ({most} seed{'s' * (most != 1)})"
+        return f"{policy} {means[policy]:.1f} % ({counted(most, 'seed')})"
 
 
 class StudyProgress:
@@ -120,7 +121,7 @@ class StudyProgress:
             self._say(f"{self._name(task)} failed: {record.result['error']}")
         if cell.done + cell.failed == cell.total and not self._console.is_terminal:
             best = f", best on development: {cell.best()}" if cell.errors else ""
-            self._say(f"{cell.label}: all {cell.total} runs{best}")
+            self._say(f"{cell.label}: {counted(cell.total, 'run')} done{best}")
         self._show()
 
     def on_failure(self, task: Any, error: str) -> None:
@@ -133,7 +134,7 @@ class StudyProgress:
         """Where the study stands, in a line."""
         done = sum(cell.done for cell in self._cells)
         failed = sum(cell.failed for cell in self._cells)
-        parts = [f"{done} of {sum(cell.total for cell in self._cells)} runs done"]
+        parts = [f"{done} of {counted(sum(cell.total for cell in self._cells), 'run')} done"]
         parts += [f"{len(self._at)} running"] * bool(self._at)
         parts += [f"{failed} failed"] * bool(failed)
         parts += [f"{self._lost} begun anew"] * bool(self._lost)
@@ -194,5 +195,5 @@ class StudyProgress:
             done, failed = f"{cell.done}/{cell.total}", str(cell.failed or "")
             table.add_row(*map(Text, (cell.label, done, failed, cell.best())))
         hidden = max(0, len(self._cells) - ROWS)
-        more = f" ({hidden} more rows not shown)" if hidden else ""
+        more = f" ({counted(hidden, 'more row')} not shown)" if hidden else ""
         return Group(table, Text(self.line() + more))

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ampmix.counting import counted
+
 STYLES = {"lower error": "green", "higher error": "red"}
 
 
@@ -56,9 +58,10 @@ def sentences(summary: Mapping[str, Any], yardstick: str) -> list[str]:
             said.append(f"{row['policy']}: {row['verdict']}.")
         if failures := row["failures"]:
             noun = "seed" if len(failures) == 1 else "seeds"
+            runs = counted(len(failures) + len(row["errors"]), "run")
             said.append(
-                f"{row['policy']}: {len(failures)} of {len(failures) + len(row['errors'])} runs "
-                f"failed ({noun} {', '.join(failures)}): {next(iter(failures.values()))}."
+                f"{row['policy']}: {len(failures)} of {runs} failed ({noun} "
+                f"{', '.join(failures)}): {next(iter(failures.values()))}."
             )
     paired = "fold" if summary["design"] == "cross-validation" else "seed and test text"
     said.append(

@@ -8,6 +8,7 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 from ampmix.statistics._arrays import brief, check_level
 from ampmix.statistics.comparison import Comparison
@@ -137,7 +138,7 @@ def claim_verdict(
     """
     decision = judge_claim(comparison, printed, level)
     if decision == "not decided":
-        runs = "1 run" if comparison.n_seeds == 1 else f"{comparison.n_seeds} runs"
+        runs = counted(comparison.n_seeds, "run")
         if comparison.detectable is None:
             return f"{decision} ({runs}; what they could have shown is unknown)"
         return f"{decision} ({runs}; could have shown {brief(comparison.detectable)} {unit})"

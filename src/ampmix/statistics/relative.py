@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy.typing as npt
 from scipy.special import stdtrit
 
+from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 from ampmix.statistics._arrays import Array, check_level, finite
 from ampmix.statistics.crossed import mean_squares, squared_reaches
@@ -120,7 +121,7 @@ def resampled_relative_improvement(
     mixup, amp = finite("errors_mixup", errors_mixup, 1), finite("errors_amp", errors_amp, 1)
     if mixup.size != amp.size:
         raise AmpmixError(
-            f"the runs are not paired: {mixup.size} folds against {amp.size}; "
+            f"the runs are not paired: {counted(mixup.size, 'fold')} against {amp.size}; "
             "compare the same folds in the same order"
         )
     ratio = variance_ratio(n_train, n_test, mixup.size)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ampmix.counting import counted
 from ampmix.statistics._arrays import check_level, finite
 from ampmix.statistics.words import Decision
 
@@ -42,7 +43,7 @@ class SignFlips:
         """
         if self.decision != "not decided":
             return f"{self.decision} (p = {self.p:.2g})"
-        seeds = f"{self.n_seeds} seeds give" if self.n_seeds > 1 else "1 seed gives"
+        seeds = counted(self.n_seeds, "seed gives", "seeds give")
         return f"cannot decide: {seeds} p = {self.smallest_p:.3g} at the least"
 
 
