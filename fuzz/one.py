@@ -9,9 +9,11 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from fuzz.outcome import MEMORY, Watch
+from fuzz.target import Target
 
 HANGS = 60  # seconds on the clock, of which a busy machine may give us few
 ADDRESSES = 24 * 2**30  # bytes of address space: an allocation beyond it fails and is found
@@ -42,11 +44,24 @@ def main() -> None:
         target.run(arguments.input.read_bytes())
         return
     watch = Watch(target.run, arguments.out / "findings" / target.name)
-    began, figures = time.monotonic(), arguments.out / f"{target.name}.{os.getpid()}.json"
+    feed = _fed(watch, target.name, arguments)
+    with contextlib.redirect_stderr(None):  # of Python alone; libFuzzer's own goes on
+        (_blind if arguments.engine == "blind" else _guided)(target, feed, arguments)
 
-    def tell() -> None:
+
+Feed = Callable[[bytes], None]
+
+
+def _fed(watch: Watch, name: str, arguments: argparse.Namespace) -> Feed:
+    """Feeds the watch, and now and then writes down the figures."""
+    began, figures = time.monotonic(), arguments.out / f"{name}.{os.getpid()}.json"
+
+    def feed(data: bytes) -> None:
+        watch(data)
+        if watch.tried % 500 and watch.tried < arguments.inputs:
+            return
         told = {
-            "target": target.name,
+            "target": name,
             "tried": watch.tried,
             "refused": watch.refused,
             "slowest_s": round(watch.slowest, 3),
@@ -56,43 +71,42 @@ def main() -> None:
         }
         figures.write_text(json.dumps(told))
 
-    def feed(data: bytes) -> None:
-        watch(data)
-        if watch.tried % 500 == 0 or watch.tried >= arguments.inputs:
-            tell()
+    return feed
 
-    with contextlib.redirect_stderr(None):  # of Python alone; libFuzzer's own goes on
-        if arguments.engine == "blind":
-            from fuzz.mutate import mutations
 
-            for data in mutations(
-                target.seeds(), target.words, arguments.seed, arguments.inputs, target.longest
-            ):
-                feed(data)
-            tell()
-            return
-        corpus = arguments.out / "corpus" / target.name
-        corpus.mkdir(parents=True, exist_ok=True)
-        for i, data in enumerate(target.seeds()):
-            (corpus / f"seed-{i:03}").write_bytes(data)
-        words = arguments.out / f"{target.name}.dict"
-        words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
-        options = {
-            "seed": arguments.seed + 1,  # 0 means a random one
-            "runs": arguments.inputs,
-            "max_len": target.longest,
-            "timeout": HANGS,
-            "rss_limit_mb": MEMORY >> 20,
-            "dict": words,
-            "artifact_prefix": f"{arguments.out / 'findings' / target.name}-",
-            "verbosity": 1,
-        }
-        (arguments.out / "findings").mkdir(exist_ok=True)
-        atheris.Setup(
-            [sys.argv[0], *(f"-{name}={value}" for name, value in options.items()), str(corpus)],
-            feed,
-        )
-        atheris.Fuzz()
+def _blind(target: Target, feed: Feed, arguments: argparse.Namespace) -> None:
+    """Mutations of the seeds, whatever they reach."""
+    from fuzz.mutate import mutations
+
+    given = arguments.seed, arguments.inputs, target.longest
+    for data in mutations(target.seeds(), target.words, *given):
+        feed(data)
+
+
+def _guided(target: Target, feed: Feed, arguments: argparse.Namespace) -> None:
+    """Mutations of what has reached new code; does not return."""
+    import atheris
+
+    corpus, findings = arguments.out / "corpus" / target.name, arguments.out / "findings"
+    for folder in (corpus, findings):
+        folder.mkdir(parents=True, exist_ok=True)
+    for i, data in enumerate(target.seeds()):
+        (corpus / f"seed-{i:03}").write_bytes(data)
+    words = arguments.out / f"{target.name}.dict"
+    words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
+    options = {
+        "seed": arguments.seed + 1,  # 0 means a random one
+        "runs": arguments.inputs,
+        "max_len": target.longest,
+        "timeout": HANGS,
+        "rss_limit_mb": MEMORY >> 20,
+        "dict": words,
+        "artifact_prefix": f"{findings / target.name}-",
+        "verbosity": 1,
+    }
+    given = [f"-{name}={value}" for name, value in options.items()]
+    atheris.Setup([sys.argv[0], *given, str(corpus)], feed)
+    atheris.Fuzz()
 
 
 def _imported() -> None:

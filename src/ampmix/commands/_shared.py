@@ -24,6 +24,11 @@ def consoles(rank: int = 0) -> tuple[Console, Console]:
     )
 
 
+def say(console: Console, message: str) -> None:
+    """Print a message as it is; lines in a pipe are nobody's to break."""
+    console.print(message, markup=False, soft_wrap=not console.is_terminal)
+
+
 def cut(texts: int, length: str) -> str:
     """A note on texts that were cut to a length.
 

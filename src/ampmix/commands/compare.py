@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ampmix.commands import _options
-from ampmix.commands._shared import INTERRUPTED, consoles, cut, interrupted, recorded
+from ampmix.commands._shared import INTERRUPTED, consoles, cut, interrupted, recorded, say
 from ampmix.counting import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ampmix.compare import Summary
+    from ampmix.plan import Plan
 
 POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
 
@@ -44,76 +50,87 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def act(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from ampmix import components, processes
-    from ampmix import yardstick as yardsticks
+    from ampmix import processes
     from ampmix.compare import compare, remaining
-    from ampmix.plan import Plan
     from ampmix.records import check_writable
     from ampmix.report.progress import RunsProgress
-    from ampmix.report.table import print_comparison
 
     _options.check_time_limit(arguments)
-    policies = components.parse_list(arguments.policies, "ampmix.policies", "policy")
-    backbone = _options.backbone_of(arguments)
-    known = components.find("ampmix.datasets").get(arguments.data.split("[")[0].strip())
-    seeds = getattr(known, "folds", 5) if arguments.seeds is None else arguments.seeds
-    config = _options.config_of(arguments, backbone)
-    dataset = _options.dataset_of(arguments)
-    plan = Plan(dataset, backbone, tuple(policies), seeds, arguments.fraction, config)
-    out = Path(arguments.out or Path("ampmix-runs") / dataset.name)
+    plan = plan_of(arguments)
+    out = Path(arguments.out or Path("ampmix-runs") / plan.dataset.name)
     check_writable(out)
 
-    together = processes.joined(config.device)
-    workers = max(1, _options.workers_of(arguments, [config.device]) // together.count)
+    device = plan.config.device
+    together = processes.joined(device)
+    workers = max(1, _options.workers_of(arguments, [device]) // together.count)
+    replicas = plan.replicas(arguments.replicas, workers)
     screen, messages = consoles(together.rank)
-    wrap = not screen.is_terminal  # lines in a pipe are nobody's to break
-    for note in dataset.notes:
-        messages.print(f"note: {note}", markup=False, soft_wrap=wrap)
-    split = plan.split(0)
-    if (coverage := backbone.coverage(split.train.texts, split.tokenizer)) is not None:
-        messages.print(f"note: vectors: {coverage}", markup=False, soft_wrap=wrap)
-    screen.print(describe(plan), markup=False, soft_wrap=wrap)
+    for note in notes(plan, replicas):
+        say(messages, f"note: {note}")
+    say(screen, describe(plan))
     runs = remaining(plan, out)
     if not runs:
-        told = f"{recorded(len(plan.runs()), out)}: nothing to train."
-        screen.print(told, markup=False, soft_wrap=wrap)
+        say(screen, f"{recorded(len(plan.runs()), out)}: nothing to train.")
     mine = together.share(runs)
     if len(mine) < len(runs):
         shared = f"{together.count} processes share {counted(len(runs), 'run')}"
-        told = f"{shared}; progress is the first one's."
-        messages.print(told, markup=False, soft_wrap=wrap)
-    progress = RunsProgress(len(mine), config.steps, messages)
-    replicas = plan.replicas(arguments.replicas, workers)
-    if replicas > 1:
-        for note in _options.alone(backbone, policies):
-            messages.print(f"note: {note}", markup=False, soft_wrap=wrap)
+        say(messages, f"{shared}; progress is the first one's.")
+    progress = RunsProgress(len(mine), plan.config.steps, messages)
     try:
         with progress:
             limit = arguments.time_limit
             summary = compare(plan, out, workers, progress, together, replicas, limit)
     except KeyboardInterrupt:
         kept = len(plan.runs()) - len(remaining(plan, out))
-        messages.print(interrupted(kept, len(plan.runs()), out), markup=False)
+        say(messages, interrupted(kept, len(plan.runs()), out))
         return INTERRUPTED
+    return conclude(plan, summary, out, screen, messages)
+
+
+def plan_of(arguments: argparse.Namespace) -> Plan:
+    """What is asked for; AmpmixError for what cannot be done."""
+    from ampmix import components
+    from ampmix.plan import Plan
+
+    policies = components.parse_list(arguments.policies, "ampmix.policies", "policy")
+    backbone = _options.backbone_of(arguments)
+    known = components.find("ampmix.datasets").get(arguments.data.split("[")[0].strip())
+    seeds = getattr(known, "folds", 5) if arguments.seeds is None else arguments.seeds
+    config = _options.config_of(arguments, backbone)
+    dataset = _options.dataset_of(arguments)
+    return Plan(dataset, backbone, tuple(policies), seeds, arguments.fraction, config)
+
+
+def notes(plan: Plan, replicas: int) -> list[str]:
+    """What is worth knowing before it begins."""
+    split, found = plan.split(0), [*plan.dataset.notes]
+    if (coverage := plan.backbone.coverage(split.train.texts, split.tokenizer)) is not None:
+        found.append(f"vectors: {coverage}")
+    return found + (_options.alone(plan.backbone, plan.policies) if replicas > 1 else [])
+
+
+def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages: Console) -> int:
+    """Say how it ended; 1 if there are runs without a record."""
+    from ampmix import yardstick
+    from ampmix.report.table import print_comparison
+
     for path, reason in summary.unreadable:
-        messages.print(f"note: set aside the unreadable record {path.name}: {reason}", markup=False)
+        say(messages, f"note: set aside the unreadable record {path.name}: {reason}")
     if summary.truncated:
-        length = f"what the model reads, {counted(config.max_length, 'token')} or fewer"
-        messages.print(cut(summary.truncated, length), markup=False, soft_wrap=wrap)
+        length = f"what the model reads, {counted(plan.config.max_length, 'token')} or fewer"
+        say(messages, cut(summary.truncated, length))
     screen.print()
-    print_comparison(summary.as_json(), screen, yardsticks.NAME)
+    print_comparison(summary.as_json(), screen, yardstick.NAME)
     files = "summary.json, records/" + (", model/" if summary.model else "")
-    screen.print(f"Written to {out}: {files}.", markup=False, soft_wrap=wrap)
+    say(screen, f"Written to {out}: {files}.")
     for run, reason in summary.unfinished.items():
-        told = f"no record: {run.policy}, seed {run.seed}: {reason}"
-        screen.print(told, markup=False, soft_wrap=wrap)
+        say(screen, f"no record: {run.policy}, seed {run.seed}: {reason}")
     if summary.unfinished:
-        told = f"The same command tries these again; more is in {out / 'failures'}."
-        screen.print(told, markup=False, soft_wrap=wrap)
+        say(screen, f"The same command tries these again; more is in {out / 'failures'}.")
     return 1 if summary.unfinished else 0
 
 
-def describe(plan: Any) -> str:
+def describe(plan: Plan) -> str:
     """What is going to be compared, in a line or two."""
     from ampmix import components
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ampmix.commands import _options
-from ampmix.commands._shared import INTERRUPTED, consoles, interrupted, recorded
+from ampmix.commands._shared import INTERRUPTED, consoles, interrupted, recorded, say
 from ampmix.counting import counted
 from ampmix.errors import AmpmixError, unknown
 
@@ -82,7 +83,7 @@ def act(arguments: argparse.Namespace) -> int:
     screen, messages = consoles()
     study = build(file, arguments.skip_invalid)
     for reason in study.refused:
-        _say(messages, f"left out: {reason}")
+        say(messages, f"left out: {reason}")
     tasks = study.tasks()
     store, records = RecordStore(out / "records"), {}
     for task in tasks:
@@ -90,7 +91,7 @@ def act(arguments: argparse.Namespace) -> int:
         if found is not None:
             records[task] = found
     for line in describe(study, tasks):
-        _say(screen, line)
+        say(screen, line)
     if not arguments.dry_run:
         check_writable(out)
         _prepare(study, messages)
@@ -150,7 +151,7 @@ def _prepare(study: Study, messages: Console) -> None:
         for note in notes:
             if note not in said:
                 said.add(note)
-                _say(messages, f"note: {note}")
+                say(messages, f"note: {note}")
 
 
 def _run(
@@ -163,28 +164,21 @@ def _run(
     messages: Console,
 ) -> int:
     from ampmix import trackers
-    from ampmix.estimate import Estimate, estimate
-    from ampmix.report.progress import duration
     from ampmix.report.study_progress import StudyProgress
     from ampmix.study import Watchers, left, run_study
 
-    rest = [task for task in tasks if task not in records]
     devices = [plan.config.device for plan in study.plans]
     slots = 1 if arguments.executor == "here" else _options.workers_of(arguments, devices)
-    expected = Estimate({}, 0)
-    if rest and not arguments.no_estimate:
-        expected = estimate(study.plans, rest, records)
-        kinds = counted(len(expected.seconds), "kind")
-        time = duration(expected.total(rest, slots))
-        rate = f"about {time} with {slots} at once ({expected.measured} of {kinds} of run measured)"
-        _say(screen, f"{counted(len(rest), 'run is', 'runs are')} left: {rate}.")
-    elif not rest:
-        _say(screen, f"{recorded(len(tasks), out)}.")
+    seconds: Mapping[tuple[int, str], float] = {}
+    if len(records) == len(tasks):
+        say(screen, f"{recorded(len(tasks), out)}.")
+    elif not arguments.no_estimate:
+        seconds = _expected(study, tasks, records, slots, screen)
     if arguments.dry_run:
         return 0
     progress = StudyProgress(
         [label(plan, study) for plan in study.plans],
-        expected.seconds,
+        seconds,
         tasks,
         records,
         [plan.config.steps for plan in study.plans],
@@ -194,13 +188,10 @@ def _run(
     replicas = [1] * len(study.plans)
     if arguments.executor != "ray":
         replicas = [plan.replicas(arguments.replicas, slots) for plan in study.plans]
-    for note in dict.fromkeys(
-        note
-        for plan, n in zip(study.plans, replicas, strict=True)
-        if n > 1
-        for note in _options.alone(plan.backbone, plan.policies)
-    ):
-        _say(messages, f"note: {note}")
+    stacked = [plan for plan, n in zip(study.plans, replicas, strict=True) if n > 1]
+    alone = [note for plan in stacked for note in _options.alone(plan.backbone, plan.policies)]
+    for note in dict.fromkeys(alone):
+        say(messages, f"note: {note}")
     told = trackers.of(arguments.track, study.name, study.plans, out)
     try:
         with progress, trackers.closing(told):
@@ -209,9 +200,24 @@ def _run(
             outcome = run_study(study, out, opener, watcher, replicas)
     except KeyboardInterrupt:
         kept = len(tasks) - len(left(study, out))
-        _say(messages, interrupted(kept, len(tasks), out))
+        say(messages, interrupted(kept, len(tasks), out))
         return INTERRUPTED
     return _conclude(study, outcome, out, screen, messages)
+
+
+def _expected(
+    study: Study, tasks: list[Task], records: dict[Task, RunRecord], slots: int, screen: Console
+) -> Mapping[tuple[int, str], float]:
+    """Say how long the rest takes; seconds by plan and policy."""
+    from ampmix.estimate import estimate
+    from ampmix.report.progress import duration
+
+    rest = [task for task in tasks if task not in records]
+    found = estimate(study.plans, rest, records)
+    kinds = f"{found.measured} of {counted(len(found.seconds), 'kind')} of run measured"
+    time = f"about {duration(found.total(rest, slots))} with {slots} at once ({kinds})"
+    say(screen, f"{counted(len(rest), 'run is', 'runs are')} left: {time}.")
+    return found.seconds
 
 
 def _opener(arguments: argparse.Namespace, slots: int, replicas: list[int]) -> Any:
@@ -242,25 +248,21 @@ def _opener(arguments: argparse.Namespace, slots: int, replicas: list[int]) -> A
 def _conclude(study: Study, outcome: Outcome, out: Path, screen: Console, messages: Console) -> int:
     """Say how it ended; 1 if there are runs without a record."""
     for path, reason in outcome.unreadable:
-        _say(messages, f"note: set aside the unreadable record {path.name}: {reason}")
+        say(messages, f"note: set aside the unreadable record {path.name}: {reason}")
     done = len(outcome.records) - len(outcome.diverged)
     total = len(outcome.records) + len(outcome.errors)
     of_all = f"{done} of {counted(total, 'run is', 'runs are')} done"
-    _say(screen, f"{of_all}, {outcome.trained} of them now.")
+    say(screen, f"{of_all}, {outcome.trained} of them now.")
     for task in outcome.diverged:
         error = outcome.records[task].result["error"]
-        _say(screen, f"failed: {_named(study, task)}: {error}")
+        say(screen, f"failed: {_named(study, task)}: {error}")
     for task, error in outcome.errors.items():
-        _say(screen, f"no record: {_named(study, task)}: {error}")
+        say(screen, f"no record: {_named(study, task)}: {error}")
     if outcome.errors:
-        _say(screen, f"The same command tries these again; more is in {out / 'failures'}.")
-    _say(screen, f"Written to {out}: study.json, records/.")
+        say(screen, f"The same command tries these again; more is in {out / 'failures'}.")
+    say(screen, f"Written to {out}: study.json, records/.")
     return 1 if outcome.errors else 0
 
 
 def _named(study: Study, task: Task) -> str:
     return f"{label(study.plans[task.plan], study)}, {task.run.policy}, seed {task.run.seed}"
-
-
-def _say(console: Console, message: str) -> None:
-    console.print(message, markup=False, soft_wrap=not console.is_terminal)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ampmix.commands import _options
-from ampmix.commands._shared import INTERRUPTED, consoles, cut
+from ampmix.commands._shared import INTERRUPTED, consoles, cut, say
 from ampmix.counting import counted
 from ampmix.errors import AmpmixError
 
@@ -74,11 +74,11 @@ def act(arguments: argparse.Namespace) -> int:
     together = processes.joined(config.device)
     screen, messages = consoles(together.rank)
     for note in dataset.notes:
-        messages.print(f"note: {note}", markup=False, soft_wrap=True)
+        say(messages, f"note: {note}")
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
     steps = f"{'at most ' if config.patience else ''}{counted(config.steps, 'step')}"
     told = f"{describe(split)}; {specs}, seed {arguments.seed}, {steps}."
-    screen.print(told, markup=False, soft_wrap=True)
+    say(screen, told)
     torch.set_num_threads(arguments.threads)
     try:
         with RunsProgress(1, config.steps, messages) as progress:
@@ -101,14 +101,14 @@ def act(arguments: argparse.Namespace) -> int:
         if together.rank == 0:
             fitted.classifier.save(out, about)
     except KeyboardInterrupt:
-        messages.print(f"Interrupted: nothing is written to {out}.", markup=False, soft_wrap=True)
+        say(messages, f"Interrupted: nothing is written to {out}.")
         return INTERRUPTED
     if fitted.truncated:
         note = cut(fitted.truncated, counted(fitted.classifier.reader.max_length, "token"))
-        messages.print(note, markup=False, soft_wrap=True)
+        say(messages, note)
     for line in results(split, fitted, config):
-        screen.print(line, markup=False, soft_wrap=True)
-    screen.print(f"Written to {out}: its README.md is a model card.", markup=False, soft_wrap=True)
+        say(screen, line)
+    say(screen, f"Written to {out}: its README.md is a model card.")
     return 0
 
 
