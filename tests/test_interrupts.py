@@ -51,6 +51,34 @@ except KeyboardInterrupt:
     assert (done.returncode, done.stdout, done.stderr) == (0, "in good order\n", "")
 
 
+@pytest.mark.parametrize("place", ["__del__", "generator"])
+def test_where_nobody_could_catch_it_the_process_ends_at_once(tmp_path: Path, place: str) -> None:
+    """An exception in what is being cleared away is printed and forgotten, and the work goes on."""
+    code = """
+import os
+def strike():
+    os.kill(os.getpid(), signal.SIGINT)
+    [0 for _ in range(9)]
+class Cleared:
+    __del__ = lambda self: strike()
+def generator():
+    try:
+        yield
+    finally:
+        strike()
+def main():
+    one = Cleared() if PLACE == "__del__" else generator()
+    next(one, None) if PLACE == "generator" else None
+    del one
+    print("goes on")
+    return 0
+cli.main = main
+cli.run()
+"""
+    done = python(f"PLACE = {place!r}\n{code}", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
 def test_a_signal_after_the_end_changes_nothing(tmp_path: Path) -> None:
     code = """
 import atexit, os

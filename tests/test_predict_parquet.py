@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import signal
 import subprocess
@@ -205,6 +206,26 @@ code = main(sys.argv[1:])
 print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 sys.exit(code)
 """
+
+
+def test_a_full_disk_in_whatever_words_of_polars_is_a_sentence_and_leaves_nothing(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(self: Any, *_: Any, **__: Any) -> None:
+        raise pl.exceptions.ComputeError(
+            "parquet: File out of specification: underlying IO error: Disk quota exceeded "
+            f"(os error {errno.EDQUOT})"
+        )
+
+    pl.DataFrame({"text": texts(3)}).write_parquet(tmp_path / "in.parquet")
+    monkeypatch.setattr(pl.LazyFrame, "sink_parquet", full)
+    where = [str(tmp_path / "in.parquet"), "--out", str(tmp_path / "out.parquet")]
+    assert main(["predict", str(folder), *where]) == 2
+    assert os.strerror(errno.EDQUOT) in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["in.parquet"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +19,7 @@ from ampmix.backbones._backbone import WEIGHTS, Backbone, CutModule
 from ampmix.card import CARD, card
 from ampmix.errors import AmpmixError
 from ampmix.failures import without_paths
-from ampmix.files import drafting, put, sha256_of
+from ampmix.files import as_of_the_system, drafting, put, sha256_of
 from ampmix.records import content_sha256
 from ampmix.text import Encoded, Reader
 
@@ -89,6 +86,8 @@ class Classifier:
             AmpmixError: if `folder` holds something else than a model.
             OSError: if it cannot be written; an earlier model is then still there.
         """
+        from safetensors import SafetensorError
+
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         config = {
@@ -98,7 +97,7 @@ class Classifier:
             "about": dict(about or {}),
         }
         check_replaceable(folder)
-        with drafting(folder.parent) as draft, _as_of_the_system():
+        with drafting(folder.parent) as draft, as_of_the_system(SafetensorError):
             ready = draft / "ready"
             ready.mkdir(mode=0o755)
             config |= self.model.save(ready, self.reader, self.classes)
@@ -150,20 +149,6 @@ class Classifier:
                 MemoryError, SafetensorError) as error:  # fmt: skip
             reason = " ".join(str(error).split())[:500]
             raise AmpmixError(f"{folder} is not a model folder: {reason}") from error
-
-
-@contextlib.contextmanager
-def _as_of_the_system() -> Iterator[None]:
-    """What safetensors says of a full disk as the OSError that it is."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except SafetensorError as error:
-        found = re.search(r"os error (\d+)", str(error))
-        if found is None:
-            raise
-        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
 
 def _configuration(folder: Path) -> dict[str, Any]:

@@ -128,8 +128,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _swallowed(unraisable: sys.UnraisableHookArgs) -> None:
+    """An interruption that came while something was cleared away, where nobody can catch it."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        os.write(2, b"Interrupted.\n")
+        os._exit(INTERRUPTED)
+    sys.__unraisablehook__(unraisable)
+
+
 def run() -> NoReturn:
     """The console script: :func:`main` as a process of its own."""
+    sys.unraisablehook = _swallowed
     try:
         code = main()
     except KeyboardInterrupt:  # after main had said all

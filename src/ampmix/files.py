@@ -13,6 +13,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -172,6 +173,24 @@ def sha256_of(path: Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def as_of_the_system(*kinds: type[Exception]) -> Iterator[None]:
+    """What libraries in Rust say of a full disk, as exceptions of theirs, as the OSError it is.
+
+    >>> with as_of_the_system(ValueError):
+    ...     raise ValueError("cannot write: No space left on device (os error 28)")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device
+    """
+    try:
+        yield
+    except kinds as error:
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
 
 def to_disk(path: Path) -> None:

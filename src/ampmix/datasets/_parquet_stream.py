@@ -21,7 +21,7 @@ from ampmix.datasets._readers import (
 )
 from ampmix.datasets._stream import Row, text_column
 from ampmix.errors import AmpmixError
-from ampmix.files import drafting, to_disk
+from ampmix.files import as_of_the_system, drafting, to_disk
 
 if TYPE_CHECKING:
     import polars
@@ -101,9 +101,11 @@ class ParquetStream:
 
         It appears when it is whole. Until then its parts lie in a hidden folder beside it.
         """
+        from polars.exceptions import PolarsError
+
         beside = path.absolute().parent
         try:
-            with drafting(beside) as folder:
+            with as_of_the_system(PolarsError), drafting(beside) as folder:
                 writer = ParquetWriter(folder, self._read, names)
                 yield writer
                 finished = writer.finish(self._schema)
