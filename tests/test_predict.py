@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 import ampmix
 from ampmix import AmpmixError, Classifier, TextCNN
 from ampmix.cli import main
-from ampmix.datasets._stream import open_stream
+from ampmix.datasets._stream import open_stream, text_column
 from ampmix.prediction import CHARACTERS, ROWS, predict_chunks
 from ampmix.spreadsheet import unguarded
 from ampmix.text import WordReader
@@ -208,6 +208,28 @@ def test_chunks_are_asked_for_as_they_are_needed(classifier: Classifier) -> None
     long = "good " * (CHARACTERS // 9)
     sizes = [len(c.items) for c in predict_chunks(classifier, [long] * 5, str)]
     assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        (["id", "summary"], "summary"),
+        (["Index", "Summary", "label"], "Summary"),
+        (["summary"], "summary"),
+        (["summary", "text"], "text"),
+        (["id"], "id"),
+        (["summary", "title"], None),
+        (["text", "sentence", "id"], None),
+    ],
+)
+def test_the_column_of_texts_is_the_one_that_nothing_else_is(
+    columns: list[str], text: str | None
+) -> None:
+    if text is not None:
+        assert text_column(Path("a.csv"), columns, None) == text
+    else:
+        with pytest.raises(AmpmixError, match="give --text COLUMN"):
+            text_column(Path("a.csv"), columns, None)
 
 
 def test_taken_names_get_a_prefix_and_no_column_is_lost(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ampmix.datasets._readers import as_text, delimiter_of, fault_of_names, listed, shown
-from ampmix.datasets.table import TEXT_NAMES
+from ampmix.datasets.table import LABEL_NAMES, NUMBER_NAMES, TEXT_NAMES
 from ampmix.errors import AmpmixError
 from ampmix.spreadsheet import guarded
 
@@ -123,9 +123,12 @@ def _lines(file: BinaryIO, path: Path, encoding: str) -> Iterator[tuple[int, str
 def text_column(path: Path, columns: Sequence[str], text: str | None) -> str:
     """The column with the texts; AmpmixError if there is none of that name, or none is likely."""
     if text is None:
+        others = f"{LABEL_NAMES} {NUMBER_NAMES}".split()
         named = [column for column in columns if column.strip().lower() in TEXT_NAMES.split()]
-        if len(named) == 1 or len(columns) == 1:
-            return (named or list(columns))[0]
+        left = [column for column in columns if column.strip().lower() not in others]
+        for likely in (named, left, list(columns)):
+            if len(likely) == 1:
+                return likely[0]
         raise _fault(
             path,
             f"has the columns {listed(list(columns))}: which one holds the texts is not clear; "

@@ -15,6 +15,7 @@ from ampmix.errors import AmpmixError
 
 TEXT_NAMES = "text texts sentence sentences message question content review comment tweet document"
 LABEL_NAMES = "label labels class category target intent sentiment topic"
+NUMBER_NAMES = "id ids index idx no number row key uid uuid"
 
 
 def read_table(
