@@ -21,6 +21,7 @@ from ampmix.backbones.bilstm_attention import BiLSTMAttention
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.components import spec
 from ampmix.graphs import MOST, WARM, Recorded
+from ampmix.policies._policy import random_state, replayed
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
@@ -145,6 +146,26 @@ def test_the_step_size_lies_where_a_replay_finds_it() -> None:
     set_lr(optimizer, config, 5)
     assert optimizer.param_groups[0]["lr"] is place
     assert place.item() == 0.25
+
+
+def test_a_recording_is_not_asked_for_its_random_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnAGpu:
+        is_cuda = True
+
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert random_state(OnAGpu()) is None  # type: ignore[arg-type]
+    with replayed(None):
+        pass
+
+
+@pytest.mark.parametrize("backbone", [CNN, LSTM], ids=lambda x: x.name)
+def test_what_is_recorded_draws_from_its_own_generators_alone(backbone: Any) -> None:
+    """Else a replay without a random state would draw other dropout masks in its second pass."""
+    stack, _ = stack_of(backbone, AMP(), BRIEF, False)
+    before = torch.get_rng_state()
+    for done, batch in enumerate(stack.feed.batches(3)):
+        stack.step(batch, done)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_what_cannot_be_recorded_is_computed_and_that_is_said_once() -> None:

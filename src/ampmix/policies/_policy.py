@@ -289,7 +289,13 @@ def replayed(state: Any | None) -> Iterator[None]:
 
 @uncompiled
 def random_state(like: Tensor) -> Any:
-    """PyTorch's random state on the CPU and on the device of `like`, for :func:`replayed`."""
+    """PyTorch's random state on the CPU and on the device of `like`, for :func:`replayed`.
+
+    None while the work is recorded as a CUDA graph, which cannot be asked for its state: the f of
+    seeds trained side by side draws nothing (:mod:`ampmix.graphs`).
+    """
+    if like.is_cuda and torch.cuda.is_current_stream_capturing():
+        return None
     device = like.device if like.is_cuda else None
     gpu = torch.cuda.get_rng_state(device) if device is not None else None
     return torch.get_rng_state(), device, gpu
