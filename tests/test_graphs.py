@@ -123,8 +123,8 @@ def test_replayed_steps_are_computed_steps(backbone: Any, policy: Any) -> None:
         stack, made = stack_of(backbone, policy, BRIEF, emulated)
         fits.append(stack.train(lambda _index, _step: None))
         assert sum(one.recorded for one in made) > 3 if emulated else not made
-    for replayed, computed in zip(*fits, strict=True):
-        assert_equal(replayed, computed, 0.0)
+    for recorded, computed in zip(*fits, strict=True):
+        assert_equal(recorded, computed, 0.0)
 
 
 def test_whoever_leaves_the_stack_others_go_on_replayed() -> None:
@@ -134,8 +134,8 @@ def test_whoever_leaves_the_stack_others_go_on_replayed() -> None:
         stack, _ = stack_of(CNN, AMP(), config, emulated)
         fits.append(stack.train(lambda _index, _step: None))
     assert len({one.stopped for one in fits[0]}) > 1
-    for replayed, computed in zip(*fits, strict=True):
-        assert_equal(replayed, computed, 0.0)
+    for recorded, computed in zip(*fits, strict=True):
+        assert_equal(recorded, computed, 0.0)
 
 
 def test_the_step_size_lies_where_a_replay_finds_it() -> None:
