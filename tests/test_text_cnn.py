@@ -319,6 +319,15 @@ def test_fused_mixing_equals_mixing_first(lengths: list[int], dropout: float) ->
         torch.testing.assert_close(fused_one, composite, rtol=0, atol=1e-12)
 
 
+def test_hidden_states_may_lie_in_memory_in_any_order() -> None:
+    """What a caller mixed need not be contiguous."""
+    model = build()
+    f, (h, windows) = model.cut(*batch([2, 8, 5])[:2], "word")
+    turned = h.detach().transpose(0, 1).contiguous().transpose(0, 1)
+    assert not turned.is_contiguous()
+    torch.testing.assert_close(f(turned, windows), f(h, windows), rtol=0, atol=0)
+
+
 @every_word_site  # an encoder has too many parameters, and is compared with transformers' own
 def test_gradients_of_all_parameters_pass_gradcheck(backbone: Any, site: str) -> None:
     """Through the module's own operations; the embedding's row 0, padding, gets none."""

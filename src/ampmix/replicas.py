@@ -203,11 +203,11 @@ class _Stack:
             name: _stacked([_named(one)[name] for one in trainees])
             for name in trainees[0].backbone.stacked
         }
-        self._recorded = device.type == "cuda"
+        self._on_gpu = device.type == "cuda"
+        if recorder is None and self._on_gpu:
+            recorder = partial(CudaGraphs, device)
         self._recorder = recorder
-        if recorder is None and self._recorded:
-            self._recorder = partial(CudaGraphs, device)
-        self._optimizer = optimizer_of(self._trained(), config, self._recorded)
+        self._optimizer = optimizer_of(self._trained(), config, self._on_gpu)
         self._bind()
         self._mixing = [generator_of(one.seed, "mixing", device) for one in trainees]
         self._dropout = [generator_of(one.seed, "dropout", device) for one in trainees]
@@ -259,19 +259,19 @@ class _Stack:
         self, sizes: tuple[int, ...], inputs: Tensor, mask: Tensor, labels: Tensor, shares: Tensor
     ) -> tuple[Tensor, ...]:
         """A step of all: each seed's loss, and with MaxOp what it changed lam and the loss by."""
+        batch = Batch(inputs, mask, labels, shares, sizes)
         self._optimizer.zero_grad()
-        ragged = min(sizes) < labels.shape[1]
-        mixing = Ragged(tuple(self._mixing), sizes) if ragged else self._mixing
-        with autocast(self._config.precision, labels.device):
+        mixing = Ragged(tuple(self._mixing), sizes) if batch.ragged else self._mixing
+        with autocast(self._config.precision, batch.labels.device):
             f, g = self.trainees[0].model.stacked_cut(
                 self.weights,
-                inputs,
-                mask,
+                batch.inputs,
+                batch.mask,
                 self._policy.mixing_site,
                 Ragged(tuple(self._dropout), sizes),
             )
-            mixed = self._policy(f, g, labels, loss=self._loss, generator=mixing)
-        losses = (mixed.loss * shares.to(mixed.loss.dtype)).sum(1)
+            mixed = self._policy(f, g, batch.labels, loss=self._loss, generator=mixing)
+        losses = (mixed.loss * batch.shares.to(mixed.loss.dtype)).sum(1)
         torch.autograd.backward(losses.sum())
         if self._config.clip:
             _clip([weight.grad for weight in self._trained()], self._config.clip)
@@ -319,7 +319,7 @@ class _Stack:
         for name, weight in self.weights.items():
             kept = weight.detach()[positions].requires_grad_(weight.requires_grad)
             self.weights[name] = kept
-        self._optimizer = optimizer_of(self._trained(), self._config, self._recorded)
+        self._optimizer = optimizer_of(self._trained(), self._config, self._on_gpu)
         for weight, state in zip(self._trained(), states, strict=True):
             own = {
                 name: value[positions] if value.dim() else value for name, value in state.items()

@@ -159,11 +159,11 @@ def masked_max(h: Tensor, windows: Tensor) -> Tensor:
 
 
 class _MaskedMax(torch.autograd.Function):
-    """Its backward writes where the maxima were, where pictures take ten times as long."""
+    """Its backward writes only where the maxima were; that of pictures takes ten times as long."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, windows: Tensor) -> Tensor:
-        barred = h.view(*windows.shape, -1) + _barred(windows, h)
+        barred = h.reshape(*windows.shape, -1) + _barred(windows, h)
         values, index = _max_over_time(barred.view(h.shape))
         ctx.save_for_backward(index)
         ctx.shape = h.shape

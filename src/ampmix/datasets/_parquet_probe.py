@@ -10,11 +10,13 @@ PROBE = """
 import sys
 try:
     import polars
-    path, at = sys.argv[1], 0
+    path, most, at = sys.argv[1], int(sys.argv[2]), 0
     file = polars.scan_parquet(path, glob=False, hive_partitioning=False)
-    while height := file.slice(at, 16384).collect().height:
-        at += height
-    if sys.argv[2] == "whole":
+    height = file.select(polars.len()).collect().item()
+    if not most:
+        while height := file.slice(at, 16384).collect().height:
+            at += height
+    elif height <= most:
         polars.read_parquet(path, glob=False, hive_partitioning=False)
 except BaseException:
     pass  # whoever asks finds that out too, and says it better
@@ -22,7 +24,7 @@ print("alive", flush=True)
 """
 
 
-def survived(path: Path, whole: bool = False) -> bool:
+def survived(path: Path, most: int = 0) -> bool:
     """Whether a process that reads the file lives to tell.
 
     A damaged or hostile file can ask Polars for any amount of memory, and where that cannot be had
@@ -32,10 +34,10 @@ def survived(path: Path, whole: bool = False) -> bool:
 
     Args:
         path: the file.
-        whole: whether it is going to be read in one piece; otherwise in slices.
+        most: rows up to which it is going to be read, in one piece; 0 if it is read in slices.
     """
     # isolated: a module in the current folder is not what is meant
-    command = [sys.executable, "-I", "-c", PROBE, str(path.absolute()), "whole" * whole]
+    command = [sys.executable, "-I", "-c", PROBE, str(path.absolute()), str(most)]
     done = subprocess.run(command, capture_output=True, text=True)
     # 1 is an interpreter that could not begin, of which nothing follows for the file
     return "alive" in done.stdout or done.returncode == 1

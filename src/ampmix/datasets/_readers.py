@@ -218,7 +218,7 @@ def _read_json(path: Path, content: str) -> Table:
 def _read_parquet(path: Path, raw: bytes) -> Table:
     import polars
 
-    check_parquet(path, whole=True)
+    check_parquet(path, _most_unpacked(len(raw)))
     with parquet_explained(path):
         # by its path: early versions of polars scan nothing else
         scanned = polars.scan_parquet(path, glob=False, hive_partitioning=False)
@@ -235,7 +235,7 @@ def _read_parquet(path: Path, raw: bytes) -> Table:
 
 def _check_unpacked(path: Path, size: int, packed: int) -> None:
     """A few bytes can spell any number of equal texts; those of people hardly shrink to a tenth."""
-    if size > max(UNPACKED_AT_LEAST, UNPACKED_TIMES * packed):
+    if size > _most_unpacked(packed):
         raise _fault(
             path,
             f"unpacks to more than {UNPACKED_TIMES} times its size: it is no table of texts, or "
@@ -243,10 +243,18 @@ def _check_unpacked(path: Path, size: int, packed: int) -> None:
         )
 
 
-def check_parquet(path: Path, whole: bool = False) -> None:
+def _most_unpacked(packed: int) -> int:
+    return max(UNPACKED_AT_LEAST, UNPACKED_TIMES * packed)
+
+
+def check_parquet(path: Path, most: int = 0) -> None:
     """Raise AmpmixError for a Parquet file that kills who reads it (:func:`survived`)."""
-    if not survived(path, whole):
-        raise _fault(path, DAMAGED)
+    if not survived(path, most):
+        raise _fault(
+            path,
+            "ends the process that reads it: it is damaged (write it anew), or needs more memory "
+            "than there is",
+        )
 
 
 @contextlib.contextmanager
