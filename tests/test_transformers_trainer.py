@@ -518,7 +518,9 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
         f"import sys, pathlib; sys.path.insert(0, {here!r})\n"
         "import test_transformers_trainer as t\n"
         f"t.in_processes(pathlib.Path({str(file)!r}))\n"
-        "t.torch.distributed.destroy_process_group()"  # or an end of the process may abort it
+        # or the end of the process may abort it; a trainer that lies about holds on to the group
+        "import gc; gc.collect()\n"
+        "t.torch.distributed.destroy_process_group()"
     )
     run = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -71,10 +71,17 @@ class Joined(Processes):
                 handlers.DistributedDataParallelKwargs(static_graph=True),
             ],
         )
-        # a process that ends while threads of its group run is aborted, now and then
-        atexit.register(self._accelerator.end_training)
+        atexit.register(self._leave)
         self.rank = int(self._accelerator.process_index)
         self.count = int(self._accelerator.num_processes)
+
+    def _leave(self) -> None:
+        """Leave the group: a process that ends while threads of it run is aborted, now and then.
+
+        Parallel models hold on to the group, so they go first.
+        """
+        self._accelerator.free_memory()
+        self._accelerator.end_training()
 
     def device(self, name: str) -> torch.device:
         """The CPU, or this process's own GPU."""
