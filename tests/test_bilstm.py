@@ -175,13 +175,13 @@ def test_the_gradient_of_lam_computes_none_of_the_recurrent_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[bool] = []
-    wanted = bilstm_attention._wanted
+    wanted = bilstm_attention.wanted
 
     def watched(*arguments: Any) -> bool:
         asked.append(wanted(*arguments))
         return asked[-1]
 
-    monkeypatch.setattr(bilstm_attention, "_wanted", watched)
+    monkeypatch.setattr(bilstm_attention, "wanted", watched)
     model, (ids, mask, y) = build(), batch([4, 1, 7])
     f, g = model.cut(ids, mask, "word")
     loss = AMP(eps=0.1)(f, g, y, generator=rng()).loss

@@ -203,8 +203,7 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, lam: Tensor, perm: Tensor, partner: Tensor) -> Tensor:
         ctx.save_for_backward(x, lam, perm, partner)
-        weight = _beside(lam, x)
-        return torch.lerp(partner.to(weight.dtype), x.to(weight.dtype), weight).to(x.dtype)
+        return blend(x, lam, partner)
 
     @staticmethod
     @once_differentiable
@@ -222,6 +221,12 @@ class _Mix(torch.autograd.Function):
             rest = tuple(range(lam.dim(), slope.dim()))
             grad_lam = (slope.sum(rest) if rest else slope).to(lam.dtype)
         return grad_x, grad_lam, None, None
+
+
+def blend(x: Tensor, lam: Tensor, partner: Tensor) -> Tensor:
+    """``lam * x + (1 - lam) * partner`` as :func:`mix` computes it, by PyTorch's own autograd."""
+    weight = _beside(lam, x)
+    return torch.lerp(partner.to(weight.dtype), x.to(weight.dtype), weight).to(x.dtype)
 
 
 def _beside(lam: Tensor, x: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ampmix.mixing import mix, take_pairs
+from ampmix.gradients import wanted
+from ampmix.mixing import blend, take_pairs
 
 
 def window_mask(mask: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -178,7 +179,7 @@ class _MaskedMax(torch.autograd.Function):
 
 def _barred(windows: Tensor, like: Tensor) -> Tensor:
     """What to add so that windows without a word cannot be the maximum, ``[B, T, widths, 1]``."""
-    return torch.where(windows, 0.0, float("-inf")).to(like.dtype).unsqueeze(-1)
+    return windows.to(like.dtype).log_().unsqueeze(-1)  # log 1 = 0 where there is a word
 
 
 def _max_over_time(h: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,40 +195,37 @@ def mixed_max(h: Tensor, windows: Tensor, lam: Tensor, perm: Tensor, partner: Te
     The maximum makes all but one window in T irrelevant to a feature, so the gradients of h and lam
     are read and written at those alone, where mixing first would pass over all of them again.
     """
-    pooled: Tensor
-    pooled, index = _MixedMax.apply(h, windows, lam.detach(), perm, partner)  # type: ignore[no-untyped-call]
-    if lam.requires_grad:
-        # adds nothing but d pooled / d lam, so that lam's gradient never runs through h
-        at = index.unsqueeze(1)
-        slope = (h.detach().gather(1, at) - partner.gather(1, at)).squeeze(1)
-        pooled = pooled + (lam - lam.detach()).to(h.dtype).unsqueeze(-1) * slope
+    # views, to be asked whether their gradients are wanted: leaves cannot be asked
+    own = h.view_as(h), windows, lam.view_as(lam)
+    pooled: Tensor = _MixedMax.apply(*own, perm, partner)  # type: ignore[no-untyped-call]
     return pooled
 
 
 class _MixedMax(torch.autograd.Function):
-    """The maximum over time of mixed windows and where it is; differentiable in h."""
+    """The maximum over time of mixed windows; differentiable in h and lam."""
 
     @staticmethod
     def forward(
         ctx: Any, h: Tensor, windows: Tensor, lam: Tensor, perm: Tensor, partner: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        mixed = mix(h, lam, perm, partner)
+    ) -> Tensor:
+        mixed = blend(h, lam, partner)
         mixed.view(*windows.shape, -1).add_(_barred(windows, h))
         values, index = _max_over_time(mixed)
-        ctx.mark_non_differentiable(index)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(lam, perm, index)
-        ctx.shape = h.shape
-        return values, index
+        ctx.save_for_backward(h, lam, perm, partner, index)
+        return values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (lam, perm, index), grad = ctx.saved_tensors, grads[0]
-        if grad is None:
-            return (None,) * 5
-        at, weight, inverse = index.unsqueeze(1), lam.unsqueeze(-1).to(grad.dtype), perm.argsort()
-        partner_grad = take_pairs(grad * (1 - weight), inverse).unsqueeze(1)
-        grad_h = grad.new_zeros(ctx.shape).scatter_(1, at, (grad * weight).unsqueeze(1))
-        grad_h.scatter_add_(1, take_pairs(at, inverse), partner_grad)
-        return grad_h, None, None, None, None
+        (h, lam, perm, partner, index), grad = ctx.saved_tensors, grads[0]
+        grad_h = grad_lam = None
+        at = index.unsqueeze(1)
+        if wanted(ctx, 2):
+            slope = h.gather(1, at).sub_(partner.gather(1, at)).squeeze(1)
+            grad_lam = slope.mul_(grad).sum(1, dtype=lam.dtype)
+        if wanted(ctx, 0):
+            weight, inverse = lam.unsqueeze(-1).to(grad.dtype), perm.argsort()
+            partner_grad = take_pairs(grad * (1 - weight), inverse).unsqueeze(1)
+            grad_h = grad.new_zeros(h.shape).scatter_(1, at, (grad * weight).unsqueeze(1))
+            grad_h.scatter_add_(1, take_pairs(at, inverse), partner_grad)
+        return grad_h, None, grad_lam, None, None

@@ -20,6 +20,8 @@ from ampmix.backbones._words import (
     stacked_words,
 )
 from ampmix.errors import AmpmixError
+from ampmix.gradients import wanted
+from ampmix.matmul import add_products_, linear, products
 from ampmix.mixing import Ragged
 from ampmix.text import Reader
 
@@ -169,7 +171,7 @@ class BiLSTMAttentionModule(CutModule):
         """
         words, inverse = torch.unique(ids, return_inverse=True)
         vectors = F.embedding(words, self.embedding, padding_idx=0)
-        return F.embedding(inverse, torch.addmm(self.bias, vectors, self.inputs))
+        return F.embedding(inverse, linear(vectors, self.inputs.t(), self.bias))
 
     def stacked_cut(
         self,
@@ -229,8 +231,7 @@ class _ProjectAndAttend:
     attend: _AttendAndClassify
 
     def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
-        x = torch.addmm(self.bias, words.flatten(0, 1), self.inputs)
-        return self.attend(x.view(*mask.shape, -1), mask)
+        return self.attend(linear(words, self.inputs.t(), self.bias), mask)
 
 
 @dataclass(frozen=True)
@@ -344,7 +345,7 @@ class _Recurrence(torch.autograd.Function):
         states = x.new_zeros(length + 1, directions, batch, n)
         with torch.autocast(x.device.type, enabled=False):
             for t in range(length):
-                gate = gates[t].baddbmm_(states[t], recurrent)
+                gate = add_products_(gates[t], states[t], recurrent)
                 gate[..., : 3 * n].sigmoid_()
                 gate[..., 3 * n :].tanh_()
                 i, f, o, candidate = gate.chunk(4, dim=-1)
@@ -366,7 +367,7 @@ class _Recurrence(torch.autograd.Function):
             for t in reversed(range(length)):
                 grad_state = arriving[t]
                 if t + 1 < length:
-                    grad_state = grad_state.baddbmm_(grad_gates[t + 1], back)
+                    add_products_(grad_state, grad_gates[t + 1], back)
                 i, f, o, candidate = gates[t].chunk(4, dim=-1)
                 grad_i, grad_f, grad_o, grad_candidate = grad_gates[t].chunk(4, dim=-1)
                 seen = cells[t + 1].tanh()
@@ -377,17 +378,11 @@ class _Recurrence(torch.autograd.Function):
                 torch.mul(grad_cell * i, 1 - candidate * candidate, out=grad_candidate)
                 grad_cell.mul_(f)
             grad_recurrent = None
-            if _wanted(ctx, 1):
+            if wanted(ctx, 1):
                 earlier = states[:-1].transpose(0, 1).flatten(1, 2)
-                grad_recurrent = earlier.mT @ grad_gates.transpose(0, 1).flatten(1, 2)
-                grad_recurrent = grad_recurrent.view(ctx.shape)
+                later = grad_gates.transpose(0, 1).flatten(1, 2)
+                grad_recurrent = products(earlier.mT, later).view(ctx.shape)
         return _by_word(grad_gates, ctx.shape[:-3]), grad_recurrent, None
-
-
-def _wanted(ctx: Any, position: int) -> bool:
-    """Whether this backward pass needs the gradient of an input (not a leaf)."""
-    node = ctx.next_functions[position][0]
-    return node is not None and bool(torch._C._will_engine_execute_node(node))
 
 
 def _by_step(x: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from ampmix.backbones._windows import (
 )
 from ampmix.backbones._words import Classify, WordBackbone, hold_embedding, stacked_words
 from ampmix.errors import AmpmixError
+from ampmix.matmul import linear
 from ampmix.mixing import Ragged
 from ampmix.text import Reader
 
@@ -159,7 +160,8 @@ class TextCNNModule(CutModule):
         reach = max(sizes) - 1
         words, places = torch.unique(F.pad(ids, (reach, reach)), return_inverse=True)
         vectors = F.embedding(words, self.embedding, padding_idx=0)
-        return windows_of_words(vectors @ self.filters.flatten(1), places, sizes)
+        responses = linear(vectors, self.filters.flatten(1).t())
+        return windows_of_words(responses, places, sizes)
 
     def stacked_cut(
         self,
@@ -249,7 +251,7 @@ class _Convolve:
     pool: _PoolAndClassify
 
     def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
-        h = add_windows(words @ self.filters.flatten(1), self.sizes)
+        h = add_windows(linear(words, self.filters.flatten(1).t()), self.sizes)
         return self.pool(h, window_mask(mask, self.sizes))
 
 
