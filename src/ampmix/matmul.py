@@ -2,8 +2,8 @@
 
 PyTorch leaves them to Intel's MKL, which on AMD's processors uses vectors of 256 bits even where
 they have 512: half the speed. oneDNN, which PyTorch brings as well and uses for convolutions and
-bfloat16, takes what the processor has. Everywhere else, and in all other precisions, what is here
-is PyTorch's own.
+bfloat16, takes what the processor has. Everywhere else, in all other precisions, and with
+``torch.backends.mkldnn.flags(enabled=False)``, what is here is PyTorch's own.
 """
 
 from __future__ import annotations

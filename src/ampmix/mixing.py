@@ -62,7 +62,7 @@ def cross_entropy(
         ``[..., B]``.
     """
     flat_y = y.reshape(-1) if y.dim() < logits.dim() else y.reshape(-1, y.shape[-1])
-    flat = logits.reshape(-1, logits.shape[-1]).to(torch.promote_types(logits.dtype, torch.float32))
+    flat = _at_least_single(logits).reshape(-1, logits.shape[-1])
     if weights is not None:
         weights = weights.to(flat)
     values = F.cross_entropy(
@@ -231,8 +231,8 @@ def blend(x: Tensor, lam: Tensor, partner: Tensor) -> Tensor:
 
 def _beside(lam: Tensor, x: Tensor) -> Tensor:
     """The lam with trailing axes to broadcast against x, in x's precision but at least float32."""
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    return lam.to(dtype).reshape(*lam.shape, *[1] * (x.dim() - lam.dim()))
+    beside = lam.reshape(lam.shape + (1,) * (x.dim() - lam.dim()))
+    return beside.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def mix(x: Tensor, lam: Tensor, perm: Tensor, partner: Tensor | None = None) -> Tensor:
@@ -262,6 +262,8 @@ def mix(x: Tensor, lam: Tensor, perm: Tensor, partner: Tensor | None = None) -> 
         raise AmpmixError(
             f"cannot mix a tensor of {x.dtype}: mix floating-point hidden states (embed ids first)"
         )
+    if not x.requires_grad:
+        return blend(x, lam, partner)
     mixed: Tensor = _Mix.apply(x, lam, perm, partner)  # type: ignore[no-untyped-call]
     return mixed
 
@@ -285,9 +287,82 @@ def interpolate_loss(loss: Loss, logits: Tensor, y: Tensor, lam: Tensor, perm: T
     Raises:
         AmpmixError: if the loss does not return one value per example.
     """
-    own = per_example(loss, logits, y, lam.shape)
-    partner = per_example(loss, logits, take_pairs(y, perm), lam.shape)
+    y_partner = take_pairs(y, perm)
+    if _is_plain(loss, logits, y):  # the same, of one softmax
+        log_p = _at_least_single(logits).log_softmax(-1)
+        own, partner = -_of_class(log_p, y), -_of_class(log_p, y_partner)
+    else:
+        own = per_example(loss, logits, y, lam.shape)
+        partner = per_example(loss, logits, y_partner, lam.shape)
     return torch.lerp(partner, own, lam.detach().to(own.dtype))
+
+
+def sloped_loss(
+    loss: Loss, logits: Tensor, slope: Tensor, y: Tensor, lam: Tensor, perm: Tensor
+) -> tuple[Tensor, Tensor]:
+    """:func:`interpolate_loss` and its derivative by the lam that the logits depend on (Eq. 16).
+
+    ``d loss_i / d lam_i = sum_c d loss_i / d logits_ic * slope_ic``; of cross-entropy, with
+    probabilities p, that is ``sum_c p_ic slope_ic - lam slope_iy - (1 - lam) slope_iy'``.
+
+    Args:
+        loss: see :func:`interpolate_loss`, as of y, lam and perm.
+        logits: ``[..., B, C]``.
+        slope: ``d logits / d lam``, of the same shape.
+        y: targets.
+        lam: coefficients of the labels.
+        perm: partners.
+
+    Returns:
+        The losses and their derivatives, each ``[..., B]``, without a graph.
+    """
+    if not _is_plain(loss, logits, y):
+        leaf = logits.detach().requires_grad_()
+        with torch.enable_grad():
+            losses = interpolate_loss(loss, leaf, y, lam, perm)
+        towards = gradient_of(losses, leaf)
+        return losses.detach(), (towards * slope).flatten(lam.dim()).sum(-1).to(lam.dtype)
+    with torch.no_grad():
+        y_partner = take_pairs(y, perm)
+        log_p = _at_least_single(logits).log_softmax(-1)
+        own, partner = -_of_class(log_p, y), -_of_class(log_p, y_partner)
+        weight, slope = lam.to(own.dtype), slope.to(own.dtype)
+        labelled = torch.lerp(_of_class(slope, y_partner), _of_class(slope, y), weight)
+        gradient = (log_p.exp() * slope).sum(-1) - labelled
+        return torch.lerp(partner, own, weight), gradient.to(lam.dtype)
+
+
+@uncompiled
+def gradient_of(loss: Tensor, of: Tensor, retain_graph: bool = False) -> Tensor:
+    """The gradient of the sum of `loss` by `of`; no parameter's ``.grad`` is touched.
+
+    Raises:
+        AmpmixError: if there is none.
+    """
+    grad = None
+    if loss.requires_grad:
+        (grad,) = torch.autograd.grad(loss.sum(), of, retain_graph=retain_graph, allow_unused=True)
+    if grad is None:
+        raise AmpmixError(
+            "the loss does not depend on the mixed hidden state, so lam has no gradient: "
+            "f must use its argument differentiably"
+        )
+    return grad
+
+
+def _is_plain(loss: Loss, logits: Tensor, y: Tensor) -> bool:
+    """Whether the loss is unweighted cross-entropy with class indices."""
+    return loss is cross_entropy and y.dim() == logits.dim() - 1
+
+
+def _of_class(values: Tensor, y: Tensor) -> Tensor:
+    """``values[..., y]`` of ``[..., C]``."""
+    flat = F.nll_loss(values.reshape(-1, values.shape[-1]), y.reshape(-1), reduction="none")
+    return -flat.reshape(y.shape)
+
+
+def _at_least_single(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def per_example(loss: Loss, logits: Tensor, y: Tensor, shape: Sequence[int]) -> Tensor:

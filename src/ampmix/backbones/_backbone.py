@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ampmix import components
 from ampmix.errors import unknown
-from ampmix.mixing import Ragged
+from ampmix.mixing import Ragged, blend
 from ampmix.text import Encoded, Reader, WordReader
 from ampmix.vectors import Coverage
 
@@ -254,6 +254,34 @@ def dropout_scales(rows: int, weight: Tensor, p: float, dropout: Ragged) -> Tens
 
 
 @dataclass(frozen=True)
+class Classify:
+    """f after the ``sent`` site: dropout, then the last linear layer."""
+
+    output: nn.Linear
+    scale: Tensor | None
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Logits ``[B, C]`` of features ``[B, d]``."""
+        logits: Tensor = self.output(_kept(features, self.scale))
+        return logits
+
+    def slope(self, features: Tensor) -> Tensor:
+        """How fast the logits change where the features change that fast."""
+        return F.linear(_kept(features, self.scale), self.output.weight)
+
+    def sloped_logits(
+        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`ampmix.policies._policy.SlopedHead`."""
+        (features,), (partner,) = g, partners
+        return self(blend(features, lam, partner)), self.slope(features - partner)
+
+
+def _kept(features: Tensor, scale: Tensor | None) -> Tensor:
+    return features if scale is None else features * scale
+
+
+@dataclass(frozen=True)
 class StackedClassify:
     """f after ``sent`` of S models: dropout, then each one's linear layer.
 
@@ -274,5 +302,16 @@ class StackedClassify:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Logits ``[S, B, C]`` of features ``[S, B, d]``."""
-        kept = features if self.scale is None else features * self.scale
+        kept = _kept(features, self.scale)
         return torch.baddbmm(self.bias.unsqueeze(1), kept, self.weight.mT)
+
+    def slope(self, features: Tensor) -> Tensor:
+        """See :meth:`Classify.slope`."""
+        return torch.bmm(_kept(features, self.scale), self.weight.mT)
+
+    def sloped_logits(
+        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`ampmix.policies._policy.SlopedHead`."""
+        (features,), (partner,) = g, partners
+        return self(blend(features, lam, partner)), self.slope(features - partner)

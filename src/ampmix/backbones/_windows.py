@@ -201,6 +201,23 @@ def mixed_max(h: Tensor, windows: Tensor, lam: Tensor, perm: Tensor, partner: Te
     return pooled
 
 
+def sloped_max(h: Tensor, windows: Tensor, lam: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
+    """What :func:`mixed_max` gives and its derivative by lam, without a graph."""
+    values, index = _mixed_max(h, windows, lam, partner)
+    return values, _slope(h, partner, index)
+
+
+def _mixed_max(h: Tensor, windows: Tensor, lam: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
+    mixed = blend(h, lam, partner)
+    mixed.view(*windows.shape, -1).add_(_barred(windows, h))
+    return _max_over_time(mixed)
+
+
+def _slope(h: Tensor, partner: Tensor, index: Tensor) -> Tensor:
+    at = index.unsqueeze(1)
+    return h.gather(1, at).sub_(partner.gather(1, at)).squeeze(1)
+
+
 class _MixedMax(torch.autograd.Function):
     """The maximum over time of mixed windows; differentiable in h and lam."""
 
@@ -208,24 +225,24 @@ class _MixedMax(torch.autograd.Function):
     def forward(
         ctx: Any, h: Tensor, windows: Tensor, lam: Tensor, perm: Tensor, partner: Tensor
     ) -> Tensor:
-        mixed = blend(h, lam, partner)
-        mixed.view(*windows.shape, -1).add_(_barred(windows, h))
-        values, index = _max_over_time(mixed)
-        ctx.save_for_backward(h, lam, perm, partner, index)
+        values, index = _mixed_max(h, windows, lam, partner)
+        for_lam = (h, partner) if ctx.needs_input_grad[2] else ()
+        ctx.save_for_backward(lam, perm, index, *for_lam)
+        ctx.shape = h.shape
         return values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (h, lam, perm, partner, index), grad = ctx.saved_tensors, grads[0]
+        (lam, perm, index, *for_lam), grad = ctx.saved_tensors, grads[0]
         grad_h = grad_lam = None
         at = index.unsqueeze(1)
         if wanted(ctx, 2):
-            slope = h.gather(1, at).sub_(partner.gather(1, at)).squeeze(1)
-            grad_lam = slope.mul_(grad).sum(1, dtype=lam.dtype)
+            h, partner = for_lam
+            grad_lam = _slope(h, partner, index).mul_(grad).sum(1, dtype=lam.dtype)
         if wanted(ctx, 0):
             weight, inverse = lam.unsqueeze(-1).to(grad.dtype), perm.argsort()
             partner_grad = take_pairs(grad * (1 - weight), inverse).unsqueeze(1)
-            grad_h = grad.new_zeros(h.shape).scatter_(1, at, (grad * weight).unsqueeze(1))
+            grad_h = grad.new_zeros(ctx.shape).scatter_(1, at, (grad * weight).unsqueeze(1))
             grad_h.scatter_add_(1, take_pairs(at, inverse), partner_grad)
         return grad_h, None, grad_lam, None, None

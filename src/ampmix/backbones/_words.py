@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, TypeVar
 
@@ -138,19 +138,6 @@ def hold_embedding(module: nn.Module, embedding: Tensor, tuned: bool) -> None:
         module.embedding = nn.Parameter(embedding)
     else:
         module.register_buffer("embedding", embedding)
-
-
-@dataclass(frozen=True)
-class Classify:
-    """f after the ``sent`` site: dropout, then the linear layer."""
-
-    output: nn.Module
-    scale: Tensor | None
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """Logits ``[B, C]`` of features ``[B, d]``."""
-        logits: Tensor = self.output(features if self.scale is None else features * self.scale)
-        return logits
 
 
 def stacked_words(embeddings: Tensor, ids: Tensor) -> Tensor:

@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ampmix.backbones._backbone import Cut, CutModule, StackedClassify, dropout_scale
+from ampmix.backbones._backbone import Classify, Cut, CutModule, StackedClassify, dropout_scale
 from ampmix.backbones._words import (
-    Classify,
     WordBackbone,
     affine,
     hold_embedding,

@@ -15,6 +15,7 @@ from ampmix import components
 from ampmix.backbones._backbone import (
     WEIGHTS,
     Backbone,
+    Classify,
     Cut,
     CutModule,
     StackedClassify,
@@ -189,23 +190,11 @@ class MiniLM(Encoder):
 
 
 @dataclass(frozen=True)
-class _Classify:
-    """f after ``sent``: dropout, then the last linear layer."""
-
-    output: nn.Module
-    scale: Tensor | None
-
-    def __call__(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.output(features if self.scale is None else features * self.scale)
-        return logits
-
-
-@dataclass(frozen=True)
 class _EncodeAndClassify:
-    """f after ``word`` and ``embedding``: the body, then :class:`_Classify`."""
+    """f after ``word`` and ``embedding``: the body, then :class:`Classify`."""
 
     module: EncoderModule
-    classify: _Classify
+    classify: Classify
     seed: int | None
 
     def __call__(self, embedded: Tensor, mask: Tensor) -> Tensor:
@@ -266,7 +255,7 @@ class EncoderModule(CutModule):
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         like = self.output.weight.new_empty(()).expand(ids.shape[0], self.output.in_features)
         scale = dropout_scale(like, self.config.dropout, self.training, generator)
-        classify = _Classify(self.output, scale)
+        classify = Classify(self.output, scale)
         if self.config.freeze:
             return classify, (self._encode_once(ids, mask),)
         seed = _seed(generator) if self.training else None

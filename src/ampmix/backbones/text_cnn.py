@@ -10,15 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ampmix.backbones._backbone import Cut, CutModule, StackedClassify, dropout_scale
+from ampmix.backbones._backbone import Classify, Cut, CutModule, StackedClassify, dropout_scale
 from ampmix.backbones._windows import (
     add_windows,
     masked_max,
     mixed_max,
+    sloped_max,
     window_mask,
     windows_of_words,
 )
-from ampmix.backbones._words import Classify, WordBackbone, hold_embedding, stacked_words
+from ampmix.backbones._words import WordBackbone, hold_embedding, stacked_words
 from ampmix.errors import AmpmixError
 from ampmix.matmul import linear
 from ampmix.mixing import Ragged
@@ -241,6 +242,15 @@ class _PoolAndClassify:
         pooled = mixed_max(h, windows | partner_windows, lam, perm, partner)
         return self.classify(self.features(pooled))
 
+    def sloped_logits(
+        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`ampmix.policies._policy.SlopedHead`."""
+        (h, windows), (partner, partner_windows) = g, partners
+        pooled, slope = sloped_max(h, windows | partner_windows, lam, partner)
+        features = self.features(pooled)
+        return self.classify(features), self.classify.slope(slope * (features > 0))
+
 
 @dataclass(frozen=True)
 class _Convolve:
@@ -289,6 +299,19 @@ class _StackedPool:
             partner.flatten(0, 1),
         )
         return self.classify(self.features(pooled, seeds))
+
+    def sloped_logits(
+        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`ampmix.policies._policy.SlopedHead`."""
+        (h, windows), (partner, partner_windows) = g, partners
+        both = (windows | partner_windows).flatten(0, 1)
+        parts = h.flatten(0, 1), both, lam.flatten(), partner.flatten(0, 1)
+        pooled, slope = sloped_max(*parts)
+        features = self.features(pooled, len(h))
+        return self.classify(features), self.classify.slope(
+            slope.view_as(features) * (features > 0)
+        )
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,23 @@ class MixingHead(Protocol):
         ...
 
 
+class SlopedHead(Protocol):
+    """An f that knows how its logits change with lam, which saves AMP a pass back through it.
+
+    It draws no random numbers: its dropout, if any, is drawn before.
+    """
+
+    def __call__(self, *g: Tensor) -> Tensor:
+        """Logits of hidden states."""
+        ...
+
+    def sloped_logits(
+        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """The logits of mixed hidden states and ``d logits / d lam``, without a graph."""
+        ...
+
+
 class CommonHead(Protocol):
     """An f in whose passes other processes take part, so that all must call it as often."""
 
@@ -260,6 +277,11 @@ def forward_mixed(
     if _is_mixing(f):
         return f.mixed_logits(g, lam, perm, partners)
     return f(*(mix(x, lam, perm, partner) for x, partner in zip(g, partners, strict=True)))
+
+
+def is_sloped(f: Head) -> TypeGuard[SlopedHead]:
+    """Whether f is a :class:`SlopedHead`."""
+    return hasattr(f, "sloped_logits")
 
 
 def _is_mixing(f: Head) -> TypeGuard[MixingHead]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ampmix.compiling import uncompiled
 from ampmix.errors import AmpmixError
-from ampmix.mixing import Generators, Loss, interpolate_loss
+from ampmix.mixing import Generators, Loss, gradient_of, interpolate_loss, sloped_loss
 from ampmix.policies._policy import (
     Head,
     Mixed,
@@ -19,6 +19,7 @@ from ampmix.policies._policy import (
     check_alpha,
     forward_mixed,
     hurried,
+    is_sloped,
     partners_of,
     random_state,
     replayed,
@@ -47,7 +48,7 @@ def max_op(lam: Tensor, grad: Tensor, eps: float, direction: str = "gradient") -
     [0.4000000059604645, 1.0]
     """
     step = grad.sign() if direction == "sign" else grad.clamp(-1.0, 1.0)
-    return (lam + eps * step).clamp(0.0, 1.0).detach()
+    return torch.add(lam, step, alpha=eps).clamp_(0.0, 1.0).detach()
 
 
 @uncompiled
@@ -84,7 +85,9 @@ class AMP(Policy):
     is the loss at lam_adv alone, and one backward pass through it does; the graph at lam is gone by
     then. In our runs that was so in every batch, at eps = 0.002 and at 0.05. Else the pass at lam
     is repeated, with its dropout, for the rows that keep it. So a step costs 5 passes of f forward
-    (a backward one counting for two) where Mixup's costs 3, and takes no more memory. Batches side
+    (a backward one counting for two) where Mixup's costs 3, and takes no more memory; 4 where f
+    knows how its logits change with lam (:class:`~ampmix.policies._policy.SlopedHead`), as
+    ours do where all that is left is a maximum and a linear layer. Batches side
     by side on a GPU are not waited for: each row's lam is chosen there before the one pass with a
     graph, 6 passes in all.
 
@@ -134,77 +137,84 @@ class AMP(Policy):
         generator: Generators,
     ) -> Mixed:
         lam, perm = rand_op(self.alpha, shape, g[0], generator)
-        partners = partners_of(g, perm)
-        before = random_state(g[0]) if self.shared_dropout else None
         repeatable = self.shared_dropout or not self.min_op
-
-        unit = 0.0  # of rounding, in the precision that f gives
-
-        @uncompiled
-        def loss_at(hidden: tuple[Tensor, ...], lam_hidden: Tensor) -> Tensor:
-            nonlocal unit
-            logits = forward_mixed(f, hidden, lam_hidden, perm, partners)
-            unit = torch.finfo(logits.dtype).eps
-            return interpolate_loss(loss, logits, y, lam, perm)  # the label keeps lam (Eq. 8)
-
-        with torch.enable_grad():
-            # a pass that can be repeated is run for lam's gradient alone
-            hidden = tuple(part.detach() for part in g) if repeatable else g
-            lam_hidden = lam.clone().requires_grad_()
-            loss_rand = loss_at(hidden, lam_hidden)
-            grad = _gradient(loss_rand, lam_hidden, retain_graph=not repeatable)
+        state = random_state(g[0]) if self.shared_dropout and not is_sloped(f) else None
+        passes = _Passes(f, y, loss, lam, perm, partners_of(g, perm), state)
+        # a pass that can be repeated is run for lam's gradient alone
+        hidden = tuple(part.detach() for part in g) if repeatable else g
+        loss_rand, grad, unit = passes.first(hidden, retain_graph=not repeatable)
         lam_adv = max_op(lam, grad, self.eps, self.direction)
 
-        loss_rand = loss_rand.detach() if repeatable else loss_rand
         if self.min_op and repeatable and hurried(lam):
-            with torch.no_grad(), replayed(before):
-                loss_adv = loss_at(hidden, lam_adv)
-            keeps = _keeps(loss_adv, loss_rand, _lower(loss_adv, loss_rand, unit))
-            with replayed(before):
-                final = loss_at(g, torch.where(keeps, lam_adv, lam))
-            return Mixed(final, lam, lam_adv, loss_adv > loss_rand, perm, loss_adv - loss_rand)
-        with replayed(before):
-            loss_adv = loss_at(g, lam_adv)
+            with torch.no_grad():
+                gain = passes.again(hidden, lam_adv) - loss_rand
+            keeps = _keeps(gain, _lower(gain, loss_rand, unit))
+            final = passes.again(g, torch.where(keeps, lam_adv, lam))
+            return Mixed(final, lam, lam_adv, gain > 0, perm, gain)
+        loss_adv = passes.again(g, lam_adv)
         gain = loss_adv.detach() - loss_rand.detach()
         if not self.min_op:
             everywhere = torch.ones_like(lam, dtype=torch.bool)
             return Mixed(loss_adv, lam, lam_adv, everywhere, perm, gain)
         if repeatable:
-            lower = _lower(loss_adv, loss_rand, unit)
+            lower = _lower(gain, loss_rand, unit)
             if not anywhere(f, lower):
-                return Mixed(loss_adv, lam, lam_adv, loss_adv.detach() > loss_rand, perm, gain)
-            with replayed(before):
-                loss_rand = loss_at(g, lam)
+                return Mixed(loss_adv, lam, lam_adv, gain > 0, perm, gain)
+            loss_rand = passes.again(g, lam)
         final, mask = min_op(loss_rand, loss_adv)
         if repeatable and lam.dim() > 1:  # of batches side by side each goes by its own rows
-            final = torch.where(_keeps(loss_adv, loss_rand, lower), loss_adv, loss_rand)
+            final = torch.where(_keeps(gain, lower), loss_adv, loss_rand)
         return Mixed(final, lam, lam_adv, mask, perm, gain)
 
 
 @uncompiled
-def _lower(loss_adv: Tensor, loss: Tensor, unit: float) -> Tensor:
-    """Where `loss_adv` is the lower one by more than rounding, ``[..., B]``.
+@dataclass(frozen=True, eq=False)
+class _Passes:
+    """The passes of a step: one batch with its pairs and its dropout, mixed at this lam or that."""
+
+    f: Head
+    y: Tensor
+    loss: Loss
+    lam: Tensor
+    perm: Tensor
+    partners: tuple[Tensor, ...]
+    state: Any | None
+    """PyTorch's random state before the first, if others are to draw as that one did."""
+
+    def first(self, g: tuple[Tensor, ...], retain_graph: bool) -> tuple[Tensor, Tensor, float]:
+        """The losses at lam, their gradients by it (Eq. 16), and the unit that they round to."""
+        if is_sloped(self.f) and not retain_graph:
+            with torch.no_grad():
+                logits, slope = self.f.sloped_logits(g, self.lam, self.perm, self.partners)
+            losses, grad = sloped_loss(self.loss, logits, slope, self.y, self.lam, self.perm)
+            return losses, grad, torch.finfo(logits.dtype).eps
+        with torch.enable_grad():
+            moving = self.lam.clone().requires_grad_()
+            logits = forward_mixed(self.f, g, moving, self.perm, self.partners)
+            losses = self._losses(logits)
+            grad = gradient_of(losses, moving, retain_graph)
+        return losses if retain_graph else losses.detach(), grad, torch.finfo(logits.dtype).eps
+
+    def again(self, g: tuple[Tensor, ...], lam: Tensor) -> Tensor:
+        """The losses with the hidden states mixed at another lam."""
+        with replayed(self.state):
+            return self._losses(forward_mixed(self.f, g, lam, self.perm, self.partners))
+
+    def _losses(self, logits: Tensor) -> Tensor:
+        # the label keeps lam (Eq. 8)
+        return interpolate_loss(self.loss, logits, self.y, self.lam, self.perm)
+
+
+@uncompiled
+def _lower(gain: Tensor, loss: Tensor, unit: float) -> Tensor:
+    """Where the loss at lam_adv is the lower one by more than rounding, ``[..., B]``.
 
     Two losses within 8 units in the last place are one number computed twice.
     """
-    return loss_adv.detach() < loss - 8 * unit * loss.abs()
+    return gain < loss.abs() * (-8 * unit)
 
 
 @uncompiled
-def _keeps(loss_adv: Tensor, loss: Tensor, lower: Tensor) -> Tensor:
+def _keeps(gain: Tensor, lower: Tensor) -> Tensor:
     """Where the loss at lam_adv is kept, ``[..., B]``: everywhere in a batch with no `lower`."""
-    return (loss_adv.detach() > loss.detach()) | ~lower.any(-1, keepdim=True)
-
-
-@uncompiled
-def _gradient(loss: Tensor, lam: Tensor, retain_graph: bool) -> Tensor:
-    """The gradient d loss_i / d lam_i (Eq. 16); no parameter's ``.grad`` is touched."""
-    grad = None
-    if loss.requires_grad:
-        (grad,) = torch.autograd.grad(loss.sum(), lam, retain_graph=retain_graph, allow_unused=True)
-    if grad is None:
-        raise AmpmixError(
-            "the loss does not depend on the mixed hidden state, so lam has no gradient: "
-            "f must use its argument differentiably"
-        )
-    return grad
+    return (gain > 0) | ~lower.any(-1, keepdim=True)
