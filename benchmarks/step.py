@@ -41,11 +41,11 @@ from ampmix.training import _batches, _encode, generator_of
 
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
 WANTED = (
-    ("WordAMP / WordMixup", "amp", "mixup", "<= 1.2"),
-    ("SentAMP / SentMixup", "amp[site=sent]", "mixup[site=sent]", "<= 1.1"),
+    ("WordAMP / WordMixup", "amp", "mixup", "<= 1.12"),
+    ("SentAMP / SentMixup", "amp[site=sent]", "mixup[site=sent]", "<= 1.05"),
     ("fit's step / minimal loop, none", "none", "minimal none", "<= 1.1"),
     ("fit's step / minimal loop, mixup", "mixup", "minimal mixup", "<= 1.1"),
-    ("naive AMP / WordAMP", "naive amp", "amp", ">= 5"),
+    ("naive AMP / WordAMP", "naive amp", "amp", ">= 6"),
     ("naive Mixup / WordMixup", "naive mixup", "mixup", ""),
 )
 Batch = tuple[Tensor, Tensor, Tensor]

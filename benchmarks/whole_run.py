@@ -154,9 +154,10 @@ def main() -> None:
             ours(plan, "none", Path(folder))
     if arguments.encoder_steps:
         by_trainer(warm)
-    for _ in range(arguments.repeats):
+    for repeat in range(arguments.repeats):
         with tempfile.TemporaryDirectory() as folder:
-            for candidate in candidates:
+            # there and back, so that a machine that grows slower or faster favours nobody
+            for candidate in candidates[:: -1 if repeat % 2 else 1]:
                 work = (
                     (by_hand, cnn) if candidate == BY_HAND else (ours, cnn, candidate, Path(folder))
                 )

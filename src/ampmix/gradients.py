@@ -1,10 +1,32 @@
-"""What the custom operations' backward passes ask of PyTorch's autograd."""
+"""What is asked of PyTorch's autograd."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from ampmix.compiling import uncompiled
+from ampmix.errors import AmpmixError
+
+
+@uncompiled
+def gradient_of(loss: Tensor, of: Tensor, retain_graph: bool = False) -> Tensor:
+    """The gradient of the sum of `loss` by `of`; no parameter's ``.grad`` is touched.
+
+    Raises:
+        AmpmixError: if there is none.
+    """
+    grad = None
+    if loss.requires_grad:
+        (grad,) = torch.autograd.grad(loss.sum(), of, retain_graph=retain_graph, allow_unused=True)
+    if grad is None:
+        raise AmpmixError(
+            "the loss does not depend on the mixed hidden state, so lam has no gradient: "
+            "f must use its argument differentiably"
+        )
+    return grad
 
 
 def wanted(ctx: Any, position: int) -> bool:

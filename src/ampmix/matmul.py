@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 from ampmix.gradients import wanted
 
 PLAIN = (Tensor, nn.Parameter)
+"""Kinds of tensors that hold their numbers themselves."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from ampmix.compiling import uncompiled
 from ampmix.errors import AmpmixError
+from ampmix.gradients import gradient_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``loss(logits, y)``: one value per example, shape ``[..., B]``."""
@@ -297,6 +298,7 @@ def interpolate_loss(loss: Loss, logits: Tensor, y: Tensor, lam: Tensor, perm: T
     return torch.lerp(partner, own, lam.detach().to(own.dtype))
 
 
+@uncompiled
 def sloped_loss(
     loss: Loss, logits: Tensor, slope: Tensor, y: Tensor, lam: Tensor, perm: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -330,24 +332,6 @@ def sloped_loss(
         labelled = torch.lerp(_of_class(slope, y_partner), _of_class(slope, y), weight)
         gradient = (log_p.exp() * slope).sum(-1) - labelled
         return torch.lerp(partner, own, weight), gradient.to(lam.dtype)
-
-
-@uncompiled
-def gradient_of(loss: Tensor, of: Tensor, retain_graph: bool = False) -> Tensor:
-    """The gradient of the sum of `loss` by `of`; no parameter's ``.grad`` is touched.
-
-    Raises:
-        AmpmixError: if there is none.
-    """
-    grad = None
-    if loss.requires_grad:
-        (grad,) = torch.autograd.grad(loss.sum(), of, retain_graph=retain_graph, allow_unused=True)
-    if grad is None:
-        raise AmpmixError(
-            "the loss does not depend on the mixed hidden state, so lam has no gradient: "
-            "f must use its argument differentiably"
-        )
-    return grad
 
 
 def _is_plain(loss: Loss, logits: Tensor, y: Tensor) -> bool:

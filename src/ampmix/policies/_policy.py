@@ -279,6 +279,7 @@ def forward_mixed(
     return f(*(mix(x, lam, perm, partner) for x, partner in zip(g, partners, strict=True)))
 
 
+@uncompiled
 def is_sloped(f: Head) -> TypeGuard[SlopedHead]:
     """Whether f is a :class:`SlopedHead`."""
     return hasattr(f, "sloped_logits")

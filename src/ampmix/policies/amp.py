@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ampmix.compiling import uncompiled
 from ampmix.errors import AmpmixError
-from ampmix.mixing import Generators, Loss, gradient_of, interpolate_loss, sloped_loss
+from ampmix.gradients import gradient_of
+from ampmix.mixing import Generators, Loss, interpolate_loss, sloped_loss
 from ampmix.policies._policy import (
     Head,
     Mixed,
@@ -85,11 +86,11 @@ class AMP(Policy):
     is the loss at lam_adv alone, and one backward pass through it does; the graph at lam is gone by
     then. In our runs that was so in every batch, at eps = 0.002 and at 0.05. Else the pass at lam
     is repeated, with its dropout, for the rows that keep it. So a step costs 5 passes of f forward
-    (a backward one counting for two) where Mixup's costs 3, and takes no more memory; 4 where f
-    knows how its logits change with lam (:class:`~ampmix.policies._policy.SlopedHead`), as
-    ours do where all that is left is a maximum and a linear layer. Batches side
+    (a backward one counting for two) where Mixup's costs 3, and takes no more memory. Batches side
     by side on a GPU are not waited for: each row's lam is chosen there before the one pass with a
-    graph, 6 passes in all.
+    graph, 6 passes in all. It is one less where f knows how its logits change with lam
+    (:class:`~ampmix.policies._policy.SlopedHead`), as our backbones' do where but a maximum and a
+    linear layer are left.
 
     Departures from the authors' released code, which departs from the paper: the gradient is that
     of the sum, not the mean, of the losses (a mean would divide eps by the batch size), and there
