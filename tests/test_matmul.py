@@ -133,13 +133,44 @@ def test_nothing_is_remembered_without_a_graph(wide: list[Any]) -> None:
 def test_batched_products(wide: list[Any]) -> None:
     a, b, out = randn(2, 5, 7), randn(2, 7, 9, seed=1), randn(2, 5, 9, seed=2)
     expected = torch.bmm(a.double(), b.double())
-    torch.testing.assert_close(matmul.products(a, b).double(), expected, rtol=1e-6, atol=1e-5)
     added = matmul.add_products_(out, a, b.transpose(1, 2).contiguous().transpose(1, 2))
     assert added is out
     torch.testing.assert_close(
         out.double(), randn(2, 5, 9, seed=2) + expected, rtol=1e-6, atol=1e-5
     )
-    assert len(wide) == 4
+    assert len(wide) == 2
+
+
+@pytest.mark.parametrize("times", [1, matmul.TIMES, matmul.TIMES + 1, 3 * matmul.TIMES + 5])
+def test_sums_of_products_come_in_few_shapes(times: int, wide: list[Any]) -> None:
+    """oneDNN keeps memory for every shape, and texts have many lengths."""
+    a, b = randn(times, 2, 5, 7), randn(times, 2, 5, 9, seed=1)
+    expected = torch.einsum("tnbd,tnbh->ndh", a.double(), b.double())
+    found = matmul.sum_of_products(a, b)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    inner = {shape[1] for shape in wide}
+    assert inner <= {5 * matmul.TIMES, 5 * (times % matmul.TIMES)}
+
+
+@pytest.mark.parametrize("backbone", [TextCNN(20, (2, 3), 8), BiLSTMAttention(20, 16)], ids=str)
+def test_batches_of_other_words_come_in_few_shapes(backbone: Any, wide: list[Any]) -> None:
+    texts = [" ".join(f"w{i}" for i in range(n)) for n in range(1, 65)]
+    reader = backbone.reader(texts, "words", 64)
+    model = backbone.build(reader, 3, torch.Generator().manual_seed(0)).eval()
+    encoded = reader.encode(texts, [0] * len(texts))
+    for i in range(len(texts)):
+        ids, mask, _ = (torch.from_numpy(part) for part in encoded.batch([i]))
+        model(ids, mask)
+    rows = {shape[0] for shape in wide if shape[1] == 20}
+    assert {32, 64} <= rows <= {32, 64, 96}
+
+
+def test_rows_are_filled_only_where_they_are_multiplied_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for wider, expected in ((True, [0, 32, 32, 64]), (False, [0, 1, 32, 33])):
+        monkeypatch.setattr(matmul, "_has_wider", lambda wider=wider: wider)
+        assert [matmul.filled(rows) for rows in (0, 1, 32, 33)] == expected
 
 
 # --- where it is not taken -----------------------------------------------------------------------
@@ -149,7 +180,9 @@ def test_batched_products(wide: list[Any]) -> None:
 def test_other_precisions_are_pytorchs(dtype: torch.dtype, wide: list[Any]) -> None:
     x, weight = randn(5, 7).to(dtype), randn(9, 7).to(dtype)
     assert torch.equal(matmul.linear(x, weight), F.linear(x, weight))
-    assert torch.equal(matmul.products(x[None], weight.T[None]), torch.bmm(x[None], weight.T[None]))
+    out, parts = torch.zeros(1, 5, 9, dtype=dtype), (x[None], weight.T[None])
+    assert torch.equal(matmul.add_products_(out, *parts), torch.bmm(*parts))
+    assert torch.equal(matmul.sum_of_products(x[None, None], x[None, None])[0], x.T @ x)
     assert not wide
 
 
@@ -242,6 +275,7 @@ def test_backbones_train_as_in_float64(
     results = []
     for dtype in (torch.float32, torch.float64):
         model = backbone.build(reader, 3, torch.Generator().manual_seed(0)).eval().to(dtype)
+        matmul.widen(model)  # of an encoder, which is not by itself
         f, g = model.cut(ids, mask, site)
         own = policy() if policy is NoMixup else policy(site=site)
         loss = own(f, g, y, generator=torch.Generator().manual_seed(1)).loss

@@ -22,6 +22,10 @@ from ampmix.gradients import wanted
 
 PLAIN = (Tensor, nn.Parameter)
 """Kinds of tensors that hold their numbers themselves."""
+ROWS = 32
+"""Rows of :func:`filled` are a multiple of this."""
+TIMES = 16
+"""Terms that :func:`sum_of_products` adds up by one product."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -41,6 +45,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y
 
 
+def filled(rows: int) -> int:
+    """How many rows to make of so many, where their number is another in every batch.
+
+    oneDNN makes code for every shape and keeps it, with memory of about a megabyte: a multiple of
+    32 where it multiplies, else as many as there are.
+    """
+    return -(-rows // ROWS) * ROWS if _has_wider() else rows
+
+
 def add_products_(out: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """``out += a @ b`` in place, without a graph, as :meth:`torch.Tensor.baddbmm_`.
 
@@ -53,18 +66,31 @@ def add_products_(out: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return out
 
 
-def products(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` without a graph, as :func:`torch.bmm`: ``[n, B, d]`` and ``[n, d, h]``."""
+def sum_of_products(a: Tensor, b: Tensor) -> Tensor:
+    """``sum_t a[t].mT @ b[t]``, without a graph.
+
+    Shapes: a ``[T, n, B, d]``, b ``[T, n, B, h]``, result ``[n, d, h]``.
+    """
     if not _wider(a, b):
-        return torch.bmm(a, b)
-    return torch.stack([_product(x, weight) for x, weight in zip(a, b, strict=True)])
+        return _beside(a).mT @ _beside(b)
+    out = a.new_zeros(a.shape[1], a.shape[-1], b.shape[-1])
+    for x, y in zip(a.split(TIMES), b.split(TIMES), strict=True):  # type: ignore[no-untyped-call]
+        add_products_(out, _beside(x).mT, _beside(y))
+    return out
+
+
+def _beside(x: Tensor) -> Tensor:
+    """``[T, n, B, d]`` as ``[n, T * B, d]``."""
+    return x.transpose(0, 1).flatten(1, 2)
 
 
 def widen(module: nn.Module) -> None:
     """Let every ``nn.Linear`` inside multiply by :func:`linear`, if that is faster here.
 
     Weights, their names and what is saved of them stay as they are; layers of subclasses stay
-    altogether. Second derivatives cannot be had through them.
+    altogether. Second derivatives cannot be had through them. For every shape of a batch oneDNN
+    keeps about as much memory as the layer's weights take, for 1,024 shapes at most: where lengths
+    vary, start Python with ``ONEDNN_PRIMITIVE_CACHE_CAPACITY=64``.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     >>> widen(net)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ampmix import components
 from ampmix.backbones._backbone import Backbone
 from ampmix.errors import AmpmixError
+from ampmix.matmul import filled
 from ampmix.text import TOKENIZERS, Reader, Vocabulary, WordReader
 from ampmix.vectors import Coverage, fingerprint, select
 
@@ -138,6 +139,15 @@ def hold_embedding(module: nn.Module, embedding: Tensor, tuned: bool) -> None:
         module.embedding = nn.Parameter(embedding)
     else:
         module.register_buffer("embedding", embedding)
+
+
+def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct words of a batch, ``[U]``, and which of them stands where, of the shape of ids.
+
+    After them comes padding (see :func:`ampmix.matmul.filled`), which stands nowhere.
+    """
+    words, places = torch.unique(ids, return_inverse=True)
+    return F.pad(words, (0, filled(len(words)) - len(words))), places
 
 
 def stacked_words(embeddings: Tensor, ids: Tensor) -> Tensor:

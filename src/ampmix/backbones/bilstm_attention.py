@@ -15,12 +15,13 @@ from ampmix.backbones._backbone import Classify, Cut, CutModule, StackedClassify
 from ampmix.backbones._words import (
     WordBackbone,
     affine,
+    distinct,
     hold_embedding,
     stacked_words,
 )
 from ampmix.errors import AmpmixError
 from ampmix.gradients import wanted
-from ampmix.matmul import add_products_, linear, products
+from ampmix.matmul import add_products_, linear, sum_of_products
 from ampmix.mixing import Ragged
 from ampmix.text import Reader
 
@@ -168,7 +169,7 @@ class BiLSTMAttentionModule(CutModule):
         is mixing word embeddings (see :meth:`TextCNNModule._convolve`). Each DISTINCT word of the
         batch is projected once.
         """
-        words, inverse = torch.unique(ids, return_inverse=True)
+        words, inverse = distinct(ids)
         vectors = F.embedding(words, self.embedding, padding_idx=0)
         return F.embedding(inverse, linear(vectors, self.inputs.t(), self.bias))
 
@@ -378,9 +379,7 @@ class _Recurrence(torch.autograd.Function):
                 grad_cell.mul_(f)
             grad_recurrent = None
             if wanted(ctx, 1):
-                earlier = states[:-1].transpose(0, 1).flatten(1, 2)
-                later = grad_gates.transpose(0, 1).flatten(1, 2)
-                grad_recurrent = products(earlier.mT, later).view(ctx.shape)
+                grad_recurrent = sum_of_products(states[:-1], grad_gates).view(ctx.shape)
         return _by_word(grad_gates, ctx.shape[:-3]), grad_recurrent, None
 
 

@@ -36,7 +36,6 @@ from ampmix.backbones._transformers import (
 )
 from ampmix.cut.site import last_linear
 from ampmix.errors import AmpmixError
-from ampmix.matmul import widen
 from ampmix.mixing import Ragged
 from ampmix.text import Encoded, Reader
 
@@ -229,7 +228,6 @@ class EncoderModule(CutModule):
             self.path = _head_path(self.body, classes, model)
             self.output = self.body.get_submodule(self.path)
             put(self.body, self.path, nn.Identity())
-        widen(self.body)
         if config.freeze:
             self.body.requires_grad_(False)
         self.encoded: dict[bytes, Tensor] = {}

@@ -19,7 +19,7 @@ from ampmix.backbones._windows import (
     window_mask,
     windows_of_words,
 )
-from ampmix.backbones._words import WordBackbone, hold_embedding, stacked_words
+from ampmix.backbones._words import WordBackbone, distinct, hold_embedding, stacked_words
 from ampmix.errors import AmpmixError
 from ampmix.matmul import linear
 from ampmix.mixing import Ragged
@@ -159,7 +159,7 @@ class TextCNNModule(CutModule):
         """
         sizes = self.config.filter_sizes
         reach = max(sizes) - 1
-        words, places = torch.unique(F.pad(ids, (reach, reach)), return_inverse=True)
+        words, places = distinct(F.pad(ids, (reach, reach)))
         vectors = F.embedding(words, self.embedding, padding_idx=0)
         responses = linear(vectors, self.filters.flatten(1).t())
         return windows_of_words(responses, places, sizes)
