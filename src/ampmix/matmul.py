@@ -72,14 +72,14 @@ def sum_of_products(a: Tensor, b: Tensor) -> Tensor:
     Shapes: a ``[T, n, B, d]``, b ``[T, n, B, h]``, result ``[n, d, h]``.
     """
     if not _wider(a, b):
-        return _beside(a).mT @ _beside(b)
+        return _in_a_row(a).mT @ _in_a_row(b)
     out = a.new_zeros(a.shape[1], a.shape[-1], b.shape[-1])
     for x, y in zip(a.split(TIMES), b.split(TIMES), strict=True):  # type: ignore[no-untyped-call]
-        add_products_(out, _beside(x).mT, _beside(y))
+        add_products_(out, _in_a_row(x).mT, _in_a_row(y))
     return out
 
 
-def _beside(x: Tensor) -> Tensor:
+def _in_a_row(x: Tensor) -> Tensor:
     """``[T, n, B, d]`` as ``[n, T * B, d]``."""
     return x.transpose(0, 1).flatten(1, 2)
 
@@ -125,11 +125,11 @@ class _Linear(torch.autograd.Function):
             grad_x = _product(grad, weight)
         rows = grad.reshape(-1, grad.shape[-1])
         if wanted(ctx, 1):
-            texts = x.reshape(-1, x.shape[-1])
+            inputs = x.reshape(-1, x.shape[-1])
             if weight.is_contiguous():
-                grad_weight = _product(rows.t(), texts)
+                grad_weight = _product(rows.t(), inputs)
             else:  # in the memory order of the weight, for its gradient not to be copied
-                grad_weight = _product(texts.t(), rows).t()
+                grad_weight = _product(inputs.t(), rows).t()
         if ctx.needs_input_grad[2] and wanted(ctx, 2):
             grad_bias = rows.sum(0)
         return grad_x, grad_weight, grad_bias

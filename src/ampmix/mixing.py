@@ -290,11 +290,9 @@ def interpolate_loss(loss: Loss, logits: Tensor, y: Tensor, lam: Tensor, perm: T
     """
     y_partner = take_pairs(y, perm)
     if _is_plain(loss, logits, y):  # the same, of one softmax
-        log_p = _at_least_single(logits).log_softmax(-1)
-        own, partner = -_of_class(log_p, y), -_of_class(log_p, y_partner)
-    else:
-        own = per_example(loss, logits, y, lam.shape)
-        partner = per_example(loss, logits, y_partner, lam.shape)
+        return -_labelled(_at_least_single(logits).log_softmax(-1), y, y_partner, lam)
+    own = per_example(loss, logits, y, lam.shape)
+    partner = per_example(loss, logits, y_partner, lam.shape)
     return torch.lerp(partner, own, lam.detach().to(own.dtype))
 
 
@@ -327,11 +325,9 @@ def sloped_loss(
     with torch.no_grad():
         y_partner = take_pairs(y, perm)
         log_p = _at_least_single(logits).log_softmax(-1)
-        own, partner = -_of_class(log_p, y), -_of_class(log_p, y_partner)
-        weight, slope = lam.to(own.dtype), slope.to(own.dtype)
-        labelled = torch.lerp(_of_class(slope, y_partner), _of_class(slope, y), weight)
-        gradient = (log_p.exp() * slope).sum(-1) - labelled
-        return torch.lerp(partner, own, weight), gradient.to(lam.dtype)
+        slope = slope.to(log_p.dtype)
+        gradient = (log_p.exp() * slope).sum(-1) - _labelled(slope, y, y_partner, lam)
+        return -_labelled(log_p, y, y_partner, lam), gradient.to(lam.dtype)
 
 
 def _is_plain(loss: Loss, logits: Tensor, y: Tensor) -> bool:
@@ -339,10 +335,14 @@ def _is_plain(loss: Loss, logits: Tensor, y: Tensor) -> bool:
     return loss is cross_entropy and y.dim() == logits.dim() - 1
 
 
-def _of_class(values: Tensor, y: Tensor) -> Tensor:
-    """``values[..., y]`` of ``[..., C]``."""
-    flat = F.nll_loss(values.reshape(-1, values.shape[-1]), y.reshape(-1), reduction="none")
-    return -flat.reshape(y.shape)
+def _labelled(values: Tensor, y: Tensor, y_partner: Tensor, lam: Tensor) -> Tensor:
+    """``lam * values[..., y] + (1 - lam) * values[..., y_partner]`` of ``[..., C]``."""
+
+    def of_class(y: Tensor) -> Tensor:
+        flat = values.reshape(-1, values.shape[-1])
+        return F.nll_loss(flat, y.reshape(-1), reduction="none").reshape(y.shape)
+
+    return -torch.lerp(of_class(y_partner), of_class(y), lam.detach().to(values.dtype))
 
 
 def _at_least_single(logits: Tensor) -> Tensor:

@@ -253,8 +253,27 @@ def dropout_scales(rows: int, weight: Tensor, p: float, dropout: Ragged) -> Tens
     return (torch.stack(drawn) >= p).to(weight.dtype).div_(1.0 - p)
 
 
+class AffineHead(ABC):
+    """An f of affine maps alone, whose logits change alike at every lam."""
+
+    @abstractmethod
+    def __call__(self, features: Tensor) -> Tensor:
+        """Logits of features."""
+
+    @abstractmethod
+    def slope(self, features: Tensor) -> Tensor:
+        """How fast the logits change where the features change that fast."""
+
+    def sloped_logits(
+        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`ampmix.policies._policy.SlopedHead`."""
+        (features,), (partner,) = g, partners
+        return self(blend(features, lam, partner)), self.slope(features - partner)
+
+
 @dataclass(frozen=True)
-class Classify:
+class Classify(AffineHead):
     """f after the ``sent`` site: dropout, then the last linear layer."""
 
     output: nn.Linear
@@ -266,15 +285,8 @@ class Classify:
         return logits
 
     def slope(self, features: Tensor) -> Tensor:
-        """How fast the logits change where the features change that fast."""
+        """See :meth:`AffineHead.slope`."""
         return F.linear(_kept(features, self.scale), self.output.weight)
-
-    def sloped_logits(
-        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
-    ) -> tuple[Tensor, Tensor]:
-        """See :class:`ampmix.policies._policy.SlopedHead`."""
-        (features,), (partner,) = g, partners
-        return self(blend(features, lam, partner)), self.slope(features - partner)
 
 
 def _kept(features: Tensor, scale: Tensor | None) -> Tensor:
@@ -282,7 +294,7 @@ def _kept(features: Tensor, scale: Tensor | None) -> Tensor:
 
 
 @dataclass(frozen=True)
-class StackedClassify:
+class StackedClassify(AffineHead):
     """f after ``sent`` of S models: dropout, then each one's linear layer.
 
     Shapes: weight ``[S, C, d]``, bias ``[S, C]``, scale ``[S, B, d]``.
@@ -306,12 +318,5 @@ class StackedClassify:
         return torch.baddbmm(self.bias.unsqueeze(1), kept, self.weight.mT)
 
     def slope(self, features: Tensor) -> Tensor:
-        """See :meth:`Classify.slope`."""
+        """See :meth:`AffineHead.slope`."""
         return torch.bmm(_kept(features, self.scale), self.weight.mT)
-
-    def sloped_logits(
-        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
-    ) -> tuple[Tensor, Tensor]:
-        """See :class:`ampmix.policies._policy.SlopedHead`."""
-        (features,), (partner,) = g, partners
-        return self(blend(features, lam, partner)), self.slope(features - partner)
