@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import tiny_encoders
+from ampmix.executor import InProcess
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +60,16 @@ def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """A comparison's runs happen in this process instead of in workers; the list says which did."""
     done: list[Any] = []
 
-    def execute(plan: Any, runs: Any, models: Path, workers: int, on_step: Any, *_: Any) -> Any:
-        for run in runs:
-            done.append(run)
-            yield plan.execute(run, models, lambda step, run=run: on_step(run, step))
+    class Here(InProcess):
+        def __init__(self, plans: Any, models: Any, on_step: Any, *_: Any) -> None:
+            super().__init__(plans, models, on_step)
 
-    monkeypatch.setattr("ampmix.compare.execute", execute)
+        def start(self, task: Any) -> None:
+            done.append(task.run)
+            super().start(task)
+
+    monkeypatch.setattr("ampmix.compare_plan.InProcess", Here)
+    monkeypatch.setattr("ampmix.compare_plan.Pool", Here)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield done

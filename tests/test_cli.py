@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ampmix import compare as compare_module
+from ampmix import compare_plan
 from ampmix.cli import main
 
 SMALL = ["--backbone", "cnn[embedding_dim=8,feature_maps=4]"]
@@ -48,7 +48,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     def execute(*arguments: Any) -> None:
         raise AssertionError("a run was started")
 
-    monkeypatch.setattr(compare_module, "execute", execute)
+    monkeypatch.setattr(compare_plan, "Pool", execute)
 
 
 # ------------------------------------------------------------------ bad input

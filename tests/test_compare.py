@@ -20,7 +20,7 @@ from ampmix import components, datasets, statistics, yardstick
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.classifier import Classifier
 from ampmix.cli import main
-from ampmix.compare import Summary, compare
+from ampmix.compare_plan import Summary, compare
 from ampmix.data import Examples, TextDataset, split_fold, split_holdout
 from ampmix.errors import AmpmixError
 from ampmix.plan import Plan, Run

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import ampmix.compare as compare_module
+import ampmix.compare_plan as compare_module
 from ampmix import components
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.cli import main

@@ -159,14 +159,15 @@ COMPARE += ["--policies", "none,mixup", "--seeds", "2", "--workers", "1"]
 def some_fail(monkeypatch: pytest.MonkeyPatch, error: Exception | None, lost: Run) -> None:
     """Runs happen here; one of them ends with an error."""
 
-    def execute(plan: Plan, runs: Any, models: Path, *more: Any) -> Any:
-        for run in runs:
-            if error is not None and run == lost:
-                more[-1](Ended.by(Task(0, run), error))
-            else:
-                yield plan.execute(run, models)
+    class Failing(InProcess):
+        def __init__(self, plans: Any, models: Any, on_step: Any, *_: Any) -> None:
+            super().__init__(plans, models, on_step)
 
-    monkeypatch.setattr("ampmix.compare.execute", execute)
+        def poll(self, timeout: float) -> list[Ended]:
+            ended = super().poll(timeout)
+            return [Ended.by(e.task, error) if error and e.task.run == lost else e for e in ended]
+
+    monkeypatch.setattr("ampmix.compare_plan.Pool", Failing)
 
 
 @pytest.mark.parametrize("lost", [Run("mixup", 1), Run("none", 0), Run("tfidf-logreg", 0)])

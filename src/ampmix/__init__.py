@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
+    from ampmix.backbones._backbone import Backbone
     from ampmix.backbones.text_cnn import TextCNN
     from ampmix.classifier import Classifier
+    from ampmix.compare_plan import compare
     from ampmix.cut.table import sites
     from ampmix.data import split_fold, split_holdout, split_train
     from ampmix.datasets import load as load_dataset
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
     from ampmix.integrations.sklearn import MixupTextClassifier
     from ampmix.integrations.transformers import MixupTrainer as MixupTrainer
     from ampmix.integrations.transformers import MixupTrainerMixin as MixupTrainerMixin
-    from ampmix.mixing import cross_entropy, mix, pair, sample_lam
-    from ampmix.policies._policy import Mixed, Policy
+    from ampmix.mixing import Loss, cross_entropy, mix, pair, sample_lam
+    from ampmix.plan import Plan
+    from ampmix.policies._policy import Learner, Mixed, Policy
     from ampmix.policies.amp import AMP
     from ampmix.policies.mixup import Mixup
     from ampmix.policies.none import NoMixup
     from ampmix.policies.nonlinear import NonlinearMixup
     from ampmix.step import MixStep
+    from ampmix.study import Study, run_study
     from ampmix.train_config import TrainConfig
     from ampmix.training import fit
 
@@ -36,22 +40,29 @@ __version__ = "0.1.0"
 __all__ = [
     "AMP",
     "AmpmixError",
+    "Backbone",
     "Classifier",
+    "Learner",
+    "Loss",
     "MixStep",
     "Mixed",
     "Mixup",
     "MixupTextClassifier",
     "NoMixup",
     "NonlinearMixup",
+    "Plan",
     "Policy",
+    "Study",
     "TextCNN",
     "TrainConfig",
+    "compare",
     "cross_entropy",
     "fit",
     "load_dataset",
     "load_records",
     "mix",
     "pair",
+    "run_study",
     "sample_lam",
     "sites",
     "split_fold",
@@ -62,7 +73,10 @@ __all__ = [
 # those of extras are not in __all__: `from ampmix import *` must not ask for what is not installed
 _LAZY = {
     "AMP": ("ampmix.policies.amp", "AMP"),
+    "Backbone": ("ampmix.backbones._backbone", "Backbone"),
     "Classifier": ("ampmix.classifier", "Classifier"),
+    "Learner": ("ampmix.policies._policy", "Learner"),
+    "Loss": ("ampmix.mixing", "Loss"),
     "MixStep": ("ampmix.step", "MixStep"),
     "Mixed": ("ampmix.policies._policy", "Mixed"),
     "Mixup": ("ampmix.policies.mixup", "Mixup"),
@@ -72,15 +86,19 @@ _LAZY = {
     "MixupTrainerMixin": ("ampmix.integrations.transformers", "MixupTrainerMixin"),
     "NoMixup": ("ampmix.policies.none", "NoMixup"),
     "NonlinearMixup": ("ampmix.policies.nonlinear", "NonlinearMixup"),
+    "Plan": ("ampmix.plan", "Plan"),
     "Policy": ("ampmix.policies._policy", "Policy"),
+    "Study": ("ampmix.study", "Study"),
     "TextCNN": ("ampmix.backbones.text_cnn", "TextCNN"),
     "TrainConfig": ("ampmix.train_config", "TrainConfig"),
+    "compare": ("ampmix.compare_plan", "compare"),
     "cross_entropy": ("ampmix.mixing", "cross_entropy"),
     "fit": ("ampmix.training", "fit"),
     "load_dataset": ("ampmix.datasets", "load"),
     "load_records": ("ampmix.frame", "load_records"),
     "mix": ("ampmix.mixing", "mix"),
     "pair": ("ampmix.mixing", "pair"),
+    "run_study": ("ampmix.study", "run_study"),
     "sample_lam": ("ampmix.mixing", "sample_lam"),
     "sites": ("ampmix.cut.table", "sites"),
     "split_fold": ("ampmix.data", "split_fold"),

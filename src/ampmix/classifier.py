@@ -17,6 +17,7 @@ from torch import Tensor
 from ampmix import components
 from ampmix.backbones._backbone import WEIGHTS, Backbone, CutModule
 from ampmix.card import CARD, card
+from ampmix.components import BACKBONES
 from ampmix.errors import AmpmixError
 from ampmix.failures import without_paths
 from ampmix.files import as_of_the_system, drafting, put, sha256_of
@@ -134,7 +135,7 @@ class Classifier:
                 raise ValueError(f"it has format {config['format']!r}, this ampmix reads {FORMAT}")
             if (own := config.pop("sha256", None)) is not None:  # earlier models have none
                 _check_unaltered(folder / CONFIG, own, content_sha256(config))
-            backbone = components.parse(config["backbone"], "ampmix.backbones", "backbone")
+            backbone = BACKBONES.parse(config["backbone"])  # imports nothing
             _check_files(folder, backbone)
             for name, saved in dict(config.get("files", {})).items():
                 if name not in FILES:

@@ -1,33 +1,29 @@
-"""Compare policies: do the runs that are not recorded yet, sum up, keep the best policy's model."""
+"""Compare policies: a study of one plan, summed up, with the best policy's model."""
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ampmix import components, yardstick
-from ampmix.errors import AmpmixError
-from ampmix.executor import Ended, execute
-from ampmix.failures import Failures, without_paths
-from ampmix.files import discard, drafting, put, sweep
+from ampmix.data import TextDataset
+from ampmix.errors import AmpmixError, TooLong, out_of_memory
+from ampmix.executor import Ended, Executor, InProcess, OnStep, Pool, Task
+from ampmix.executor.pool import end_unless_guarded, gpus
+from ampmix.failures import without_paths
+from ampmix.files import discard, drafting, put
 from ampmix.plan import Plan, Run
 from ampmix.processes import ALONE, Processes
-from ampmix.records import RecordStore, RunRecord, check_writable, write_json
-from ampmix.summary import Row, best_policy, paper_cells, rows
-
-
-class Progress(Protocol):
-    """Who is told how a comparison goes on."""
-
-    def on_step(self, run: Run, step: int) -> None:
-        """`run` has done `step` steps."""
-
-    def on_record(self, record: RunRecord) -> None:
-        """A run has ended and is recorded."""
+from ampmix.records import RunRecord, write_json
+from ampmix.study import Outcome, Study, carry_out, left, make_again
+from ampmix.summary import Row, best_policy, paper_cells
+from ampmix.summary import rows as rows_of
+from ampmix.watcher import Watcher
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,16 @@ class Summary:
     unfinished: Mapping[Run, str]
     unreadable: tuple[tuple[Path, str], ...]
 
+    def __str__(self) -> str:
+        """The table and its sentences, as the command line prints them."""
+        from rich.console import Console
+
+        from ampmix.report.table import print_comparison
+
+        console = Console(file=io.StringIO(), width=80, highlight=False)
+        print_comparison(self.as_json(), console, yardstick.NAME)
+        return console.file.getvalue().rstrip("\n")  # type: ignore[attr-defined, no-any-return]
+
     def as_json(self) -> dict[str, Any]:
         """What ``summary.json`` holds; errors and differences in percent."""
         plan = self.plan
@@ -79,22 +85,23 @@ class Summary:
         }
 
 
-def remaining(plan: Plan, out: Path) -> list[Run]:
-    """The runs of a plan that are not recorded in `out` yet."""
-    store = RecordStore(out / "records")
-    return [run for run in plan.runs() if store.get(plan.specification(run)) is None]
+def comparison(plan: Plan) -> Study:
+    """The study of one plan that a comparison is."""
+    return Study(plan.dataset.name, "best", (plan,))
 
 
 def compare(
-    plan: Plan,
-    out: str | Path,
-    workers: int = 1,
-    progress: Progress | None = None,
-    processes: Processes = ALONE,
+    data: Plan | TextDataset | str | Path,
+    out: str | Path | None = None,
+    *,
+    workers: int = 0,
     replicas: int = 1,
     time_limit: float | None = None,
+    watcher: Watcher | None = None,
+    processes: Processes = ALONE,
+    **pieces: Any,
 ) -> Summary:
-    """Do what is left of a plan and sum it up.
+    """Train every policy with every seed, as far as that is not done, and say which errs less.
 
     Writes to `out`: ``records/`` (one file a run, see :mod:`ampmix.records`), ``summary.json``, and
     ``model/``, the best policy's model. Finished runs are never done again, whatever happens: after
@@ -102,105 +109,66 @@ def compare(
     without a record; why stands in ``failures/``, and the same call tries it again.
 
     Args:
-        plan: what to compare.
-        out: the output folder.
-        workers: processes; the results do not depend on it.
-        progress: told of every step and record.
-        processes: those that share out the runs (:func:`ampmix.processes.joined`), in one output
-            folder; the first sums up when all are done.
+        data: a :class:`ampmix.Plan`, or what one is made of: a data set, its name, or a file.
+        out: the output folder; ``ampmix-runs/NAME`` by default.
+        workers: processes that train; 0 trains in this one. Results do not depend on it. A script
+            that has workers must call this below ``if __name__ == "__main__":``.
         replicas: seeds of a policy that a worker trains at once (:mod:`ampmix.replicas`); the
             results depend on it by rounding alone.
         time_limit: seconds that a run may take; None for any.
+        watcher: told of every step and record.
+        processes: those that share out the runs (:func:`ampmix.processes.joined`), in one output
+            folder; the first sums up when all are done.
+        pieces: ``policies``, ``backbone``, ``seeds``, ``steps`` and whatever else :meth:`Plan.of`
+            takes, if `data` is no plan.
+
+    Returns:
+        :class:`Summary`; ``print`` shows it as the command line does.
 
     Raises:
-        AmpmixError: if `out` cannot be written to, or a worker dies.
+        AmpmixError: if `out` cannot be written to, a worker dies, or a component breaks its
+            contract.
+
+    >>> summary = compare("tickets.csv", policies="none,amp[eps=0.1]")            # doctest: +SKIP
+    >>> print(summary)                                                            # doctest: +SKIP
     """
-    out = Path(out)
-    check_writable(out)
-    store, models = RecordStore(out / "records"), out / "models"
-    failures, unfinished = Failures(out / "failures"), dict[Run, str]()
-    for folder in (out, out / "records", models, out / "failures"):
-        sweep(folder)
-    found = {run: store.get(plan.specification(run)) for run in plan.runs()}
-    missing = [run for run, record in found.items() if record is None]
+    end_unless_guarded()
+    if isinstance(data, Plan) and pieces:
+        raise AmpmixError(f"{', '.join(pieces)} cannot be given with a Plan: make it part of that")
+    plan = data if isinstance(data, Plan) else Plan.of(data, **pieces)
+    out, study = Path(out or Path("ampmix-runs") / plan.dataset.name), comparison(plan)
 
-    def on_step(run: Run, step: int) -> None:
-        if progress is not None:
-            progress.on_step(run, step)
+    def opened(plans: Sequence[Plan], models: Path | None, on_step: OnStep) -> Executor:
+        if not workers:
+            return InProcess(plans, models, on_step, [replicas], time_limit)
+        own = processes.environment()
+        devices = gpus() if plan.config.device == "cuda" and not own else ()
+        busy = min(workers, len(left(study, out)) or 1)
+        return Pool(plans, models, on_step, busy, own, devices, [replicas], time_limit)
 
-    def tell(run: Run, record: RunRecord) -> None:
-        found[run] = found[run] or record
-        keep_best(plan, found, run.policy, models)
-        if progress is not None:
-            progress.on_record(record)
-
-    def on_failure(ended: Ended) -> None:
-        run = ended.task.run
-        unfinished[run] = ended.reason
-        failures.note(plan.run_id(run), plan.specification(run), ended.reason, ended.trace)
-        tell(run, _without_record(plan, run, ended.reason))
-
-    def do(runs: list[Run]) -> None:
-        told = processes.environment()
-        for record in execute(
-            plan, runs, models, workers, on_step, told, replicas, time_limit, on_failure
-        ):
-            run = Run(record.specification["policy"], record.specification["seed"])
-            if found[run] is None:
-                store.add(record)
-                failures.clear(record.id)
-            tell(run, record)
-
-    if mine := processes.share(missing):
-        do(mine)
+    outcome = carry_out(study, out, opened, watcher, [replicas], _ends_all)
     processes.wait()
-    for run in missing:
-        if found[run] is None:
-            found[run] = store.get(plan.specification(run))
-        if found[run] is None:
-            unfinished[run] = "it failed in another process"
-            found[run] = _without_record(plan, run, unfinished[run])
-    trained = len(missing) - len(unfinished)
-    for policy in plan.policy_names:  # also what earlier calls could not remove
-        keep_best(plan, found, policy, models)
-    records: dict[str, dict[int, RunRecord]] = {}
-    for run, record in found.items():
-        assert record is not None
-        records.setdefault(run.policy, {})[run.seed] = record
-    names = {components.spec(policy): policy.reference_name for policy in plan.policies}
-    reference = plan.backbone.reference_name if plan.fraction == 1.0 else ""
-    made = rows(
-        records,
-        plan.baseline,
-        yardstick.NAME,
-        paper_cells(plan.dataset.title, reference, names),
-        plan.cross_validated,
-    )
-    chosen = best_policy(made)
-    best = None if chosen is None else _best_run(plan, found, chosen.policy)
-    if processes.rank:
-        pass  # the first process writes
-    elif best is not None:
-        if not (models / plan.run_id(best)).exists():
-            do([best])  # somebody removed its weights
-            trained += 1
-        if best in unfinished:
-            raise AmpmixError(f"the chosen model could not be made again: {unfinished[best]}")
-        _install(models / plan.run_id(best), out / "model")
-    else:
+    rows, chosen, best = _summed_up(plan, outcome)
+    made_again = 0
+    if processes.rank == 0 and best is not None:
+        for ended in make_again(study, out, [best], opened):
+            if ended.record is None:
+                reason = ended.reason or "its worker died"
+                raise AmpmixError(f"the chosen model could not be made again: {reason}")
+            made_again += 1  # somebody had removed its weights
+        _install(out / "models" / study.run_id(best), out / "model")
+    elif processes.rank == 0:
         discard(out / "model")  # an earlier comparison's
     summary = Summary(
         plan=plan,
-        rows=tuple(made),
+        rows=rows,
         model=None if best is None else out / "model",
-        chosen=None if best is None else best.policy,
-        chosen_seed=None if best is None else best.seed,
-        truncated=max(
-            record.result.get("truncated", 0) for own in records.values() for record in own.values()
-        ),
-        trained=trained,
-        unfinished=unfinished,
-        unreadable=tuple(store.unreadable),
+        chosen=chosen,
+        chosen_seed=None if best is None else best.run.seed,
+        truncated=max((r.result.get("truncated", 0) for r in outcome.records.values()), default=0),
+        trained=outcome.trained + made_again,
+        unfinished={task.run: reason for task, reason in outcome.errors.items()},
+        unreadable=outcome.unreadable,
     )
     if processes.rank == 0:
         write_json(out / "summary.json", summary.as_json())
@@ -208,27 +176,30 @@ def compare(
     return summary
 
 
-def _without_record(plan: Plan, run: Run, reason: str) -> RunRecord:
-    """What stands for a run in the summary that has no record."""
-    return RunRecord(plan.specification(run), {"status": "failed", "error": reason}, {})
+def _ends_all(ended: Ended) -> bool:
+    """Whether what a run ended with would befall the others too: neither time nor memory."""
+    error = ended.error
+    return error is None or not (isinstance(error, TooLong) or out_of_memory(error))
 
 
-def _best_run(plan: Plan, found: dict[Run, RunRecord | None], policy: str) -> Run | None:
-    """The policy's run with the lowest development error, then loss, then seed."""
-    done = [
-        (record.result["dev_error"], record.result["dev_loss"], run.seed, run)
-        for run, record in found.items()
-        if run.policy == policy and record is not None and "dev_error" in record.result
-    ]
-    return min(done)[-1] if done else None
-
-
-def keep_best(plan: Plan, found: dict[Run, RunRecord | None], policy: str, models: Path) -> None:
-    """Keep one model a policy: weights take far more room than records."""
-    best = _best_run(plan, found, policy)
-    for run, record in found.items():
-        if run.policy == policy and record is not None and run != best:
-            discard(models / plan.run_id(run))
+def _summed_up(plan: Plan, outcome: Outcome) -> tuple[tuple[Row, ...], str | None, Task | None]:
+    """The rows, the policy with the lowest mean development error, and its best run."""
+    records: dict[str, dict[int, RunRecord]] = {}
+    for run in plan.runs():
+        task = Task(0, run)
+        record = outcome.records.get(task) or RunRecord(
+            plan.specification(run), {"status": "failed", "error": outcome.errors[task]}, {}
+        )
+        records.setdefault(run.policy, {})[run.seed] = record
+    names = {name: plan.policy(name).reference_name for name in plan.policy_names}
+    reference = plan.backbone.reference_name if plan.fraction == 1.0 else ""
+    paper = paper_cells(plan.dataset.title, reference, names)
+    made = rows_of(records, plan.baseline, yardstick.NAME, paper, plan.cross_validated)
+    chosen = best_policy(made)
+    if chosen is None:
+        return tuple(made), None, None
+    of_each = comparison(plan).best(outcome.records)
+    return tuple(made), chosen.policy, next(t for t in of_each if t.run.policy == chosen.policy)
 
 
 def _install(source: Path, target: Path) -> None:

@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
-from typing import Any
 
 import torch
 
-from ampmix import components, yardstick
+from ampmix import yardstick
 from ampmix.executor import Task
 from ampmix.plan import Plan
 from ampmix.records import RunRecord
@@ -121,9 +120,8 @@ def _measure(plan: Plan, policy: str, budget: float, clock: Callable[[], float])
     config = replace(plan.config, steps=STEPS, eval_every=EVAL_EVERY, patience=0)
     if plan.config.schedule != "constant" or plan.config.warmup:
         config = replace(config, schedule="constant", warmup=0.0)
-    component: Any = components.parse(policy, "ampmix.policies", "policy")
     with contextlib.suppress(_Enough):
-        fit(plan.backbone, component, split, config, 0, on_step=on_step)
+        fit(plan.backbone, plan.policy(policy), split, config, 0, on_step=on_step)
     ended = clock()
     gaps = [later - earlier for earlier, later in itertools.pairwise(at)]
     plain = [gap for i, gap in enumerate(gaps, start=2) if i % EVAL_EVERY]

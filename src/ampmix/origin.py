@@ -36,13 +36,13 @@ def source_of(component: Any, kind: Kind) -> str:
             one = waiting.pop()
             if (place := f"{_root(one)}.{one.__qualname__}") in texts:
                 continue
-            texts[place] = textwrap.dedent(inspect.getsource(one))
+            texts[place] = _text(one)
             bases = one.__mro__[1:] if isinstance(one, type) else ()
             waiting += [base for base in bases if _root(base) == _root(cls)]
             namespace = vars(sys.modules[one.__module__])
             for name in sorted(_names(texts[place])):
                 value = namespace.get(name)
-                if isinstance(value, bool | int | float | str | tuple):
+                if _plain(value):
                     texts[f"{_root(one)}.{name}"] = repr(value)
                 elif hasattr(value, "__qualname__") and _root(value) == _root(cls):
                     waiting.append(value)
@@ -52,8 +52,32 @@ def source_of(component: Any, kind: Kind) -> str:
             "define its class in a file"
         ) from error
     # not by the name of the module: a script's is another one in a worker
-    lasting = sorted(text for place, text in texts.items())
+    lasting = sorted(texts.values())
     return hashlib.sha256("\0".join(lasting).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _text(one: Any) -> str:
+    """The source of a class or function; of a class in a notebook that of its methods."""
+    try:
+        return textwrap.dedent(inspect.getsource(one))
+    except (OSError, TypeError):
+        if not isinstance(one, type) or not (methods := _methods(one)):
+            raise
+        plain = {name: value for name, value in vars(one).items() if _plain(value)}
+        plain = {name: value for name, value in plain.items() if not name.startswith("__")}
+        return "\n".join([repr(sorted(plain.items())), *map(_text, methods)])
+
+
+def _methods(cls: type) -> list[Any]:
+    """The functions in the body of a class; not those that a dataclass is given."""
+    found = [value for value in vars(cls).values() if inspect.isfunction(value)]
+    return [one for one in found if one.__code__.co_filename != "<string>"]
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_plain, value))
+    return isinstance(value, bool | int | float | str)
 
 
 def _root(value: Any) -> str:
@@ -89,11 +113,12 @@ def blaming(component: Any, kind: Kind) -> Iterator[None]:
         if is_own(type(component), kind.package) or out_of_memory(error):
             raise
         frames = traceback.extract_tb(error.__traceback__)
-        file = getattr(sys.modules.get(type(component).__module__), "__file__", None) or ""
-        lines = [frame.lineno for frame in frames if frame.filename == file]
+        files = {method.__code__.co_filename for method in _methods(type(component))}
+        lines = [frame for frame in frames if frame.filename in files]
         if not lines:
             raise
         told = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         raise AmpmixError(
-            f"{kind.noun} {component.name} failed in line {lines[-1]} of {Path(file).name} ({told})"
+            f"{kind.noun} {component.name} failed in line {lines[-1].lineno} of "
+            f"{Path(lines[-1].filename).name} ({told})"
         ) from error

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ampmix import components, yardstick
+from ampmix import components, datasets, yardstick
 from ampmix.backbones._backbone import Backbone
+from ampmix.components import BACKBONES, POLICIES
 from ampmix.data import Split, TextDataset, split_fold, split_holdout
-from ampmix.errors import AmpmixError
+from ampmix.errors import AmpmixError, unknown
+from ampmix.origin import blaming, package_of, source_of
 from ampmix.policies._policy import Policy
 from ampmix.records import RunRecord, provenance, run_id
 from ampmix.replicas import automatic, fit_many, unstackable
@@ -21,10 +23,14 @@ from ampmix.train_config import TrainConfig
 from ampmix.training import Diverged, Fit, check_trainable
 
 PAPER_STEPS, TABLE_STEPS = 8000, 1500
+DEFAULT_POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
 
 
 class Run(NamedTuple):
-    """One run of a plan: a policy's spec string (or the yardstick's name) and a seed."""
+    """One run of a plan: a policy's spec string (or the yardstick's name) and a seed.
+
+    The spec string names the policy; the plan has the object (:meth:`Plan.policy`).
+    """
 
     policy: str
     seed: int
@@ -72,15 +78,85 @@ class Plan:
     seeds: int = 5
     fraction: float = 1.0
     config: TrainConfig = field(default_factory=TrainConfig)
+    _policy_sources: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    _backbone_source: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise AmpmixError(f"seeds is {self.seeds}: at least 1 is needed, 5 or more to decide")
+        BACKBONES.check(self.backbone)
+        for policy in self.policies:
+            POLICIES.check(policy)
+        components.check_once(self.policy_names, "policy")
+        # here once, for workers that have no source to read: those of Ray
+        sources = {name: source_of(own, POLICIES) for name, own in self._by_name.items()}
+        object.__setattr__(self, "_policy_sources", sources)
+        object.__setattr__(self, "_backbone_source", source_of(self.backbone, BACKBONES))
         first = self.split(0)
         for policy in self.policies:
-            check_trainable(self.backbone, policy, first, self.config)
+            with blaming(self.backbone, BACKBONES), blaming(policy, POLICIES):
+                check_trainable(self.backbone, policy, first, self.config)
         for seed in range(1, self.seeds if self.cross_validated else 1):
             self.split(seed)
+
+    @classmethod
+    def of(
+        cls,
+        data: TextDataset | str | Path,
+        policies: Sequence[Policy | str] | str = DEFAULT_POLICIES,
+        backbone: Backbone | str = "cnn",
+        *,
+        seeds: int | None = None,
+        fraction: float = 1.0,
+        text: str | None = None,
+        label: str | None = None,
+        test: str | Path | None = None,
+        dev: str | Path | None = None,
+        encoding: str | None = None,
+        **training: Any,
+    ) -> Plan:
+        """A plan of pieces as the command line takes them.
+
+        Args:
+            data: a data set, the name of one (``ampmix list``), or a file.
+            policies: policies, or spec strings, as a list or separated by commas.
+            backbone: a backbone, or its spec string.
+            seeds: how many seeds, or folds without a test set; by default the data set's folds
+                or 5.
+            fraction: labels kept of each class, in (0, 1].
+            text, label, test, dev, encoding: of a file (:func:`ampmix.load_dataset`).
+            training: fields of :class:`ampmix.TrainConfig`; what is left out suits backbone and
+                data.
+
+        >>> Plan.of("films.csv", [NoMixup(), "amp[eps=0.1]"], seeds=10, steps=500) # doctest: +SKIP
+        """
+        given = [policies] if isinstance(policies, str) else policies
+        listed: list[Policy] = []
+        for one in given:
+            whole = POLICIES.parse_list(one, trusted=True) if isinstance(one, str) else [one]
+            listed += whole
+        if isinstance(backbone, str):
+            backbone = BACKBONES.parse(backbone, trusted=True)
+        known = None if isinstance(data, TextDataset | Path) else datasets.known(data)
+        config = settings(backbone, known is not None, **training)
+        if not isinstance(data, TextDataset):
+            columns = {"text": text, "label": label, "encoding": encoding}
+            data = datasets.load(data, test=test, dev=dev, **columns)
+        elif text or label or test or dev or encoding:
+            raise AmpmixError("text, label, test, dev and encoding go with a file: leave them out")
+        seeds = getattr(known, "folds", 5) if seeds is None else seeds
+        return cls(data, backbone, tuple(listed), seeds, fraction, config)
+
+    @property
+    def _by_name(self) -> dict[str, Policy]:
+        return {components.spec(policy): policy for policy in self.policies}
+
+    def policy(self, name: str) -> Policy:
+        """The policy that a run names; AmpmixError if the plan has none of that name."""
+        found = self._by_name
+        if name not in found:
+            raise unknown("policy", name, found)
+        return found[name]
 
     @property
     def cross_validated(self) -> bool:
@@ -126,6 +202,11 @@ class Plan:
         if run.policy != yardstick.NAME:
             specification["backbone"] = self.backbone.identity
             specification["training"] = self.config.identity
+            # of somebody's own alone: ampmix's is known by its version
+            if source := self._policy_sources.get(run.policy):
+                specification["policy_source"] = source
+            if self._backbone_source:
+                specification["backbone_source"] = self._backbone_source
         return specification
 
     def run_id(self, run: Run) -> str:
@@ -159,10 +240,16 @@ class Plan:
         if policy == yardstick.NAME:
             results = [_yardstick_result(split) for split in splits]
         else:
-            results = self._trained(runs, splits, models, on_step)
+            with blaming(self.backbone, BACKBONES), blaming(self.policy(policy), POLICIES):
+                results = self._trained(runs, splits, models, on_step)
         made = provenance((time.monotonic() - started) / len(runs))
         if policy != yardstick.NAME:  # a record has vectors by content, the paper by name
             made["printed_as"] = [self.dataset.title, self.backbone.reference_name]
+            owners = (
+                package_of(self.backbone, BACKBONES),
+                package_of(self.policy(policy), POLICIES),
+            )
+            made["versions"] |= dict(filter(None, owners))
         return [
             RunRecord(self.specification(run), _parts(split) | result, dict(made))
             for run, split, result in zip(runs, splits, results, strict=True)
@@ -176,7 +263,7 @@ class Plan:
         on_step: Callable[[Run, int], None] | None,
     ) -> list[dict[str, Any]]:
         """What comes of training; models are saved."""
-        policy = components.parse(runs[0].policy, "ampmix.policies", "policy")
+        policy = self.policy(runs[0].policy)
         tell = None if on_step is None else lambda index, step: on_step(runs[index], step)
         seeds = [run.seed for run in runs]
         fits = fit_many(self.backbone, policy, splits, self.config, seeds, on_step=tell)
@@ -207,8 +294,7 @@ class Plan:
         """How many runs of a policy, by its spec string, can be trained side by side at most."""
         if policy == yardstick.NAME:
             return 1
-        parsed = components.parse(policy, "ampmix.policies", "policy")
-        return 1 if unstackable(self.backbone, parsed) else self.seeds
+        return 1 if unstackable(self.backbone, self.policy(policy)) else self.seeds
 
     def _about(self, run: Run, fitted: Fit) -> dict[str, Any]:
         """What a saved model says of itself."""

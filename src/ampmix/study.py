@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ampmix import components, datasets
 from ampmix.claims import Claims
-from ampmix.compare import keep_best
+from ampmix.components import BACKBONES, POLICIES
 from ampmix.counting import counted
 from ampmix.data import TextDataset
 from ampmix.errors import AmpmixError
-from ampmix.executor import Ended, Executor, Task, drive, in_blocks
+from ampmix.executor import Ended, Executor, InProcess, Task, drive, in_blocks
 from ampmix.executor.drive import died
 from ampmix.failures import Failures, without_paths
-from ampmix.files import sweep
-from ampmix.plan import Plan, Run, settings
+from ampmix.files import discard, sweep
+from ampmix.plan import Plan, settings
 from ampmix.records import RecordStore, RunRecord, check_writable, write_json
 from ampmix.study_file import Cell, StudyFile
 from ampmix.train_config import TrainConfig
 from ampmix.training import check_trainable
+from ampmix.watcher import Watcher as Watcher
+from ampmix.watcher import Watchers as Watchers
 
 OTHERS_EVERY = 1.0  # seconds between looks at what other processes have done
 
@@ -59,6 +62,16 @@ class Study:
     def run_id(self, task: Task) -> str:
         """The name of a task's record."""
         return self.plans[task.plan].run_id(task.run)
+
+    def best(self, records: Mapping[Task, RunRecord]) -> list[Task]:
+        """Of each policy in each plan the task with the lowest development error, loss, seed."""
+        best: dict[tuple[int, str], tuple[float, float, int, Task]] = {}
+        for task, record in records.items():
+            if "dev_error" in record.result:
+                rank = (record.result["dev_error"], record.result["dev_loss"], task.run.seed, task)
+                kind = (task.plan, task.run.policy)
+                best[kind] = min(best.get(kind, rank), rank)
+        return [task for *_, task in best.values()]
 
     def as_json(self) -> dict[str, Any]:
         """What ``study.json`` holds: which records the study is made of."""
@@ -144,14 +157,14 @@ class _Loader:
 
 def _plan(cell: Cell, load: _Loader) -> Plan:
     """The plan of a cell, still without policies."""
-    backbone = components.parse(cell.backbone, "ampmix.backbones", "backbone")
+    backbone = BACKBONES.parse(cell.backbone, trusted=True)
     if cell.vectors:
         if not hasattr(backbone, "vectors"):
             raise AmpmixError(f"backbone {backbone.name} has no word vectors to begin from")
         backbone = replace(backbone, vectors=cell.vectors)
     _ = backbone.identity  # says if its files are not there
     _policies(cell)
-    known = components.find("ampmix.datasets").get(cell.dataset["file"].split("[")[0].strip())
+    known = datasets.known(cell.dataset["file"])
     config = settings(backbone, known is not None, **_converted(cell.training))
     dataset = load(cell.dataset)
     seeds = cell.seeds
@@ -161,7 +174,7 @@ def _plan(cell: Cell, load: _Loader) -> Plan:
 
 
 def _policies(cell: Cell) -> list[Any]:
-    return components.parse_list(",".join(cell.policies), "ampmix.policies", "policy")
+    return POLICIES.parse_list(",".join(cell.policies), trusted=True)
 
 
 def _converted(training: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,61 +189,6 @@ def _converted(training: Mapping[str, Any]) -> dict[str, Any]:
             raise AmpmixError(f"training.{name} is {value!r}: it is a {kinds[name].__name__}")
         made[name] = value
     return made
-
-
-class Watcher(Protocol):
-    """Who is told how a study goes on."""
-
-    def on_start(self, task: Task) -> None:
-        """A run begins."""
-
-    def on_step(self, task: Task, step: int) -> None:
-        """A run has done so many steps."""
-
-    def on_lost(self, task: Task) -> None:
-        """A run's worker died: it is begun anew."""
-
-    def on_record(self, task: Task, record: RunRecord) -> None:
-        """A run is recorded, by this process or another."""
-
-    def on_failure(self, task: Task, error: str) -> None:
-        """A run has ended without a record."""
-
-
-class Watchers:
-    """Several watchers as one.
-
-    Args:
-        watchers: those to tell.
-    """
-
-    def __init__(self, watchers: Iterable[Watcher]) -> None:
-        self._watchers = tuple(watchers)
-
-    def on_start(self, task: Task) -> None:
-        """Tell all."""
-        for watcher in self._watchers:
-            watcher.on_start(task)
-
-    def on_step(self, task: Task, step: int) -> None:
-        """Tell all."""
-        for watcher in self._watchers:
-            watcher.on_step(task, step)
-
-    def on_lost(self, task: Task) -> None:
-        """Tell all."""
-        for watcher in self._watchers:
-            watcher.on_lost(task)
-
-    def on_record(self, task: Task, record: RunRecord) -> None:
-        """Tell all."""
-        for watcher in self._watchers:
-            watcher.on_record(task, record)
-
-    def on_failure(self, task: Task, error: str) -> None:
-        """Tell all."""
-        for watcher in self._watchers:
-            watcher.on_failure(task, error)
 
 
 @dataclass(frozen=True)
@@ -261,14 +219,14 @@ Open = Callable[[Sequence[Plan], "Path | None", Callable[[Task, int], None]], Ex
 
 def run_study(
     study: Study,
-    out: Path,
-    open_executor: Open,
-    watcher: Watcher,
+    out: str | Path,
+    open_executor: Open = InProcess,
+    watcher: Watcher | None = None,
     replicas: Sequence[int] = (),
 ) -> Outcome:
     """Do what is left of a study; several processes may do so in one folder, each its share.
 
-    Writes to `out`: ``records/``, as :func:`ampmix.compare.compare` names them, ``study.json``,
+    Writes to `out`: ``records/``, as :func:`ampmix.compare` names them, ``study.json``,
     ``failures/`` (a file for each run that ended without a record, until it has one), and
     ``models/`` if they are to be kept. A run is claimed before it begins (``locks/``), recorded
     when it ends, and never resumed in the middle: what a kill costs is the runs under way.
@@ -276,7 +234,7 @@ def run_study(
     Args:
         study: what to do.
         out: the output folder.
-        open_executor: who does it.
+        open_executor: who does it; by default this process.
         watcher: told how it goes.
         replicas: by plan, how many seeds of a policy the executor trains at once, which are then
             begun one after the other; nothing for one.
@@ -284,31 +242,65 @@ def run_study(
     Raises:
         AmpmixError: if `out` cannot be written to, or files there cannot be locked.
     """
+    check_writable(out := Path(out))
+    write_json(out / "study.json", study.as_json())
+    outcome = carry_out(study, out, open_executor, watcher, replicas)
+    if study.models == "best":
+        make_again(study, out, study.best(outcome.records), open_executor)
+    return outcome
+
+
+def carry_out(
+    study: Study,
+    out: Path,
+    open_executor: Open,
+    watcher: Watcher | None = None,
+    replicas: Sequence[int] = (),
+    fatal: Callable[[Ended], bool] = lambda _: False,
+) -> Outcome:
+    """Do what is left of the runs of a study, as :func:`run_study`, which says more.
+
+    Args:
+        study, out, open_executor, watcher, replicas: as of :func:`run_study`.
+        fatal: which runs that end without a record end all: what they ended with is raised.
+    """
     check_writable(out)
+    watcher = watcher or Watcher()
     for folder in (out, out / "records", out / "models", out / "failures"):
         sweep(folder)
-    write_json(out / "study.json", study.as_json())
-    work = _Work(study, out, watcher, replicas)
+    work = _Work(study, out, watcher, replicas, fatal)
     models = out / "models" if study.models == "best" else None
     if work.open:
         with contextlib.closing(open_executor(study.plans, models, watcher.on_step)) as executor:
             work.do(executor)
     work.tidy()
-    if models is not None and (missing := work.without_model(models)):
-        with contextlib.closing(open_executor(study.plans, models, watcher.on_step)) as executor:
-            tasks = iter(missing)
-            for _ in drive(executor, lambda: next(tasks, None)):
-                pass  # the same as the record there is (of a run that had replicas, up to rounding)
     return Outcome(work.records, work.trained, work.errors, tuple(work.store.unreadable))
 
 
+def make_again(study: Study, out: Path, tasks: Iterable[Task], open_executor: Open) -> list[Ended]:
+    """Train models of recorded runs anew where their weights are not there; how each ended."""
+    models = out / "models"
+    missing = iter([task for task in tasks if not (models / study.run_id(task)).exists()])
+    if (first := next(missing, None)) is None:
+        return []
+    left = itertools.chain([first], missing)
+    with contextlib.closing(open_executor(study.plans, models, lambda _, step: None)) as executor:
+        # the same as the record there is (of a run that had replicas, up to rounding)
+        return list(drive(executor, lambda: next(left, None)))
+
+
 class _Work:
-    """The state of :func:`run_study`: which tasks are open, claimed, recorded."""
+    """The state of :func:`carry_out`: which tasks are open, claimed, recorded."""
 
     def __init__(
-        self, study: Study, out: Path, watcher: Watcher, replicas: Sequence[int] = ()
+        self,
+        study: Study,
+        out: Path,
+        watcher: Watcher,
+        replicas: Sequence[int],
+        fatal: Callable[[Ended], bool],
     ) -> None:
-        self.study, self.watcher = study, watcher
+        self.study, self.watcher, self.fatal = study, watcher, fatal
         self.store, self.claims = RecordStore(out / "records"), Claims(out / "locks")
         self.models, self.failures = out / "models", Failures(out / "failures")
         self.records: dict[Task, RunRecord] = {}
@@ -343,10 +335,9 @@ class _Work:
         self.claims.sweep()
         for task in self.records:
             self.failures.clear(self.ids[task])
-        if self.study.models == "best":
-            for number, plan in enumerate(self.study.plans):
-                for policy in plan.policy_names:
-                    keep_best(plan, self._found(number), policy, self.models)
+        kinds = {(task.plan, task.run.policy): task for task in self.ids}
+        for task in kinds.values():
+            self._keep_best(task)
 
     def _next(self) -> Task | None:
         """Claim the first open task that nobody else does."""
@@ -373,33 +364,30 @@ class _Work:
             self.failures.clear(self.ids[task])
             self._recorded(task, record)
         else:
+            if self.fatal(ended):
+                raise ended.error or AmpmixError(died(task.run))
             error = ended.reason or died(task.run)
             self.errors[task] = error
+            discard(self.models / self.ids[task])  # of a run that was ended while it saved it
             self.failures.note(self.ids[task], self.specifications[task], error, ended.trace)
             self.watcher.on_failure(task, error)
         self.claims.give_back(self.ids[task])
 
     def _recorded(self, task: Task, record: RunRecord) -> None:
         self.records[task] = record
-        if self.study.models == "best":
-            keep_best(
-                self.study.plans[task.plan], self._found(task.plan), task.run.policy, self.models
-            )
+        self._keep_best(task)
         self.watcher.on_record(task, record)
 
-    def _found(self, plan: int) -> dict[Run, RunRecord | None]:
-        return {task.run: self.records.get(task) for task in self.ids if task.plan == plan}
-
-    def without_model(self, models: Path) -> list[Task]:
-        """The best task of each policy in each plan, where its weights are not there."""
-        best: dict[tuple[int, str], tuple[float, float, int, Task]] = {}
-        for task, record in self.records.items():
-            if "dev_error" in record.result:
-                rank = (record.result["dev_error"], record.result["dev_loss"], task.run.seed, task)
-                key = (task.plan, task.run.policy)
-                best[key] = min(best.get(key, rank), rank)
-        tasks = [task for *_, task in best.values()]
-        return [task for task in tasks if not (models / self.ids[task]).exists()]
+    def _keep_best(self, last: Task) -> None:
+        """Keep one model of the plan and policy of a task: weights take more room than records."""
+        if self.study.models != "best":
+            return
+        kind = (last.plan, last.run.policy)
+        own = {t: r for t, r in self.records.items() if (t.plan, t.run.policy) == kind}
+        best = self.study.best(own)
+        for task in own:
+            if task not in best:
+                discard(self.models / self.ids[task])
 
 
 def left(study: Study, out: Path) -> list[Task]:

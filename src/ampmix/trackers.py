@@ -6,40 +6,24 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ampmix.errors import unknown
 from ampmix.executor import Task
 from ampmix.extras import needed
 from ampmix.plan import Plan
 from ampmix.records import RunRecord
-from ampmix.study import Watcher
+from ampmix.watcher import Watcher
 
 
-class Tracker(Watcher, Protocol):
-    """A watcher that is closed at the end."""
-
-    def close(self) -> None:
-        """Write what is not written yet."""
-
-
-class _Quiet:
-    """A watcher of records alone."""
+class Tracker(Watcher):
+    """A watcher of records that is closed at the end."""
 
     def __init__(self, study: str, plans: Sequence[Plan], out: Path) -> None:
         self._study, self._plans, self._out = study, plans, out
 
-    def on_start(self, task: Task) -> None:
-        """Nothing to tell."""
-
-    def on_step(self, task: Task, step: int) -> None:
-        """Nothing to tell."""
-
-    def on_lost(self, task: Task) -> None:
-        """Nothing to tell."""
-
-    def on_failure(self, task: Task, error: str) -> None:
-        """Nothing to tell: a run without a record is tried again."""
+    def close(self) -> None:
+        """Write what is not written yet."""
 
     def parameters(self, task: Task) -> dict[str, Any]:
         """What determines the run, flat."""
@@ -62,7 +46,7 @@ def metrics(record: RunRecord) -> dict[str, float]:
     return {name: float(record.result[name]) for name in names if name in record.result}
 
 
-class MLflow(_Quiet):
+class MLflow(Tracker):
     """A run of MLflow for each run, in the experiment of the study's name.
 
     Where to is MLflow's own business: MLFLOW_TRACKING_URI.
@@ -91,11 +75,8 @@ class MLflow(_Quiet):
             self._client.set_tag(run, "error", record.result["error"])
         self._client.set_terminated(run, "FINISHED" if record.done else "FAILED")
 
-    def close(self) -> None:
-        """Nothing is left to write."""
 
-
-class TensorBoard(_Quiet):
+class TensorBoard(Tracker):
     """A folder of events for each run, below ``OUT/tensorboard``."""
 
     def __init__(self, study: str, plans: Sequence[Plan], out: Path) -> None:
@@ -111,9 +92,6 @@ class TensorBoard(_Quiet):
                     writer.add_scalar(f"curve/{key}", reading[key], reading["step"])
             named = {f"result/{key}": number for key, number in metrics(record).items()}
             writer.add_hparams(self.parameters(task), named, run_name=".")
-
-    def close(self) -> None:
-        """Nothing is left to write."""
 
 
 KNOWN: dict[str, Callable[[str, Sequence[Plan], Path], Tracker]] = {

@@ -314,9 +314,26 @@ class TrainingStep(nn.Module):
         """The loss of each example, ``[B]``, of padded token ids, mask and class indices."""
         site = self.learner.policy.mixing_site
         f, g = self.model.cut(ids, mask, site, generator=self.dropout)
-        mixed: Mixed = self.learner(f, g, y, loss=self.loss, generator=self.mixing)
+        mixed = self.learner(f, g, y, loss=self.loss, generator=self.mixing)
+        _check_mixed(mixed, y.shape, self.learner.policy)
         self.seen.add(mixed, self.counting)
         return mixed.loss
+
+
+def _check_mixed(mixed: Any, shape: torch.Size, policy: Policy) -> None:
+    """Raise AmpmixError unless a policy gave what :class:`ampmix.Mixed` promises."""
+    if not isinstance(mixed, Mixed):
+        raise AmpmixError(
+            f"policy {policy.name} gave a {type(mixed).__name__}: it must return ampmix.Mixed"
+        )
+    for name in ("loss", "lam", "lam_adv", "mask", "perm"):
+        own = getattr(getattr(mixed, name), "shape", None)
+        if own != shape:
+            told = "no tensor" if own is None else f"of shape {list(own)}"
+            raise AmpmixError(
+                f"policy {policy.name} gave a {name} {told} for a batch of {list(shape)}: there "
+                "must be one number for each example"
+            )
 
 
 def stepper(

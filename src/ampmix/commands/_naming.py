@@ -16,13 +16,15 @@ def method_of(policy: str) -> Method | None:
     """The paper's method of that spec string; None if its tables have no such thing."""
     from dataclasses import fields
 
-    from ampmix import components
+    from ampmix.components import POLICIES, is_own
     from ampmix.report.claims import Method
 
     try:
-        found = components.parse(policy, "ampmix.policies", "policy")
+        found = POLICIES.parse(policy)
     except AmpmixError:
         return None  # the yardstick, or a policy that is no longer there
+    if not is_own(type(found), POLICIES.package):
+        return None
     defaults = {f.name: f.default for f in fields(found)}
     kept = {name: defaults[name] for name in ("alpha", "min_op") if name in defaults}
     name = replace(found, **kept).reference_name
@@ -34,13 +36,14 @@ def method_of(policy: str) -> Method | None:
 def named(group: Group) -> Group:
     """The group with the paper's names, where its records are older than those names."""
     from ampmix import components
+    from ampmix.components import BACKBONES
 
     if group.printed_as is not None:
         return group
     known = components.find("ampmix.datasets").get(str(group.specification["dataset"]))
     try:
         identity = str(group.specification["backbone"])
-        backbone = components.parse(identity, "ampmix.backbones", "backbone").reference_name
+        backbone = BACKBONES.parse(identity).reference_name
     except AmpmixError:
         backbone = ""
     return replace(group, printed_as=(getattr(known, "title", ""), backbone))

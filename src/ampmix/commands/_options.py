@@ -167,9 +167,9 @@ def check_time_limit(arguments: argparse.Namespace) -> None:
 
 def backbone_of(arguments: argparse.Namespace) -> Backbone:
     """What is trained, as :func:`add_backbone` was answered."""
-    from ampmix import components
+    from ampmix.components import BACKBONES
 
-    backbone: Backbone = components.parse(arguments.backbone, "ampmix.backbones", "backbone")
+    backbone: Backbone = BACKBONES.parse(arguments.backbone, trusted=True)
     return backbone if arguments.vectors is None else with_vectors(backbone, arguments.vectors)
 
 
@@ -184,10 +184,10 @@ def with_vectors(backbone: Any, vectors: str) -> Any:
 
 def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
     """How to train, as :func:`add_training` was answered; else as suits the backbone."""
-    from ampmix import components
+    from ampmix import datasets
     from ampmix.plan import settings
 
-    known = arguments.data.split("[")[0].strip() in components.find("ampmix.datasets")
+    known = datasets.known(arguments.data) is not None
     names = (
         *("steps", "batch_size", "lr", "clip", "weight_decay", "optimizer", "schedule", "warmup"),
         *("selection", "device", "patience", "class_weights", "label_smoothing", "max_length"),

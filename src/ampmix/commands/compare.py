@@ -13,10 +13,12 @@ from ampmix.counting import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ampmix.compare import Summary
+    from ampmix.compare_plan import Summary
     from ampmix.plan import Plan
 
-POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
+POLICIES = (
+    "none,mixup,amp,mixup[site=sent],amp[site=sent]"  # as in ampmix.plan, which imports torch
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,10 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def act(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from ampmix import processes
-    from ampmix.compare import compare, remaining
+    from ampmix import compare_plan, processes
     from ampmix.records import check_writable
     from ampmix.report.progress import RunsProgress
+    from ampmix.study import left
 
     _options.check_time_limit(arguments)
     plan = plan_of(arguments)
@@ -68,33 +70,41 @@ def act(arguments: argparse.Namespace) -> int:
     for note in notes(plan, replicas):
         say(messages, f"note: {note}")
     say(screen, describe(plan))
-    runs = remaining(plan, out)
+    study = compare_plan.comparison(plan)
+    total, runs = len(plan.runs()), len(left(study, out))
     if not runs:
-        say(screen, f"{recorded(len(plan.runs()), out)}: nothing to train.")
-    mine = together.share(runs)
-    if len(mine) < len(runs):
-        shared = f"{together.count} processes share {counted(len(runs), 'run')}"
+        say(screen, f"{recorded(total, out)}: nothing to train.")
+    if runs and together.count > 1:
+        shared = f"{together.count} processes share {counted(runs, 'run')}"
         say(messages, f"{shared}; progress is the first one's.")
-    progress = RunsProgress(len(mine), plan.config.steps, messages)
+    together.wait()  # none begins before all have counted
+    progress = RunsProgress(runs, plan.config.steps, messages)
     try:
         with progress:
-            limit = arguments.time_limit
-            summary = compare(plan, out, workers, progress, together, replicas, limit)
+            summary = compare_plan.compare(
+                plan,
+                out,
+                workers=workers,
+                replicas=replicas,
+                time_limit=arguments.time_limit,
+                watcher=progress,
+                processes=together,
+            )
     except KeyboardInterrupt:
-        kept = len(plan.runs()) - len(remaining(plan, out))
-        say(messages, interrupted(kept, len(plan.runs()), out))
+        say(messages, interrupted(total - len(left(study, out)), total, out))
         return INTERRUPTED
     return conclude(plan, summary, out, screen, messages)
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
     """What is asked for; AmpmixError for what cannot be done."""
-    from ampmix import components
+    from ampmix import datasets
+    from ampmix.components import POLICIES as KIND
     from ampmix.plan import Plan
 
-    policies = components.parse_list(arguments.policies, "ampmix.policies", "policy")
+    policies = KIND.parse_list(arguments.policies, trusted=True)
     backbone = _options.backbone_of(arguments)
-    known = components.find("ampmix.datasets").get(arguments.data.split("[")[0].strip())
+    known = datasets.known(arguments.data)
     seeds = getattr(known, "folds", 5) if arguments.seeds is None else arguments.seeds
     config = _options.config_of(arguments, backbone)
     dataset = _options.dataset_of(arguments)

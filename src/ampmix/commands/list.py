@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import Any
 
 from ampmix.errors import AmpmixError
 
-PACKAGES = ("policies", "backbones", "datasets")
+KINDS = {"policies": "policy", "backbones": "backbone", "datasets": "data set"}
+PACKAGES = tuple(KINDS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,14 +43,34 @@ def act(arguments: argparse.Namespace) -> int:
 
 
 def _components(package: str) -> None:
+    """Show ampmix's own, then those of installed packages, of which one may be broken."""
+    from ampmix import components
+
+    group = f"ampmix.{package}"
+    for cls in components.find(group).values():
+        _component(cls)
+    for name, entry in components.entries(group).items():
+        try:
+            _component(components.load_entry(name, group, KINDS[package]), entry)
+        except AmpmixError as error:
+            print(f"note: {error}", file=sys.stderr)
+    for name in components.hidden(group):
+        print(
+            f"note: an installed package has a {KINDS[package]} {name} too: that of ampmix is "
+            "used; give the other another name",
+            file=sys.stderr,
+        )
+
+
+def _component(cls: Any, entry: Any = None) -> None:
     from dataclasses import fields
 
     from ampmix import components
 
-    for name, cls in components.find(f"ampmix.{package}").items():
-        options = ",".join(f"{f.name}={components.text_of(f.default)}" for f in fields(cls))
-        first = (cls.__doc__ or "").strip().splitlines()[0]
-        print(f"  {name}{f'[{options}]' if options else ''}\n      {first}")
+    options = ",".join(f"{f.name}={components.text_of(f.default)}" for f in fields(cls))
+    first = next(iter((cls.__doc__ or "").strip().splitlines()), "")
+    place = f" (package {entry.dist.name})" if entry is not None and entry.dist else ""
+    print(f"  {cls.name}{f'[{options}]' if options else ''}{place}\n      {first}")
 
 
 def _statistics() -> int:

@@ -91,10 +91,10 @@ def _named(models: list[tuple[str, Classifier]]) -> list[tuple[str, Classifier]]
 
 def _texts(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The test texts and the names of their labels."""
-    from ampmix import components, datasets
+    from ampmix import datasets
     from ampmix.datasets.table import read_labelled
 
-    if arguments.data.split("[")[0].strip() in components.find("ampmix.datasets"):
+    if datasets.known(arguments.data) is not None:
         dataset = datasets.load(
             arguments.data,
             text=arguments.text,

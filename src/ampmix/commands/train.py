@@ -54,14 +54,16 @@ def act(arguments: argparse.Namespace) -> int:
 
     from ampmix import components, processes
     from ampmix.classifier import check_replaceable
+    from ampmix.components import BACKBONES, POLICIES
     from ampmix.data import split_train
+    from ampmix.origin import blaming
     from ampmix.records import check_writable
     from ampmix.report.progress import RunsProgress
     from ampmix.training import check_trainable, fit
 
     if arguments.threads < 1:
         raise AmpmixError(f"threads is {arguments.threads}: it must be 1 or more")
-    policy = components.parse(arguments.policy, "ampmix.policies", "policy")
+    policy = POLICIES.parse(arguments.policy, trusted=True)
     backbone = _options.backbone_of(arguments)
     backbone.check_site(policy.mixing_site)
     config, out = _options.config_of(arguments, backbone), Path(arguments.out)
@@ -81,7 +83,11 @@ def act(arguments: argparse.Namespace) -> int:
     say(screen, told)
     torch.set_num_threads(arguments.threads)
     try:
-        with RunsProgress(1, config.steps, messages) as progress:
+        with (
+            RunsProgress(1, config.steps, messages) as progress,
+            blaming(backbone, BACKBONES),
+            blaming(policy, POLICIES),
+        ):
             on_step = lambda step: progress.on_step("the run", step)  # noqa: E731
             fitted = fit(
                 backbone,

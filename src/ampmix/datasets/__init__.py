@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-from ampmix import components
+from ampmix.components import DATASETS
 from ampmix.data import TextDataset
 from ampmix.datasets.table import read_table
 from ampmix.errors import AmpmixError, unknown
+from ampmix.origin import blaming
+
+
+def known(text: str | Path) -> Any:
+    """The class of the data set that a name, with or without options, stands for; None if none."""
+    return DATASETS.known(str(text))
 
 
 def load(
@@ -29,16 +35,25 @@ def load(
     """
     given = str(name_or_path)
     options = {"text": text, "label": label, "test": test, "dev": dev, "encoding": encoding}
-    names = components.find(__name__)
-    name = given.split("[")[0].strip()
-    if isinstance(name_or_path, str) and name in names:
+    if isinstance(name_or_path, str) and (cls := known(name_or_path)) is not None:
+        name = cls.name
         if used := [f"--{option}" for option, value in options.items() if value is not None]:
             raise AmpmixError(
                 f"{' and '.join(used)} cannot be given with data set {name}: "
                 "such options go with a file of your own"
             )
-        return cast(TextDataset, components.parse(given, __name__, "data set").load())
+        dataset = DATASETS.parse(given, trusted=True)
+        with blaming(dataset, DATASETS):
+            loaded = dataset.load()
+        if not isinstance(loaded, TextDataset):
+            raise AmpmixError(
+                f"data set {name} loads a {type(loaded).__name__}: its load must return a "
+                "TextDataset"
+            )
+        return loaded
     path = Path(name_or_path)
     if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1 or path.exists():
         return read_table(path, text=text, label=label, test=test, dev=dev, encoding=encoding)
-    raise AmpmixError(f"{unknown('data set', given, names)}; nor is there a file of that name")
+    raise AmpmixError(
+        f"{unknown('data set', given, DATASETS.names())}; nor is there a file of that name"
+    )

@@ -7,7 +7,7 @@ is :func:`ampmix.executor.drive.drive`, the same for all.
 from __future__ import annotations
 
 from ampmix.executor._executor import Ended, Executor, OnStep, Task, in_blocks
-from ampmix.executor.drive import drive, execute
+from ampmix.executor.drive import drive
 from ampmix.executor.in_process import InProcess
 from ampmix.executor.pool import WORKER_ENVIRONMENT, Pool
 
@@ -20,6 +20,5 @@ __all__ = [
     "Pool",
     "Task",
     "drive",
-    "execute",
     "in_blocks",
 ]

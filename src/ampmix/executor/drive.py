@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
 
-from ampmix.errors import AmpmixError, TooLong, out_of_memory
-from ampmix.executor._executor import Ended, Executor, Task, in_blocks
-from ampmix.executor.pool import Pool, gpus
-from ampmix.plan import Plan, Run
-from ampmix.records import RunRecord
+from ampmix.executor._executor import Ended, Executor, Task
+from ampmix.plan import Run
 
 POLL = 0.3  # seconds
 RETRIES = 3
@@ -53,67 +48,6 @@ def drive(
                     on_lost(ended.task)
             else:
                 yield ended
-
-
-def execute(
-    plan: Plan,
-    runs: Sequence[Run],
-    models: Path,
-    workers: int,
-    on_step: Callable[[Run, int], None],
-    environment: Mapping[str, str] = MappingProxyType({}),
-    replicas: int = 1,
-    time_limit: float | None = None,
-    on_failure: Callable[[Ended], None] | None = None,
-) -> Iterator[RunRecord]:
-    """Do runs of one plan in `workers` processes; yield each record as its run ends, in any order.
-
-    Each trains up to `replicas` seeds of a policy at once. When the caller stops, by Ctrl-C say,
-    the workers are ended at once.
-
-    Args:
-        plan: what the runs are of.
-        runs: which.
-        models: where models are put.
-        workers: how many processes at most.
-        on_step: told of steps.
-        environment: what each worker finds in its environment.
-        replicas: seeds of a policy that a worker trains at once.
-        time_limit: seconds that a run may take; None for any.
-        on_failure: told of a run that took too long, or whose memory ran out: the others go on.
-            None raises what it ended with.
-
-    Raises:
-        AmpmixError: if the worker of one run dies again and again (killed, or out of memory).
-    """
-    tasks = iter(in_blocks([Task(0, run) for run in runs], [replicas]))
-    pool = Pool(
-        [plan],
-        models,
-        lambda task, step: on_step(task.run, step),
-        min(workers, len(runs)),
-        environment,
-        gpus() if replicas > 1 and plan.config.device == "cuda" and not environment else (),
-        [replicas],
-        time_limit=time_limit,
-    )
-    try:
-        for ended in drive(pool, lambda: next(tasks, None)):
-            if on_failure is not None and _its_own(ended.error):
-                on_failure(ended)
-                continue
-            if ended.error is not None:
-                raise ended.error
-            if ended.record is None:
-                raise AmpmixError(died(ended.task.run))
-            yield ended.record
-    finally:
-        pool.close()
-
-
-def _its_own(error: Exception | None) -> bool:
-    """Whether what went wrong need not go wrong in other runs."""
-    return error is not None and (isinstance(error, TooLong) or out_of_memory(error))
 
 
 def died(run: Run) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ampmix.errors import AmpmixError, TooLong
 from ampmix.executor._executor import Ended, Task
-from ampmix.executor.pool import WORKER_ENVIRONMENT
+from ampmix.executor.pool import WORKER_ENVIRONMENT, unpickled
 from ampmix.extras import needed
 from ampmix.files import drafting, put
 from ampmix.plan import Plan
@@ -64,7 +64,8 @@ class Ray:
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise AmpmixError(f"no Ray cluster at {address} to work on ({reason})") from error
-        self._plans = ray.put(tuple(plans))
+        # classes of a script travel by value
+        self._plans = ray.put(ray.cloudpickle.dumps(tuple(plans)))
         self._remote = ray.remote(_do).options(
             num_cpus=1,
             num_gpus=self._gpus,
@@ -134,7 +135,7 @@ class Ray:
         self._ray.shutdown()
 
 
-def _do(plans: tuple[Plan, ...], task: Task, keep: bool) -> tuple[Ended, bytes | None]:
+def _do(content: bytes, task: Task, keep: bool) -> tuple[Ended, bytes | None]:
     """One run, on whatever node; its model as a tar file."""
     import torch
 
@@ -143,7 +144,9 @@ def _do(plans: tuple[Plan, ...], task: Task, keep: bool) -> tuple[Ended, bytes |
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) if keep else None
         try:
-            record = plans[task.plan].execute(task.run, models)
+            record = unpickled(content)[task.plan].execute(task.run, models)
+        except AmpmixError as error:
+            return Ended(task, error=AmpmixError(str(error))), None
         except Exception as error:
             return Ended(task, error=RuntimeError(f"{type(error).__name__}: {error}")), None
         if models is None or not any(models.iterdir()):

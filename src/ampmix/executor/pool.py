@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import MappingProxyType
 
-from ampmix.errors import TooLong
+from ampmix.errors import AmpmixError, TooLong
 from ampmix.executor._executor import Ended, OnStep, Task, do, next_block
 from ampmix.plan import Plan
 
@@ -35,6 +35,9 @@ WORKER_ENVIRONMENT = {
         for name in ("hugetlb=1", "mmap_threshold=33554432", "trim_threshold=1073741824")
     ),
 }
+
+
+UNGUARDED = 92  # exit code of a worker that ran the script's own call
 
 
 class Begun:
@@ -70,7 +73,9 @@ class Pool:
         replicas: Sequence[int] = (),
         time_limit: float | None = None,
     ) -> None:
-        self._work = (tuple(plans), models)
+        end_unless_guarded()
+        self._plans, self._models = tuple(plans), models
+        self._pickled = pickled(self._plans)
         self._replicas, self._waiting = replicas, list[Task]()
         self._limit = time_limit
         self._on_step = on_step
@@ -98,7 +103,7 @@ class Pool:
                 return
             if worker is not None and worker.tasks:
                 continue
-            block = next_block(self._work[0], self._waiting, self._replicas)
+            block = next_block(self._plans, self._waiting, self._replicas)
             self._waiting = [task for task in self._waiting if task not in block]
             if worker is None or not worker.begin(block):
                 self._workers[slot] = worker = self._new(slot)
@@ -107,7 +112,7 @@ class Pool:
 
     def _new(self, slot: int) -> _Worker:
         with _worker_environment(self._environments[slot]), _interrupts_ignored():
-            return _Worker.new(self._work)
+            return _Worker.new(self._pickled, self._models)
 
     def poll(self, timeout: float) -> list[Ended]:
         """Pass on steps; what has ended, also by the death of its worker."""
@@ -121,8 +126,15 @@ class Pool:
             except (EOFError, OSError, pickle.UnpicklingError):
                 worker.end()
                 self._workers[self._workers.index(worker)] = None
+                if worker.process.exitcode == UNGUARDED:
+                    raise AmpmixError(
+                        "a worker ran the script again from the top: call what has workers below "
+                        'if __name__ == "__main__":'
+                    ) from None
                 ended += map(Ended, worker.tasks)
                 continue
+            if isinstance(message, Exception):
+                raise message
             if isinstance(message, Begun):
                 worker.since, worker.starting = time.monotonic(), 0.0
             elif isinstance(message, list):
@@ -155,6 +167,43 @@ class Pool:
         self._workers = [None] * len(self._workers)
 
 
+def pickled(plans: Sequence[Plan]) -> bytes:
+    """The plans as they travel to workers.
+
+    Raises AmpmixError that names the component of somebody's own that cannot.
+    """
+    try:
+        for plan in plans:
+            for one in (plan.backbone, *plan.policies):
+                pickle.dumps(one)
+    except Exception as error:
+        raise _not_in_a_worker(f"{type(one).__module__}:{type(one).__qualname__}", error) from error
+    return pickle.dumps(tuple(plans))
+
+
+def unpickled(content: bytes) -> tuple[Plan, ...]:
+    """The plans of :func:`pickled`; AmpmixError if a class of theirs cannot be imported here."""
+    try:
+        plans: tuple[Plan, ...] = pickle.loads(content)
+    except (ImportError, AttributeError) as error:
+        raise _not_in_a_worker("of a policy or backbone", error) from error
+    return plans
+
+
+def _not_in_a_worker(cls: str, error: Exception) -> AmpmixError:
+    told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return AmpmixError(
+        f"the class {cls} cannot be had in a worker process ({told}): define it at the top of a "
+        "file, or train in this process, with workers=0 or --executor here"
+    )
+
+
+def end_unless_guarded() -> None:
+    """End a worker that is still starting: the script's own call has no guard around it."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(UNGUARDED)
+
+
 def gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     import torch
@@ -174,10 +223,12 @@ class _Worker:
         self.since, self.starting = 0.0, STARTING
 
     @classmethod
-    def new(cls, work: tuple[tuple[Plan, ...], Path | None]) -> _Worker:
+    def new(cls, plans: bytes, models: Path | None) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, *work, os.getpid()), daemon=True)
+        process = context.Process(
+            target=_serve, args=(theirs, plans, models, os.getpid()), daemon=True
+        )
         process.start()
         theirs.close()  # so that the worker's death closes the pipe
         return cls(process, ours)
@@ -201,9 +252,7 @@ class _Worker:
             self.process.join()
 
 
-def _serve(
-    connection: Connection, plans: tuple[Plan, ...], models: Path | None, parent: int
-) -> None:
+def _serve(connection: Connection, content: bytes, models: Path | None, parent: int) -> None:
     """Do tasks as they come, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -212,6 +261,11 @@ def _serve(
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
+        try:
+            plans = unpickled(content)
+        except AmpmixError as error:
+            connection.send(error)
+            return
         while True:
             tasks = connection.recv()
             connection.send(Begun())

@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ampmix.counting import counted
+from ampmix.watcher import Watcher
 
 PLAIN_EVERY = 15.0  # seconds between plain lines
 
 
-class RunsProgress:
+class RunsProgress(Watcher):
     """Progress over runs of equally many steps, as a context manager.
 
     Args:
@@ -52,18 +53,24 @@ class RunsProgress:
     ) -> None:
         self._bar.stop()
 
-    def on_step(self, run: Hashable, step: int) -> None:
-        """`run` has done `step` steps."""
-        if run not in self._at or self._at[run] < step:
-            self._at[run] = step
+    def on_step(self, task: Hashable, step: int) -> None:
+        """A run has done so many steps."""
+        if task not in self._at or self._at[task] < step:
+            self._at[task] = step
         self._show()
 
-    def on_record(self, record: Any) -> None:
-        """A run has ended."""
-        run = (record.specification["policy"], record.specification["seed"])
-        self._at[run] = self._steps
+    def on_record(self, task: Hashable, record: Any) -> None:
+        """A run is recorded."""
+        self._end(task, not record.done)
+
+    def on_failure(self, task: Hashable, error: str) -> None:
+        """A run has ended without a record."""
+        self._end(task, True)
+
+    def _end(self, task: Hashable, failed: bool) -> None:
+        self._at[task] = self._steps
         self._done += 1
-        self._failed += not record.done
+        self._failed += failed
         self._show()
 
     def _show(self) -> None:

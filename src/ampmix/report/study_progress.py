@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ampmix.counting import counted
 from ampmix.report.progress import PLAIN_EVERY, duration
+from ampmix.watcher import Watcher
 
 ROWS = 20  # of the live table
 
@@ -40,7 +41,7 @@ class _Cell:
         return f"{policy} {means[policy]:.1f} % ({counted(most, 'seed')})"
 
 
-class StudyProgress:
+class StudyProgress(Watcher):
     """Progress over the runs of a study, as a context manager and a watcher of it.
 
     "Best" goes by the development error: nobody is shown a test error to choose by.
