@@ -224,7 +224,7 @@ def _imported_from(name: str, package: str, kind: str, trusted: bool) -> Any:
                 "module that is installed or in the current folder"
             ) from error
     # vars: getattr would have a lazy module import what it names
-    cls = getattr(module, class_name, None) if trusted else vars(module).get(class_name)
+    cls: Any = getattr(module, class_name, None) if trusted else vars(module).get(class_name)
     if cls is None:
         classes = [n for n, value in vars(module).items() if isinstance(value, type)]
         raise unknown(f"{kind} in {module_name}", class_name, classes)

@@ -124,7 +124,11 @@ class Plan:
             seeds: how many seeds, or folds without a test set; by default the data set's folds
                 or 5.
             fraction: labels kept of each class, in (0, 1].
-            text, label, test, dev, encoding: of a file (:func:`ampmix.load_dataset`).
+            text: of a file, as the rest down to `encoding` in :func:`ampmix.load_dataset`.
+            label: of a file.
+            test: of a file.
+            dev: of a file.
+            encoding: of a file.
             training: fields of :class:`ampmix.TrainConfig`; what is left out suits backbone and
                 data.
 
@@ -135,17 +139,17 @@ class Plan:
         for one in given:
             whole = POLICIES.parse_list(one, trusted=True) if isinstance(one, str) else [one]
             listed += whole
-        if isinstance(backbone, str):
-            backbone = BACKBONES.parse(backbone, trusted=True)
+        parsed = isinstance(backbone, str)
+        model: Any = BACKBONES.parse(str(backbone), trusted=True) if parsed else backbone
         known = None if isinstance(data, TextDataset | Path) else datasets.known(data)
-        config = settings(backbone, known is not None, **training)
+        config = settings(model, known is not None, **training)
         if not isinstance(data, TextDataset):
             columns = {"text": text, "label": label, "encoding": encoding}
             data = datasets.load(data, test=test, dev=dev, **columns)
         elif text or label or test or dev or encoding:
             raise AmpmixError("text, label, test, dev and encoding go with a file: leave them out")
         seeds = getattr(known, "folds", 5) if seeds is None else seeds
-        return cls(data, backbone, tuple(listed), seeds, fraction, config)
+        return cls(data, model, tuple(listed), seeds, fraction, config)
 
     @property
     def _by_name(self) -> dict[str, Policy]:

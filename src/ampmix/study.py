@@ -261,7 +261,11 @@ def carry_out(
     """Do what is left of the runs of a study, as :func:`run_study`, which says more.
 
     Args:
-        study, out, open_executor, watcher, replicas: as of :func:`run_study`.
+        study: what to do.
+        out: the output folder.
+        open_executor: who does it.
+        watcher: told how it goes.
+        replicas: by plan, as of :func:`run_study`.
         fatal: which runs that end without a record end all: what they ended with is raised.
     """
     check_writable(out)

@@ -317,7 +317,8 @@ class TrainingStep(nn.Module):
         mixed = self.learner(f, g, y, loss=self.loss, generator=self.mixing)
         _check_mixed(mixed, y.shape, self.learner.policy)
         self.seen.add(mixed, self.counting)
-        return mixed.loss
+        loss: Tensor = mixed.loss
+        return loss
 
 
 def _check_mixed(mixed: Any, shape: torch.Size, policy: Policy) -> None:

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from ampmix.compare_plan import Summary
     from ampmix.plan import Plan
 
-POLICIES = (
-    "none,mixup,amp,mixup[site=sent],amp[site=sent]"  # as in ampmix.plan, which imports torch
-)
+# as in ampmix.plan, which imports torch
+POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
