@@ -247,7 +247,9 @@ def _subclasses(package: str) -> list[type]:
     """The classes of a kind that are imported and not ampmix's own."""
     found, waiting = dict[type, None](), [*_bases(package)]
     while waiting:
-        for cls in waiting.pop().__subclasses__():
+        base = waiting.pop()
+        subclasses: list[type] = base.__subclasses__()
+        for cls in subclasses:
             if cls not in found:
                 found[cls] = None
                 waiting.append(cls)
