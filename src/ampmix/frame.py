@@ -86,8 +86,11 @@ def _told(value: Any) -> str:
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
+    result = record.result.as_json()
+    for blob in ("test_classes", "test_labels", "test_probabilities"):
+        result.pop(blob, None)  # of no use in a cell: record.result.probabilities() has them
     provenance = {f"provenance.{key}": value for key, value in _flat(record.provenance)}
-    return {"run": record.id, **dict(_flat(record.specification)), **dict(_flat(record.result))} | (
+    return {"run": record.id, **dict(_flat(record.specification)), **dict(_flat(result))} | (
         provenance
     )
 

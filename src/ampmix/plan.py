@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ampmix import components, datasets, yardstick
 from ampmix.backbones._backbone import Backbone
 from ampmix.components import BACKBONES, POLICIES
@@ -19,6 +17,7 @@ from ampmix.origin import blaming, package_of, source_of
 from ampmix.policies._policy import Policy
 from ampmix.records import RunRecord, provenance, run_id
 from ampmix.replicas import automatic, fit_many, unstackable
+from ampmix.result import Result
 from ampmix.train_config import TrainConfig
 from ampmix.training import Diverged, Fit, check_trainable
 
@@ -280,7 +279,7 @@ class Plan:
             if isinstance(fitted, Diverged):
                 result |= {"status": "failed", "error": str(fitted)}
             else:
-                result |= _training_result(fitted)
+                result |= _training_result(fitted, split)
                 if models is not None:
                     fitted.classifier.save(models / self.run_id(run), self._about(run, fitted))
             results.append(result)
@@ -325,14 +324,18 @@ def _parts(split: Split) -> dict[str, Any]:
 
 
 def _yardstick_result(split: Split) -> dict[str, Any]:
-    return _test_result(yardstick.yardstick(split)) | {"status": "done", "test_reads": [0]}
+    wrong, probabilities = yardstick.predictions(split)
+    tested = Result.tested(wrong, split.test.labels, probabilities, split.classes)
+    return tested | {"status": "done", "test_reads": [0]}
 
 
-def _training_result(fitted: Fit) -> dict[str, Any]:
+def _training_result(fitted: Fit, split: Split) -> dict[str, Any]:
     stopped = {} if fitted.stopped is None else {"stopped": fitted.stopped}
     moved = {} if fitted.perturbation is None else {"perturbation": fitted.perturbation}
     return (
-        _test_result(fitted.test_wrong)
+        Result.tested(
+            fitted.test_wrong, split.test.labels, fitted.test_probabilities, split.classes
+        )
         | stopped
         | moved
         | {
@@ -345,10 +348,3 @@ def _training_result(fitted: Fit) -> dict[str, Any]:
             "curve": [reading._asdict() for reading in fitted.curve],
         }
     )
-
-
-def _test_result(wrong: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, Any]:
-    return {
-        "test_error": float(wrong.mean()),
-        "test_wrong": "".join("1" if w else "0" for w in wrong.tolist()),
-    }

@@ -21,28 +21,37 @@ import numpy.typing as npt
 
 from ampmix.errors import AmpmixError
 from ampmix.files import whole
+from ampmix.result import Result
 
 FORMAT = 1
 PACKAGES = ("ampmix", "torch", "numpy", "scikit-learn")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class RunRecord:
     """One run: what determined it, what came out, and where it was made.
 
     Attributes:
         specification: everything that determines the run: data hash, split, backbone, policy,
             settings, seed.
-        result: ``status`` (``done`` or ``failed``); of a run that is done, among others,
-            ``test_error`` (a fraction), ``test_wrong`` (a string of 0 and 1, one a test example),
-            ``dev_error``, ``best_step``, ``curve`` and ``test_reads``; of a failed one, ``error``.
+        result: what came out; a mapping given is read as the record's JSON.
         provenance: versions, git state, time and duration. The same command twice gives the same
             specification and result to the bit; provenance differs by its nature.
     """
 
     specification: Mapping[str, Any]
-    result: Mapping[str, Any]
+    result: Result
     provenance: Mapping[str, Any]
+
+    def __init__(
+        self,
+        specification: Mapping[str, Any],
+        result: Result | Mapping[str, Any],
+        provenance: Mapping[str, Any],
+    ) -> None:
+        object.__setattr__(self, "specification", specification)
+        object.__setattr__(self, "result", Result.of_json(result))
+        object.__setattr__(self, "provenance", provenance)
 
     @property
     def id(self) -> str:
@@ -52,17 +61,24 @@ class RunRecord:
     @property
     def digest(self) -> str:
         """SHA-256 of specification and result: equal for runs that are equal to the bit."""
-        return content_sha256({"specification": self.specification, "result": self.result})
+        return content_sha256(
+            {"specification": self.specification, "result": self.result.as_json()}
+        )
 
     @property
     def done(self) -> bool:
         """Whether the run ended with a result."""
-        return bool(self.result["status"] == "done")
+        return self.result.status == "done"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the run is of the baseline that trains no backbone: TF-IDF, the yardstick."""
+        return "backbone" not in self.specification
 
     @property
     def test_wrong(self) -> npt.NDArray[np.bool_]:
         """True where a test example was misclassified, ``[n_test]``."""
-        digits = np.frombuffer(self.result["test_wrong"].encode("ascii"), np.uint8)
+        digits = np.frombuffer((self.result.test_wrong or "").encode("ascii"), np.uint8)
         return np.asarray(digits == ord("1"))
 
 
@@ -79,12 +95,13 @@ def read_record(content: bytes, identity: str) -> RunRecord:
     """
     try:
         found = json.loads(content.decode("utf-8"))
-        record = RunRecord(found["specification"], found["result"], found["provenance"])
+        parts = found["specification"], found["result"], found["provenance"]
         if found["format"] != FORMAT:
             raise ValueError(f"format {str(found['format'])[:40]}, this ampmix reads {FORMAT}")
-        for part in (record.specification, record.result, record.provenance):
+        for part in parts:
             if not isinstance(part, dict):
                 raise ValueError("one of its parts is no table")
+        record = RunRecord(*parts)
         if record.result["status"] not in ("done", "failed"):
             raise ValueError(f"its status is {str(record.result['status'])[:40]!r}")
         if found["digest"] != record.digest or record.id != identity:
@@ -148,7 +165,7 @@ class RecordStore:
             "format": FORMAT,
             "digest": record.digest,
             "specification": record.specification,
-            "result": record.result,
+            "result": record.result.as_json(),
             "provenance": record.provenance,
         }
         write_json(path, content)

@@ -42,6 +42,8 @@ class Fit:
         best: the reading of that step.
         curve: every reading of the development set.
         test_wrong: true where a test example is misclassified, ``[n_test]``.
+        test_probabilities: of each class, ``[n_test, n_classes]``, as
+            :meth:`ampmix.Classifier.predict_proba` gives them.
         test_reads: the steps at which the test set was read: the chosen one, once, or none at all
             where there is no test set.
         truncated: texts cut to ``max_length``, over all parts.
@@ -60,6 +62,9 @@ class Fit:
     seed: int = field(default=0)
     stopped: int | None = None
     perturbation: Mapping[str, Any] | None = None
+    test_probabilities: npt.NDArray[np.float32] = field(
+        default_factory=lambda: np.empty((0, 0), "f")
+    )
 
     @property
     def test_error(self) -> float:
@@ -192,6 +197,11 @@ class Trainee:
             seed=self.seed,
             stopped=done if done < self.config.steps else None,
             perturbation=seen.as_json(None if moved is None else self._processes.total(moved)),
+            test_probabilities=(
+                np.empty((0, len(self.data.classes)), np.float32)
+                if logits is None
+                else logits.softmax(1).numpy()
+            ),
         )
 
 

@@ -12,7 +12,12 @@ NAME = "tfidf-logreg"
 
 
 def yardstick(data: Split) -> npt.NDArray[np.bool_]:
-    """Where TF-IDF + logistic regression errs on the test part.
+    """Where TF-IDF + logistic regression errs on the test part, bool ``[n_test]``."""
+    return predictions(data)[0]
+
+
+def predictions(data: Split) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+    """Where TF-IDF + logistic regression errs on the test part, and its class probabilities.
 
     On words and pairs of words (the data set's own tokenizer, logarithmic counts), with C = 10. It
     has no use for a development set, so it trains on those labels too: a network sees them as well,
@@ -24,7 +29,7 @@ def yardstick(data: Split) -> npt.NDArray[np.bool_]:
         data: a split.
 
     Returns:
-        bool ``[n_test]``, true where wrong.
+        bool ``[n_test]``, true where wrong, and float32 ``[n_test, n_classes]``.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -43,4 +48,6 @@ def yardstick(data: Split) -> npt.NDArray[np.bool_]:
     labels = np.concatenate([data.train.labels, data.dev.labels])
     model.fit(data.train.texts + data.dev.texts, labels)
     wrong: npt.NDArray[np.bool_] = model.predict(data.test.texts) != data.test.labels
-    return wrong
+    probabilities = np.zeros((len(data.test), len(data.classes)), np.float32)
+    probabilities[:, model.classes_] = model.predict_proba(data.test.texts)
+    return wrong, probabilities

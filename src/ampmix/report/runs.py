@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ampmix.errors import AmpmixError
-from ampmix.record_shape import fault
 from ampmix.records import RunRecord, read_record
+from ampmix.result import fault
 
 Records = Mapping[str, Mapping[int, RunRecord]]
+OF_A_RUN = ("policy", "policy_source", "seed")
 ORDER = ("none", "mixup", "amp")
 
 
@@ -143,9 +144,7 @@ def groups_of(records: Iterable[RunRecord], yardstick: str) -> tuple[Group, ...]
         names = sorted(own, key=_order)
         together = {yardstick: {seed: beside[seed] for seed in seeds if seed in beside}}
         together |= {name: dict(sorted(own[name].items())) for name in names}
-        specification = {
-            k: v for k, v in first.specification.items() if k not in ("policy", "seed")
-        }
+        specification = {k: v for k, v in first.specification.items() if k not in OF_A_RUN}
         printed = [r.provenance.get("printed_as") for runs in own.values() for r in runs.values()]
         names_printed = next(filter(None, printed), None)
         made.append(
@@ -163,7 +162,7 @@ def groups_of(records: Iterable[RunRecord], yardstick: str) -> tuple[Group, ...]
 def _key(record: RunRecord, data: bool = False) -> str:
     specification = record.specification
     kept = ("dataset", "data_hash", "fraction", "folds")
-    names = kept if data else tuple(k for k in specification if k not in ("policy", "seed"))
+    names = kept if data else tuple(k for k in specification if k not in OF_A_RUN)
     return json.dumps({name: specification.get(name) for name in names}, sort_keys=True)
 
 
