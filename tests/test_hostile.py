@@ -19,6 +19,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -445,6 +446,17 @@ SPECIFICATIONS: dict[str, Any] = {
     "settings of no backbone": {"backbone": None},
     "folds": {"folds": "two"},
 }
+
+
+def packed(rows: list[list[float]]) -> str:
+    return base64.b64encode(np.array(rows, "<f2").tobytes()).decode()
+
+
+PREDICTED: dict[str, Any] = {
+    "test_classes": ["a", "b"],
+    "test_labels": "AAABAA==",
+    "test_probabilities": packed([[0.5, 0.5]] * 2),
+}
 RESULTS: dict[str, Any] = {
     "other digits": {"test_wrong": "0x"},
     "another length": {"test_wrong": "0"},
@@ -455,6 +467,15 @@ RESULTS: dict[str, Any] = {
     "a failure without words": {"status": "failed"},
     "no numbers": {"perturbation": {"examples": 1, "lam": {}, "loss": {}}},
     "infinity": {"dev_error": float("inf")},
+    "probabilities alone": {"test_probabilities": packed([[0.5, 0.5]] * 2)},
+    "no base64": PREDICTED | {"test_probabilities": "\u00e9!"},
+    "another shape": PREDICTED | {"test_probabilities": packed([[0.5, 0.5]])},
+    "not numbers": PREDICTED | {"test_probabilities": packed([[float("nan"), 1.0]] * 2)},
+    "above one": PREDICTED | {"test_probabilities": packed([[2.0, -1.0]] * 2)},
+    "sums above one": PREDICTED | {"test_probabilities": packed([[0.9, 0.9]] * 2)},
+    "a label of no class": PREDICTED | {"test_labels": "AAAHAA=="},
+    "labels missing": PREDICTED | {"test_labels": None},
+    "a class that is no name": PREDICTED | {"test_classes": ["a", 1]},
 }
 PROVENANCES: dict[str, Any] = {
     "seconds": {"seconds": "long"},

@@ -165,7 +165,7 @@ def compare(
         model=None if best is None else out / "model",
         chosen=chosen,
         chosen_seed=None if best is None else best.run.seed,
-        truncated=max((r.result.get("truncated", 0) for r in outcome.records.values()), default=0),
+        truncated=max((r.result.truncated or 0 for r in outcome.records.values()), default=0),
         trained=outcome.trained + made_again,
         unfinished={task.run: reason for task, reason in outcome.errors.items()},
         unreadable=outcome.unreadable,

@@ -115,6 +115,18 @@ class Result(Mapping[str, Any]):
             "test_probabilities": _packed(probabilities.astype("<f2")),
         }
 
+    @property
+    def n_learned(self) -> int:
+        """Texts that training saw: to learn from, or to choose the step by."""
+        return (self.n_train or 0) + (self.n_dev or 0)
+
+    @property
+    def rank(self) -> tuple[float, float] | None:
+        """Development error and loss, by which models are chosen; None for runs without them."""
+        if self.dev_error is None or self.dev_loss is None:
+            return None
+        return self.dev_error, self.dev_loss
+
     def labels(self) -> npt.NDArray[np.int64]:
         """True class of each test text, ``[n_test]``, an index into ``test_classes``.
 

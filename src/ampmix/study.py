@@ -67,8 +67,8 @@ class Study:
         """Of each policy in each plan the task with the lowest development error, loss, seed."""
         best: dict[tuple[int, str], tuple[float, float, int, Task]] = {}
         for task, record in records.items():
-            if "dev_error" in record.result:
-                rank = (record.result["dev_error"], record.result["dev_loss"], task.run.seed, task)
+            if (reached := record.result.rank) is not None:
+                rank = (*reached, task.run.seed, task)
                 kind = (task.plan, task.run.policy)
                 best[kind] = min(best.get(kind, rank), rank)
         return [task for *_, task in best.values()]

@@ -119,8 +119,8 @@ def paired_comparison(
         return statistics.crossed_difference(wrong, wrong_baseline).scaled(100)
     pairs = zip(ours, theirs, strict=True)
     differences = [a.test_wrong.mean() - b.test_wrong.mean() for a, b in pairs]
-    n_train = [r.result["n_train"] + r.result["n_dev"] for r in ours]
-    n_test = [r.result["n_test"] for r in ours]
+    n_train = [r.result.n_learned for r in ours]
+    n_test = [r.result.n_test or 0 for r in ours]
     return statistics.corrected_resampled_t(differences, n_train, n_test).scaled(100)
 
 
@@ -133,7 +133,7 @@ def paired_relative_improvement(
         AmpmixError: two runs of a seed are of different splits.
     """
     ours, theirs = _both(amp, mixup)
-    if not ours or ours[0].result["n_test"] < 2:
+    if not ours or (ours[0].result.n_test or 0) < 2:
         return None
     if not cross_validated:
         wrong = np.stack([record.test_wrong for record in ours])
@@ -143,8 +143,8 @@ def paired_relative_improvement(
     return statistics.resampled_relative_improvement(
         [record.test_wrong.mean() for record in theirs],
         [record.test_wrong.mean() for record in ours],
-        [record.result["n_train"] + record.result["n_dev"] for record in ours],
-        [record.result["n_test"] for record in ours],
+        [record.result.n_learned for record in ours],
+        [record.result.n_test or 0 for record in ours],
     )
 
 
@@ -162,8 +162,8 @@ def _runs(records: Sequence[RunRecord]) -> statistics.Runs:
     return statistics.Runs(
         name=str(records[0].specification["policy"]),
         seeds=[record.specification["seed"] for record in records],
-        test_sets=[record.result["split_hash"] for record in records],
-        sizes=[record.result["n_test"] for record in records],
+        test_sets=[record.result.split_hash or "" for record in records],
+        sizes=[record.result.n_test or 0 for record in records],
     )
 
 
@@ -177,8 +177,9 @@ def _row(
 ) -> Row:
     done = {seed: record for seed, record in sorted(own.items()) if record.done}
     errors = [100 * float(record.test_wrong.mean()) for record in done.values()]
-    dev = [record.result["dev_error"] for record in done.values() if "dev_error" in record.result]
-    failures = {s: str(r.result["error"]) for s, r in sorted(own.items()) if not r.done}
+    errors_of = (record.result.dev_error for record in done.values())
+    dev = [error for error in errors_of if error is not None]
+    failures = {s: str(r.result.error) for s, r in sorted(own.items()) if not r.done}
     decision: str
     if comparison is not None:
         decision = statistics.decide(comparison, p)

@@ -66,13 +66,13 @@ class MLflow(Tracker):
         run = self._client.create_run(self._experiment, run_name=name).info.run_id
         for key, value in {**self.parameters(task), "run": record.id}.items():
             self._client.log_param(run, key, value)
-        for reading in record.result.get("curve", ()):
+        for reading in record.result.curve or ():
             for key in ("train_loss", "dev_error", "dev_loss"):
                 self._client.log_metric(run, f"curve.{key}", reading[key], step=reading["step"])
         for key, number in metrics(record).items():
             self._client.log_metric(run, key, number)
         if not record.done:
-            self._client.set_tag(run, "error", record.result["error"])
+            self._client.set_tag(run, "error", record.result.error)
         self._client.set_terminated(run, "FINISHED" if record.done else "FAILED")
 
 
@@ -87,7 +87,7 @@ class TensorBoard(Tracker):
     def on_record(self, task: Task, record: RunRecord) -> None:
         """Write a run's parameters, curve and result."""
         with contextlib.closing(self._writer(str(self._out / "tensorboard" / record.id))) as writer:
-            for reading in record.result.get("curve", ()):
+            for reading in record.result.curve or ():
                 for key in ("train_loss", "dev_error", "dev_loss"):
                     writer.add_scalar(f"curve/{key}", reading[key], reading["step"])
             named = {f"result/{key}": number for key, number in metrics(record).items()}

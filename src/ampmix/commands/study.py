@@ -254,7 +254,7 @@ def _conclude(study: Study, outcome: Outcome, out: Path, screen: Console, messag
     of_all = f"{done} of {counted(total, 'run is', 'runs are')} done"
     say(screen, f"{of_all}, {outcome.trained} of them now.")
     for task in outcome.diverged:
-        error = outcome.records[task].result["error"]
+        error = outcome.records[task].result.error
         say(screen, f"failed: {_named(study, task)}: {error}")
     for task, error in outcome.errors.items():
         say(screen, f"no record: {_named(study, task)}: {error}")

@@ -16,7 +16,7 @@ def perturbations(group: Group) -> list[Chart]:
     """Two histograms over all seeds of the policies that recorded them; none for others."""
     counted: dict[str, dict[str, Any]] = {}
     for policy, runs in group.records.items():
-        found = [r.result["perturbation"] for r in runs.values() if "perturbation" in r.result]
+        found = [r.result.perturbation for r in runs.values() if r.result.perturbation]
         if found and all(_like(one) == _like(found[0]) for one in found):
             counted[policy] = {
                 "lam": _sum([(one["lam"], one["lam"]["counts"]) for one in found]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,12 @@ def groups_of(records: Iterable[RunRecord], yardstick: str) -> tuple[Group, ...]
     """
     apart: dict[str, dict[str, dict[int, RunRecord]]] = {}
     common: dict[str, dict[int, RunRecord]] = {}
+    records = tuple(records)
+    sources: dict[str, set[str | None]] = {}
+    for record in records:
+        told = record.specification
+        sources.setdefault(told["policy"], set()).add(told.get("policy_source"))
+    changed = {policy for policy, of_it in sources.items() if len(of_it) > 1}
     for record in records:
         policy, seed = record.specification["policy"], record.specification["seed"]
         if policy != yardstick and "backbone" not in record.specification:
@@ -134,7 +140,8 @@ def groups_of(records: Iterable[RunRecord], yardstick: str) -> tuple[Group, ...]
         if policy == yardstick:
             common.setdefault(_key(record, data=True), {})[seed] = record
         else:
-            apart.setdefault(_key(record), {}).setdefault(policy, {})[seed] = record
+            own_runs = apart.setdefault(_key(record), {})
+            own_runs.setdefault(_row_of(record, changed), {})[seed] = record
     made: list[Group] = []
     for key in sorted(apart):
         own = apart[key]
@@ -164,6 +171,13 @@ def _key(record: RunRecord, data: bool = False) -> str:
     kept = ("dataset", "data_hash", "fraction", "folds")
     names = kept if data else tuple(k for k in specification if k not in OF_A_RUN)
     return json.dumps({name: specification.get(name) for name in names}, sort_keys=True)
+
+
+def _row_of(record: RunRecord, changed: Set[str]) -> str:
+    """A policy's name; with its source where runs of another source have that name too."""
+    policy = str(record.specification["policy"])
+    source = str(record.specification.get("policy_source", ""))
+    return f"{policy} (source {source[:8]})" if policy in changed and source else policy
 
 
 def _order(policy: str) -> tuple[int, str]:

@@ -241,7 +241,7 @@ def _curves(group: Group, yardstick: str) -> list[Chart]:
 
 def _curve(runs: Mapping[int, Any], key: str, factor: float) -> list[dict[str, float]]:
     """Mean, lowest and highest over the seeds at each step that all of them read."""
-    curves = [record.result["curve"] for record in runs.values() if "curve" in record.result]
+    curves = [record.result.curve for record in runs.values() if record.result.curve]
     if not curves:
         return []
     values: dict[int, list[float]] = {}

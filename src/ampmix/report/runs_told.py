@@ -29,8 +29,8 @@ def settings_of(group: Group) -> str:
     ]
     folds = group.specification["folds"]
     design = f"{folds}-fold cross-validation" if folds else "a test set of its own"
-    records = [record.result for record in group.all if "n_test" in record.result]
-    sizes = {(r["n_train"], r["n_dev"], r["n_test"]) for r in records}
+    records = [record.result for record in group.all if record.result.n_test is not None]
+    sizes = {(r.n_train or 0, r.n_dev or 0, r.n_test or 0) for r in records}
     counts = [
         f"{min(column)}" if min(column) == max(column) else f"{min(column)} to {max(column)}"
         for column in zip(*sizes, strict=True)
@@ -86,7 +86,7 @@ def machine_table(records: Iterable[RunRecord]) -> Table:
 def failure_table(groups: Sequence[Group]) -> Table | None:
     """Every run that failed, with its error."""
     rows = tuple(
-        (f"#{group.number} {policy}", f"{seed}", without_folders(str(record.result["error"])))
+        (f"#{group.number} {policy}", f"{seed}", without_folders(str(record.result.error)))
         for group in groups
         for policy, runs in group.records.items()
         for seed, record in runs.items()

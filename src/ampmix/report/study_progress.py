@@ -119,7 +119,7 @@ class StudyProgress(Watcher):
         self._count(task, record)
         cell = self._cells[task.plan]
         if not record.done:
-            self._say(f"{self._name(task)} failed: {record.result['error']}")
+            self._say(f"{self._name(task)} failed: {record.result.error}")
         if cell.done + cell.failed == cell.total and not self._console.is_terminal:
             best = f", best on development: {cell.best()}" if cell.errors else ""
             self._say(f"{cell.label}: {counted(cell.total, 'run')} done{best}")
@@ -172,8 +172,8 @@ class StudyProgress(Watcher):
         cell = self._cells[task.plan]
         cell.done += record.done
         cell.failed += not record.done
-        if "dev_error" in record.result:
-            cell.errors.setdefault(task.run.policy, []).append(record.result["dev_error"])
+        if record.result.dev_error is not None:
+            cell.errors.setdefault(task.run.policy, []).append(record.result.dev_error)
 
     def _say(self, message: str) -> None:
         self._console.print(message, markup=False, soft_wrap=not self._console.is_terminal)
