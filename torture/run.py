@@ -441,7 +441,7 @@ def main() -> None:
 
 def _warm_campaign(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Import what commands import, once."""
-    import ampmix.compare
+    import ampmix.compare_plan
     import polars  # noqa: F401 (its threads begin when it is used: not here)
     import safetensors.torch  # noqa: F401
     import torch
