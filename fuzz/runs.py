@@ -39,7 +39,6 @@ def records(data: bytes) -> None:
 
 def report(data: bytes) -> None:
     """As `ampmix report` tells of them; no text may become markup."""
-    from ampmix import yardstick
     from ampmix.commands._naming import method_of, named
     from ampmix.report import charts
     from ampmix.report.markdown import markdown
@@ -48,8 +47,8 @@ def report(data: bytes) -> None:
     from ampmix.report.runs_document import runs_document
 
     found = read_runs([_folder(data)])
-    groups = [named(group) for group in groups_of(found.records, yardstick.NAME)]
-    document = runs_document(found, groups, method_of, yardstick.NAME)
+    groups = [named(group) for group in groups_of(found.records)]
+    document = runs_document(found, groups, method_of)
     markdown(document).encode()
     with patch.object(charts, "library", lambda: ""):  # a megabyte, the same in each page
         assert "<img" not in page(document)

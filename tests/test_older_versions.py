@@ -66,7 +66,7 @@ def test_a_half_done_study_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_a_comparison_takes_old_records_and_the_report_reads_old_and_new(tmp_path: Path) -> None:
     out = half_done(tmp_path)
     run_study(build(read(tmp_path / "small.toml")), out)
-    (group,) = groups_of(read_runs([out]).records, NAME)
+    (group,) = groups_of(read_runs([out]).records)
     assert {policy: len(runs) for policy, runs in group.records.items()} == {
         NAME: 3,
         "none": 3,

@@ -69,7 +69,6 @@ def shown(content: dict[str, Any], width: int = 80) -> str:
     table.print_comparison(
         content,
         Console(width=width, file=file, force_terminal=True, no_color=True, color_system=None),
-        "tfidf-logreg",
     )
     return file.getvalue()
 

@@ -128,7 +128,7 @@ def test_policies_get_the_papers_names(policy: str, expected: Any) -> None:
 def verdicts(**errors: float) -> dict[str, str]:
     names = {"none": "none", "mixup": "mixup[site=sent]", "amp": "amp[site=sent]"}
     runs = [record(names[n], seed, e) for n, e in errors.items() for seed in range(10)]
-    judged = judge(ours_of(groups_of(runs, "yard"), method_of))
+    judged = judge(ours_of(groups_of(runs), method_of))
     return {one.claim.own.method.name: one.decision for one in judged if one.claim.own.table == 2}
 
 
@@ -142,7 +142,7 @@ def test_known_truths_get_their_verdicts() -> None:
 
 def test_one_seed_decides_nothing() -> None:
     runs = [record("none", 0, 0.3), record("mixup", 0, 0.1)]
-    (one,) = judge(ours_of(groups_of(runs, "yard"), method_of))
+    (one,) = judge(ours_of(groups_of(runs), method_of))
     assert one.decision == "not decided"
     assert "1 run" in one.verdict
 
@@ -160,7 +160,7 @@ def test_runs_of_different_settings_are_never_pooled(tmp_path: Path) -> None:
         )
         for r in yard
     ]
-    groups = groups_of([*runs, *yard], "tfidf-logreg")
+    groups = groups_of([*runs, *yard])
     assert sorted(len(g.records["none"]) for g in groups) == [2, 3]
     for group in groups:
         assert list(group.records) == ["tfidf-logreg", "none", "mixup"]

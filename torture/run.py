@@ -441,13 +441,13 @@ def main() -> None:
 
 def _warm_campaign(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Import what commands import, once."""
-    import ampmix.compare_plan
     import polars  # noqa: F401 (its threads begin when it is used: not here)
     import safetensors.torch  # noqa: F401
     import torch
     import torch._dynamo
     from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: F401
 
+    import ampmix.compare_plan
     import ampmix.estimate
     import ampmix.trackers  # noqa: F401
     from ampmix import cli, components

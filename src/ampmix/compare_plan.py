@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ampmix import components, yardstick
+from ampmix import components
 from ampmix.data import TextDataset
 from ampmix.errors import AmpmixError, TooLong, out_of_memory
 from ampmix.executor import Ended, Executor, InProcess, OnStep, Pool, Task
@@ -60,7 +60,7 @@ class Summary:
         from ampmix.report.table import print_comparison
 
         console = Console(file=io.StringIO(), width=80, highlight=False)
-        print_comparison(self.as_json(), console, yardstick.NAME)
+        print_comparison(self.as_json(), console)
         return console.file.getvalue().rstrip("\n")  # type: ignore[attr-defined, no-any-return]
 
     def as_json(self) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _summed_up(plan: Plan, outcome: Outcome) -> tuple[tuple[Row, ...], str | Non
     names = {name: plan.policy(name).reference_name for name in plan.policy_names}
     reference = plan.backbone.reference_name if plan.fraction == 1.0 else ""
     paper = paper_cells(plan.dataset.title, reference, names)
-    made = rows_of(records, plan.baseline, yardstick.NAME, paper, plan.cross_validated)
+    made = rows_of(records, plan.baseline, paper, plan.cross_validated)
     chosen = best_policy(made)
     if chosen is None:
         return tuple(made), None, None

@@ -24,6 +24,7 @@ from ampmix.files import whole
 from ampmix.result import Result
 
 FORMAT = 1
+YARDSTICK = "tfidf-logreg"  # the policy name of TF-IDF and logistic regression
 PACKAGES = ("ampmix", "torch", "numpy", "scikit-learn")
 
 
@@ -72,8 +73,8 @@ class RunRecord:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the run is of the baseline that trains no backbone: TF-IDF, the yardstick."""
-        return "backbone" not in self.specification
+        """Whether the run is of the baseline without a network, which is no policy."""
+        return bool(self.specification["policy"] == YARDSTICK)
 
     @property
     def test_wrong(self) -> npt.NDArray[np.bool_]:

@@ -59,7 +59,6 @@ class Row:
 def rows(
     records: Mapping[str, Records],
     baseline: str,
-    yardstick: str,
     paper: Mapping[str, Mapping[str, float]],
     cross_validated: bool,
 ) -> list[Row]:
@@ -73,7 +72,6 @@ def rows(
     Args:
         records: policy to seed to record.
         baseline: the policy that the others are compared with.
-        yardstick: the name of the yardstick's row.
         paper: the paper's error and std by policy.
         cross_validated: whether every seed has a test fold of its own.
 
@@ -85,7 +83,7 @@ def rows(
         for policy, own in records.items()
         if policy != baseline
     }
-    family = [policy for policy in compared if policy != yardstick]
+    family = [policy for policy in compared if not _is_baseline(records[policy])]
     raw = [comparison.p if (comparison := compared[policy]) else None for policy in family]
     adjusted = {
         policy: None if np.isnan(p) else p
@@ -146,6 +144,10 @@ def paired_relative_improvement(
         [record.result.n_learned for record in ours],
         [record.result.n_test or 0 for record in ours],
     )
+
+
+def _is_baseline(runs: Records) -> bool:
+    return any(record.is_baseline for record in runs.values())
 
 
 def _both(own: Records, baseline: Records) -> tuple[list[RunRecord], list[RunRecord]]:

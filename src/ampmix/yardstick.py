@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ampmix.data import Split
+from ampmix.records import YARDSTICK
 from ampmix.text import TOKENIZERS
 
-NAME = "tfidf-logreg"
+NAME = YARDSTICK
 
 
 def yardstick(data: Split) -> npt.NDArray[np.bool_]:

@@ -120,7 +120,6 @@ def notes(plan: Plan, replicas: int) -> list[str]:
 
 def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages: Console) -> int:
     """Say how it ended; 1 if there are runs without a record."""
-    from ampmix import yardstick
     from ampmix.report.table import print_comparison
 
     for path, reason in summary.unreadable:
@@ -129,7 +128,7 @@ def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages:
         length = f"what the model reads, {counted(plan.config.max_length, 'token')} or fewer"
         say(messages, cut(summary.truncated, length))
     screen.print()
-    print_comparison(summary.as_json(), screen, yardstick.NAME)
+    print_comparison(summary.as_json(), screen)
     files = "summary.json, records/" + (", model/" if summary.model else "")
     say(screen, f"Written to {out}: {files}.")
     for run, reason in summary.unfinished.items():

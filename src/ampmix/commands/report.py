@@ -25,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def act(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from ampmix import yardstick
     from ampmix.commands._naming import method_of, named
     from ampmix.records import check_writable
     from ampmix.report.charts import formats_of
@@ -34,10 +33,10 @@ def act(arguments: argparse.Namespace) -> int:
 
     formats = formats_of(arguments.figures)
     found = read_runs(arguments.runs)
-    groups = [named(group) for group in groups_of(found.records, yardstick.NAME)]
+    groups = [named(group) for group in groups_of(found.records)]
     out = Path(arguments.out or arguments.runs[0])
     check_writable(out)
-    document = runs_document(found, groups, method_of, yardstick.NAME)
+    document = runs_document(found, groups, method_of)
     written = write(document, out, "report", formats)
     print(" ".join(document.lead[0].split()))
     print(f"Written to {out}: {', '.join(written)}.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ampmix.errors import AmpmixError
-from ampmix.records import RunRecord, read_record
+from ampmix.records import YARDSTICK, RunRecord, read_record
 from ampmix.result import fault
 
 Records = Mapping[str, Mapping[int, RunRecord]]
@@ -116,7 +116,7 @@ class Group:
         return tuple(record for own in self.records.values() for record in own.values())
 
 
-def groups_of(records: Iterable[RunRecord], yardstick: str) -> tuple[Group, ...]:
+def groups_of(records: Iterable[RunRecord]) -> tuple[Group, ...]:
     """Sort records into groups: runs of different settings are never put together.
 
     The yardstick has no backbone and no settings: its runs go with every group of the same data,
@@ -132,12 +132,12 @@ def groups_of(records: Iterable[RunRecord], yardstick: str) -> tuple[Group, ...]
     changed = {policy for policy, of_it in sources.items() if len(of_it) > 1}
     for record in records:
         policy, seed = record.specification["policy"], record.specification["seed"]
-        if policy != yardstick and "backbone" not in record.specification:
+        if not record.is_baseline and "backbone" not in record.specification:
             raise AmpmixError(
                 f"the record {record.id} of {policy[:80]!r} has no backbone: no ampmix wrote it; "
                 "take it away"
             )
-        if policy == yardstick:
+        if record.is_baseline:
             common.setdefault(_key(record, data=True), {})[seed] = record
         else:
             own_runs = apart.setdefault(_key(record), {})
@@ -149,7 +149,7 @@ def groups_of(records: Iterable[RunRecord], yardstick: str) -> tuple[Group, ...]
         beside = common.get(_key(first, data=True), {})
         seeds = sorted({seed for runs in own.values() for seed in runs})
         names = sorted(own, key=_order)
-        together = {yardstick: {seed: beside[seed] for seed in seeds if seed in beside}}
+        together = {YARDSTICK: {seed: beside[seed] for seed in seeds if seed in beside}}
         together |= {name: dict(sorted(own[name].items())) for name in names}
         specification = {k: v for k, v in first.specification.items() if k not in OF_A_RUN}
         printed = [r.provenance.get("printed_as") for runs in own.values() for r in runs.values()]

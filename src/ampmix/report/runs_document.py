@@ -11,6 +11,7 @@ import numpy as np
 from ampmix import summary
 from ampmix.counting import counted
 from ampmix.errors import AmpmixError
+from ampmix.records import YARDSTICK
 from ampmix.report import charts, runs_told
 from ampmix.report.claims import Judged, MethodOf, judge, ours_of
 from ampmix.report.document import Block, Chart, Document, Section, Table, without_folders
@@ -24,16 +25,13 @@ from ampmix.summary import Row
 READINGS = 60  # of a curve, at most: more cannot be told apart, and weigh
 
 
-def runs_document(
-    found: Found, groups: Sequence[Group], method_of: MethodOf, yardstick: str
-) -> Document:
+def runs_document(found: Found, groups: Sequence[Group], method_of: MethodOf) -> Document:
     """The whole report.
 
     Args:
         found: the records.
         groups: the same in groups, with the paper's names.
         method_of: what the paper calls a policy.
-        yardstick: the policy name of the rows that are no policy.
     """
     ours = ours_of(groups, method_of)
     judged = judge(ours)
@@ -45,7 +43,7 @@ def runs_document(
     sections = []
     if ours:
         sections.append(_claims_section(judged, paper_tables(ours, judged)))
-    sections += [_group_section(group, method_of, yardstick) for group in groups]
+    sections += [_group_section(group, method_of) for group in groups]
     sections.append(_told_section(found, groups))
     lead = (
         told,
@@ -127,10 +125,10 @@ def _printed(one: Judged) -> float:
     return round(one.claim.own.error - one.claim.baseline.error, 9)
 
 
-def _group_section(group: Group, method_of: MethodOf, yardstick: str) -> Section:
+def _group_section(group: Group, method_of: MethodOf) -> Section:
     blocks: list[Block] = [without_folders(runs_told.settings_of(group))]
     try:
-        rows = _rows(group, method_of, yardstick)
+        rows = _rows(group, method_of)
     except AmpmixError as error:
         blocks.append(f"Not compared: {without_folders(str(error))}.")
     else:
@@ -141,15 +139,15 @@ def _group_section(group: Group, method_of: MethodOf, yardstick: str) -> Section
             "model": None,
         }
         table = _comparison_table(rows)
-        blocks += [table, *map(without_folders, sentences(told, yardstick))]
+        blocks += [table, *map(without_folders, sentences(told))]
         if any(row.difference is not None for row in rows):
             blocks.append(_forest(group, rows))
-    blocks += _curves(group, yardstick)
+    blocks += _curves(group)
     blocks += perturbations(group)
     return Section(runs_told.title_of(group), tuple(blocks))
 
 
-def _rows(group: Group, method_of: MethodOf, yardstick: str) -> list[Row]:
+def _rows(group: Group, method_of: MethodOf) -> list[Row]:
     names = {}
     for policy in group.records:
         method = method_of(policy)
@@ -157,7 +155,7 @@ def _rows(group: Group, method_of: MethodOf, yardstick: str) -> list[Row]:
         names[policy] = method.name if method is not None and plain else ""
     title, backbone = group.printed_as or ("", "")
     cells = summary.paper_cells(title, backbone if group.percent == 100 else "", names)
-    return summary.rows(group.records, group.baseline, yardstick, cells, group.cross_validated)
+    return summary.rows(group.records, group.baseline, cells, group.cross_validated)
 
 
 def _comparison_table(rows: Sequence[Row]) -> Table:
@@ -206,9 +204,9 @@ def _difference(name: str, found: Any, decision: str) -> dict[str, Any]:
     }
 
 
-def _curves(group: Group, yardstick: str) -> list[Chart]:
+def _curves(group: Group) -> list[Chart]:
     made = []
-    names = [policy for policy in group.records if policy != yardstick]
+    names = [policy for policy in group.records if policy != YARDSTICK]
     for key, title, factor in (
         ("dev_error", "development error, percent", 100.0),
         ("dev_loss", "development loss, nats", 1.0),

@@ -10,17 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ampmix.counting import counted
+from ampmix.records import YARDSTICK
 
 STYLES = {"lower error": "green", "higher error": "red"}
 
 
-def print_comparison(summary: Mapping[str, Any], console: Console, yardstick: str) -> None:
+def print_comparison(summary: Mapping[str, Any], console: Console) -> None:
     """Print a comparison.
 
     Args:
         summary: the content of ``summary.json``.
         console: where to.
-        yardstick: the policy name of the row that is no policy.
     """
     rows: Sequence[Mapping[str, Any]] = summary["rows"]
     with_paper = any(row["paper"] for row in rows)
@@ -31,7 +31,7 @@ def print_comparison(summary: Mapping[str, Any], console: Console, yardstick: st
     if with_paper:
         table.add_column("paper", justify="right", no_wrap=True)
     for row in rows:
-        style = STYLES.get(row["decision"], "dim" if row["policy"] == yardstick else "")
+        style = STYLES.get(row["decision"], "dim" if row["policy"] == YARDSTICK else "")
         cells: list[Text | str] = [
             Text(row["policy"]),
             mean_std(row["mean"], row["std"]),
@@ -45,11 +45,11 @@ def print_comparison(summary: Mapping[str, Any], console: Console, yardstick: st
         table.add_row(*cells, style=style)
     console.print(table)
     console.print()
-    for sentence in sentences(summary, yardstick):
+    for sentence in sentences(summary):
         console.print(Text(sentence), soft_wrap=not console.is_terminal)
 
 
-def sentences(summary: Mapping[str, Any], yardstick: str) -> list[str]:
+def sentences(summary: Mapping[str, Any]) -> list[str]:
     """The verdicts and what else there is to say, a sentence each."""
     rows = summary["rows"]
     said = []
@@ -66,12 +66,12 @@ def sentences(summary: Mapping[str, Any], yardstick: str) -> list[str]:
     paired = "fold" if summary["design"] == "cross-validation" else "seed and test text"
     said.append(
         f"Difference to {summary['baseline']} in points, paired by {paired}; negative is a lower "
-        f"error. p is Holm-corrected over the policies (not that of {yardstick})."
+        f"error. p is Holm-corrected over the policies (not that of {YARDSTICK})."
     )
     means = {row["policy"]: row["mean"] for row in rows if row["mean"] is not None}
-    own = means.pop(yardstick, None)
+    own = means.pop(YARDSTICK, None)
     if means and own is not None and own < min(means.values()):
-        said.append(f"No network has a lower mean error than {yardstick}: consider using that.")
+        said.append(f"No network has a lower mean error than {YARDSTICK}: consider using that.")
     if summary["model"]:
         said.append(
             f"Model: {summary['model']['policy']}, seed {summary['model']['seed']} (lowest mean "
