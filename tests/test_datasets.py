@@ -234,7 +234,7 @@ def test_cross_validation_has_ten_folds_unless_told(
 ) -> None:
     plans: list[Plan] = []
 
-    def stop(plan: Plan, *arguments: Any) -> Any:
+    def stop(plan: Plan, *arguments: Any, **_: Any) -> Any:
         plans.append(plan)
         raise AmpmixError("enough seen")
 

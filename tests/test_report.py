@@ -169,8 +169,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 class Record:
-    def __init__(self, policy: str, seed: int, done: bool = True) -> None:
-        self.specification = {"policy": policy, "seed": seed}
+    def __init__(self, done: bool = True) -> None:
         self.done = done
 
 
@@ -190,7 +189,7 @@ def test_plain_lines_now_and_then_where_there_is_no_terminal(
         bar.on_step(("none", 0), 60)
         assert file.getvalue() == ""
         clock.now += 11
-        bar.on_record(Record("none", 0, done=False))
+        bar.on_record(("none", 0), Record(done=False))
         assert file.getvalue() == "1 of 4 runs, 1 failed, 25%, about 48 s left\n"
         clock.now += 1
         bar.on_step(("none", 1), 10)
@@ -204,7 +203,7 @@ def test_steps_never_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that is reported after its run has ended, out of order, changes nothing."""
     clock, file = Clock(monkeypatch), io.StringIO()
     with RunsProgress(2, 100, Console(file=file, width=80)) as bar:
-        bar.on_record(Record("none", 0))
+        bar.on_record(("none", 0), Record())
         clock.now += 16
         bar.on_step(("none", 0), 40)
     assert file.getvalue().startswith("1 of 2 runs, 50%")
@@ -217,7 +216,7 @@ def test_a_run_that_was_not_announced_does_not_crash_it(monkeypatch: pytest.Monk
         clock.now += 16
         bar.on_step(("none", 0), 40)
         clock.now += 16
-        bar.on_record(Record("none", 0))
+        bar.on_record(("none", 0), Record())
     assert "inf" not in file.getvalue()
 
 
@@ -226,7 +225,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
     with RunsProgress(2, 100, Console(file=file, width=80, force_terminal=True)) as bar:
         bar.on_step(("amp[site=sent]", 0), 50)
-        bar.on_record(Record("amp[site=sent]", 0))
+        bar.on_record(("amp[site=sent]", 0), Record())
         bar._bar.refresh()
     assert "1 of 2 runs" in file.getvalue()
     assert "50%" in file.getvalue()

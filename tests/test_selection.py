@@ -218,6 +218,6 @@ def test_a_run_that_ends_early_counts_as_done() -> None:
     progress = RunsProgress(1, 100, Console(file=io.StringIO()))
     record = type("Record", (), {"specification": {"policy": "none", "seed": 0}, "done": True})
     progress.on_step(("none", 0), 30)
-    progress.on_record(record)
+    progress.on_record(("none", 0), record)
     progress.on_step(("none", 0), 34)
     assert progress._bar.tasks[0].completed == 100
