@@ -42,7 +42,7 @@ class _Quiet:
         """Nothing to tell: a run without a record is tried again."""
 
     def parameters(self, task: Task) -> dict[str, Any]:
-        """What determines the run, flat."""
+        """Settings that determine a run, in one flat dictionary."""
         plan = self._plans[task.plan]
         training = {f"training.{name}": value for name, value in asdict(plan.config).items()}
         return {

@@ -90,7 +90,7 @@ def _checked(path: Path, sha256: str) -> Path:
 
 
 def _wrong(path: Path, sha256: str) -> str:
-    """What is wrong with a file that was downloaded, "" if nothing is."""
+    """Problem of a downloaded file, "" if there is none."""
     found = sha256_of(path)
     return "" if found == sha256 else f"its sha256 begins with {found[:12]}, not {sha256[:12]}"
 
@@ -200,7 +200,7 @@ class _OnlyTls(urllib.request.HTTPRedirectHandler):
 
 
 def _chunks(response: Any) -> Iterator[bytes]:
-    """What the server sends; its failures as ConnectionError, apart from those of the disk."""
+    """Yield what the server sends; raise ConnectionError for its failures, not for the disk's."""
     try:
         while chunk := response.read(_CHUNK):
             yield chunk
