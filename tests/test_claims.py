@@ -107,7 +107,7 @@ def test_an_effect_that_is_not_there_is_seldom_reproduced() -> None:
 def test_sentences() -> None:
     claim = printed(-0.6, 0.4)
     assert claim_verdict(ours(0.1, 1.0), claim) == (
-        "not decided (10 runs; could have shown 1.4 points)"
+        "not decided (10 runs; could have detected 1.4 points)"
     )
     assert claim_verdict(ours(-1.0, 0.5), claim) == (
         "reproduced: -1.00 points [-1.50, -0.50], printed -0.60"
@@ -121,7 +121,7 @@ def test_nothing_is_decided_without_an_interval() -> None:
     one = Comparison(-1.0, None, None, None, None, 1, "crossed")
     assert judge_claim(one, printed(-1.0)) == "not decided"
     assert claim_verdict(one, printed(-1.0)) == (
-        "not decided (1 run; what they could have shown is unknown)"
+        "not decided (1 run; the smallest detectable difference is unknown)"
     )
     same = Comparison(0.0, 0.0, (0.0, 0.0), 1.0, None, 5, "crossed")
     assert claim_verdict(same, printed(-1.0)).startswith("contradicted: +0.00 points")

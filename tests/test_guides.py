@@ -14,6 +14,8 @@ from ampmix.study_file import read
 
 ROOT = Path(__file__).parents[1]
 GUIDES = ROOT / "docs" / "guides"
+PAGES = [*sorted(GUIDES.glob("*.md")), ROOT / "docs" / "extending.md"]
+LINKED = [*PAGES, *(ROOT / f"{n}.md" for n in ("CONTRIBUTING", "SECURITY", "docs/releasing"))]
 ELSEWHERE = {
     "README.md": "lists the others",
     "scikit-learn.md": "test_sklearn.py runs it, with fewer steps",
@@ -41,7 +43,7 @@ def test_blocks_are_left_out_for_a_reason_only() -> None:
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize(
     "path",
-    [p for p in sorted(GUIDES.glob("*.md")) if p.name not in ELSEWHERE],
+    [p for p in PAGES if p.name not in ELSEWHERE],
     ids=lambda p: p.stem,
 )
 def test_what_a_guide_shows_runs(
@@ -67,7 +69,7 @@ def test_the_study_that_a_guide_shows_can_run(tmp_path: Path) -> None:
     assert not study.refused
 
 
-@pytest.mark.parametrize("path", sorted(GUIDES.glob("*.md")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: path.stem)
 def test_links_lead_somewhere(path: Path) -> None:
     for target, fragment in re.findall(r"\]\(([^)#:]*)(#[^)]*)?\)", path.read_text("utf-8")):
         linked = path.parent / target if target else path

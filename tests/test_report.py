@@ -27,7 +27,7 @@ def row(policy: str, **changes: Any) -> dict[str, Any]:
         "p": 0.213,
         "detectable": 1.2,
         "decision": "no difference shown",
-        "verdict": "no difference shown; 3 seeds could have shown 1.2 points or more",
+        "verdict": "no difference shown; 3 seeds could have detected 1.2 points or more",
         "dev_error": 7.0,
         "failures": {},
         "paper": None,

@@ -661,18 +661,18 @@ CONSTANT = Comparison(0.1, 0.0, None, None, None, 3, "crossed")
         (
             SHOWN,
             0.051,
-            "no difference shown once all comparisons are counted; alone it would have been",
+            "no difference shown after correcting for all comparisons; shown before it",
         ),
-        (NOT_SHOWN, 0.58, "no difference shown; 5 seeds could have shown 1.9 points or more"),
+        (NOT_SHOWN, 0.58, "no difference shown; 5 seeds could have detected 1.9 points or more"),
         (
             replace(NOT_SHOWN, method="corrected-resampled-t", n_seeds=10, detectable=123.4),
             1.0,
-            "no difference shown; 10 folds could have shown 123 points or more",
+            "no difference shown; 10 folds could have detected 123 points or more",
         ),
         (
             replace(NOT_SHOWN, detectable=0.0437),
             1.0,
-            "no difference shown; 5 seeds could have shown 0.044 points or more",
+            "no difference shown; 5 seeds could have detected 0.044 points or more",
         ),
         (SAME, 1.0, "no difference shown: every prediction was the same"),
         (
@@ -690,7 +690,7 @@ CONSTANT = Comparison(0.1, 0.0, None, None, None, 3, "crossed")
         (
             CONSTANT,
             math.nan,
-            "not decided: all seeds differ by the same, so the error of it is unknown",
+            "not decided: all seeds differ equally, so the standard error is unknown",
         ),
         (SHOWN, None, "not decided: there is no p-value"),
         (SHOWN, math.nan, "not decided: there is no p-value"),
@@ -706,7 +706,7 @@ def test_verdicts(comparison, adjusted_p, expected):
 def test_verdict_follows_level_and_unit():
     assert decide(SHOWN, 0.03, level=0.95) == "lower error"
     assert decide(SHOWN, 0.03, level=0.99) == "no difference shown"
-    assert verdict(NOT_SHOWN, 1.0, unit="pp").endswith("could have shown 1.9 pp or more")
+    assert verdict(NOT_SHOWN, 1.0, unit="pp").endswith("could have detected 1.9 pp or more")
 
 
 def test_from_arrays_to_words():

@@ -75,7 +75,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported where a signal arrived."""
+    """Return True if a module is being imported where a signal arrived."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

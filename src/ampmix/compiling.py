@@ -1,4 +1,4 @@
-"""What torch.compile is to leave alone."""
+"""Exclude functions from torch.compile."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Thing = TypeVar("Thing", bound=Callable[..., Any])
 
 
 def uncompiled(thing: Thing) -> Thing:
-    """A function, or a class with its methods, whose own lines ``torch.compile`` leaves to Python.
+    """Exclude a function, or all methods of a class, from ``torch.compile``.
 
-    What they call is compiled as if called from anywhere: a model, say, by code that stops in its
-    middle and starts it again, which would break any graph and be compiled for every batch anew.
+    The functions that it calls, such as a model, are still compiled. ampmix stops a model in its
+    middle and starts it again, which would break the graph and be compiled anew for every batch.
     Unlike ``torch.compiler.disable``, this does not load the compiler where nothing is compiled.
 
     >>> @uncompiled

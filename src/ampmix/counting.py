@@ -1,4 +1,4 @@
-"""A number before a noun."""
+"""Format counts with singular or plural nouns."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def split_fold(
 
 
 def overlap(data: TextDataset | Split) -> int:
-    """How many test texts stand, token for token, in the training part too; 0 without a test part.
+    """Number of test texts that the training part has too, token for token; 0 without test part.
 
     >>> part = Examples(("Good film!", "bad"), [1, 0])
     >>> overlap(TextDataset("toy", ("A", "B"), part, test=Examples(("good film !",), [1])))

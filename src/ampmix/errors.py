@@ -9,7 +9,7 @@ LONGEST = 10_000  # characters of a message: input that is quoted must not flood
 
 
 class AmpmixError(Exception):
-    """What was wrong with the input, in one sentence with the value and the way out.
+    """A user's mistake, in one sentence with the value and the way out.
 
     The command line prints the sentence and exits with code 2; ``--debug`` adds the traceback. A
     message longer than ``LONGEST`` loses its middle.
@@ -44,7 +44,7 @@ class TooLong(AmpmixError):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, as Python, PyTorch or a GPU say so.
+    """Return True for errors of Python, PyTorch or a GPU that say memory ran out.
 
     >>> out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
     True

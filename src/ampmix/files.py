@@ -1,9 +1,9 @@
-"""Files and folders that appear whole or not at all, whatever happens to who writes them.
+"""Write files and folders atomically: they appear whole or not at all.
 
-What is being written lies in a draft, a hidden folder beside its place, and moves there in one step
-once the disk has it. A process that is killed leaves its draft behind. Each draft is locked by who
-writes it, and the kernel ends that lock with its process: a draft that can be locked belongs to
-nobody, and goes when the next process writes there. No clock is asked how old it is.
+A file is written in a draft, a hidden folder beside the file's place, and is renamed once it is
+synced to disk. A process that is killed leaves its draft behind. The writer locks its draft, and
+the kernel drops that lock when the writer ends: a draft that can be locked is abandoned, and the
+next process that writes there removes it. No clock is involved.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _UNABLE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Where to write a file that is to be at `path`; it gets there if nothing is raised.
+    """Yield a draft path to write to; the file moves to `path` if nothing is raised.
 
     Raises:
         OSError: if it cannot be written; what was at `path` is then still there.
@@ -47,7 +47,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, in UTF-8, as :func:`whole` does."""
+    """Write a text file in UTF-8, whole or not at all (:func:`whole`)."""
     with whole(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
@@ -70,7 +70,7 @@ def place_files(draft: Path, names: Iterable[str], folder: Path) -> None:
 
 @contextlib.contextmanager
 def drafting(beside: Path) -> Iterator[Path]:
-    """A hidden folder for what is to be moved to places beside it; it goes in the end.
+    """Yield a hidden draft folder; what is left in it at the end is removed.
 
     Drafts there whose process has died go first (:func:`sweep`).
 
@@ -177,7 +177,7 @@ def sha256_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def as_of_the_system(*kinds: type[Exception]) -> Iterator[None]:
-    """What libraries in Rust say of a full disk, as exceptions of theirs, as the OSError it is.
+    """Raise OSError for system errors that libraries in Rust wrap in exceptions of their own.
 
     >>> with as_of_the_system(ValueError):
     ...     raise ValueError("cannot write: No space left on device (os error 28)")
@@ -194,7 +194,7 @@ def as_of_the_system(*kinds: type[Exception]) -> Iterator[None]:
 
 
 def to_disk(path: Path) -> None:
-    """Wait until the disk has a file.
+    """Sync a file to disk.
 
     Raises:
         OSError: if it cannot take it.
@@ -204,7 +204,7 @@ def to_disk(path: Path) -> None:
 
 
 def _folder_to_disk(folder: Path) -> None:
-    """Wait until the disk knows a folder's names, where the system can say so."""
+    """Sync the names in a folder to disk, where the system supports it."""
     if sys.platform != "win32":
         with contextlib.suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY)

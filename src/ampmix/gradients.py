@@ -1,4 +1,4 @@
-"""What is asked of PyTorch's autograd."""
+"""Gradients with respect to single tensors, by PyTorch's autograd."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def gradient_of(loss: Tensor, of: Tensor, retain_graph: bool = False) -> Tensor:
 
 
 def wanted(ctx: Any, position: int) -> bool:
-    """Whether this backward pass needs the gradient of an input, which must not be a leaf.
+    """Return True if this backward pass needs the gradient of an input that is not a leaf.
 
-    ``ctx.needs_input_grad`` tells whether any could: true of weights while a pass looks for the
-    gradient of lam alone.
+    ``ctx.needs_input_grad`` is true of weights even in a pass that computes the gradient of lam
+    alone; autograd's execution plan is exact.
     """
     node = ctx.next_functions[position][0]
     return node is not None and bool(torch._C._will_engine_execute_node(node))

@@ -1,4 +1,4 @@
-"""Steps recorded once and replayed, as CUDA graphs: a GPU is then told of a step in one go."""
+"""Record training steps as CUDA graphs and replay them: one launch in place of hundreds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 Work = Callable[[], None]
 Recorder = Callable[[Work], Work]
-"""Notes what work sets going on a device; returns what sets it going again."""
+"""Function that captures the kernels launched by some work, and returns their replay."""
 Function = Callable[..., tuple[Tensor, ...]]
 
 WARM = 3
@@ -47,7 +47,7 @@ class CudaGraphs:
 
 
 class _Recording(NamedTuple):
-    """What is replayed, where it reads its arguments, and where it leaves its results."""
+    """A replay, with the tensors that it reads as arguments and writes as results."""
 
     replay: Work
     arguments: tuple[Tensor, ...]
@@ -82,7 +82,7 @@ class Recorded:
         self._recordings: dict[Hashable, _Recording] = {}
 
     def __call__(self, kind: Hashable, *arguments: Tensor) -> tuple[Tensor, ...]:
-        """What the function returns: tensors that later calls leave alone."""
+        """Call the function; the tensors returned are copies, which later calls do not change."""
         self._calls += 1
         shapes = tuple((argument.shape, argument.dtype) for argument in arguments)
         key = (kind, shapes)

@@ -1,4 +1,4 @@
-"""What a step that runs a model several times must know of the processes beside it."""
+"""DDP and FSDP2 support for steps that run a model several times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ampmix.errors import AmpmixError
 
 @uncompiled
 def grouped() -> bool:
-    """Whether this process is one of a group; FSDP needs one, if only of one process."""
+    """Return True if a process group exists; FSDP needs one, even with a single process."""
     return dist.is_available() and dist.is_initialized()
 
 
@@ -49,10 +49,10 @@ def refuse_fsdp1(step: nn.Module) -> None:
 
 @uncompiled
 def gather(running: Iterable[nn.Module]) -> None:
-    """Let modules that are running now have their parameters in full (FSDP2).
+    """Unshard the parameters of modules whose forward is running (FSDP2).
 
-    A backward pass, as that for lam's gradient, ends with the parameters of all modules put back
-    into shards, those of the module whose forward it was called in among them.
+    Every backward pass, that for lam's gradient too, ends by resharding all modules, even one
+    whose forward has not returned yet and still needs its parameters.
     """
     if grouped():
         for module in running:
@@ -62,10 +62,10 @@ def gather(running: Iterable[nn.Module]) -> None:
 
 @uncompiled
 def anywhere(rows: Tensor, step: nn.Module) -> bool:
-    """Whether any of `rows` is true, here or in a process that must run as many passes as this one.
+    """Return True if any of `rows` is true in a process that must run as many passes as this one.
 
-    It must where a pass has all processes communicate: in FSDP2, which gathers parameters, and in
-    SyncBatchNorm, which gathers statistics. If one ran a pass more, all would wait for ever.
+    All processes must run equally many where a pass communicates: under FSDP2, which gathers
+    parameters, and SyncBatchNorm, which gathers statistics. One pass more would wait for ever.
     """
     found = rows.any()
     if grouped() and dist.get_world_size() > 1 and _communicates(step):
@@ -84,11 +84,11 @@ def _communicates(step: nn.Module) -> bool:
 @contextmanager
 @uncompiled
 def shards_around(model: nn.Module, path: str) -> Iterator[list[str]]:
-    """Modules in FSDP2 that hold the submodule at `path` and are given tensors with a gradient.
+    """Collect the FSDP2 modules around the submodule at `path` whose inputs have a gradient.
 
-    The list is filled with their paths while the model runs. They put their parameters back into
-    shards once the gradient of what they were given is there, and that can be before the gradients
-    of what ran for g, if part of it goes around the site.
+    The list is filled with their paths while the model runs. FSDP2 reshards such a module once
+    the gradient of its inputs is computed. If part of an input goes around the site, that is
+    before the gradients of the modules that ran for g.
     """
     around: list[str] = []
     with ExitStack() as stack:

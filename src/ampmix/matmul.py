@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from ampmix.gradients import wanted
 
 PLAIN = (Tensor, nn.Parameter)
-"""Kinds of tensors that hold their numbers themselves."""
+"""Tensor classes without behaviour of their own."""
 ROWS = 32
 """Rows of :func:`filled` are a multiple of this."""
 TIMES = 16
@@ -46,10 +46,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def filled(rows: int) -> int:
-    """How many rows to make of so many, where their number is another in every batch.
+    """Round a row count up to a multiple of 32 where oneDNN multiplies.
 
-    oneDNN makes code for every shape and keeps it, with memory of about a megabyte: a multiple of
-    32 where it multiplies, else as many as there are.
+    oneDNN compiles and caches code for every new shape, about 1 MB each, and the number of
+    distinct words differs from batch to batch. Elsewhere the count stays as it is.
     """
     return -(-rows // ROWS) * ROWS if _has_wider() else rows
 
@@ -142,10 +142,10 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _wider(*factors: Tensor) -> bool:
-    """Whether oneDNN multiplies these faster, and may.
+    """Return True if oneDNN may multiply these tensors and is faster.
 
-    Not what a compiler or tracer is to see, nor a transformation of ``torch.func``, nor a tensor
-    of several processes or of another kind.
+    It may not under a compiler, a tracer, ``torch.func`` or autocast, nor for subclasses of
+    tensors such as those sharded over processes.
     """
     return (
         not (torch.compiler.is_compiling() or torch._C._is_tracing())
@@ -160,9 +160,9 @@ def _wider(*factors: Tensor) -> bool:
 
 @cache
 def _has_wider() -> bool:
-    """Whether this is an AMD processor of 512-bit vectors under an MKL beside a oneDNN.
+    """Return True on AMD processors with AVX-512 if PyTorch has both MKL and oneDNN.
 
-    Not a trial of both: what a run computes must not depend on how busy the machine is.
+    The two are not timed: the results of a run must not depend on how busy the machine is.
     """
     return (
         torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
@@ -174,7 +174,7 @@ def _has_wider() -> bool:
 
 
 def _vendor() -> str:
-    """Who made the processor, in its own word."""
+    """Vendor of the processor, such as ``AuthenticAMD``."""
     told = platform.processor()  # on Windows it ends in the vendor
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:

@@ -1,4 +1,4 @@
-"""How good predictions are: errors with an interval, per class, calibration. No torch."""
+"""Metrics of predictions: error with an interval, scores per class, calibration. No torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ClassScores:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What :func:`evaluate` returns; rates are fractions.
+    """Metrics that :func:`evaluate` computes; rates are fractions.
 
     Attributes:
         n: texts.

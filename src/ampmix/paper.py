@@ -1,4 +1,4 @@
-"""What the paper prints: the numbers that every report is read against."""
+"""Numbers printed in the paper, which reports stand beside their own."""
 
 from __future__ import annotations
 

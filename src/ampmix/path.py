@@ -104,7 +104,7 @@ def _full(pairs: npt.NDArray[np.int64], lam: float) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """What several models lose on the same pairs.
+    """Losses of several models on the same pairs.
 
     Attributes:
         names: of the models.

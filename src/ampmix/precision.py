@@ -1,4 +1,4 @@
-"""What the products of a training step are computed in. Weights and evaluation stay in float32."""
+"""Precision of matrix products in training steps; weights and evaluation stay in float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that do one command together: started by torchrun, joined by Accelerate."""
+"""Processes that torchrun started for one command, grouped by Accelerate."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ PATIENCE = datetime.timedelta(days=30)  # for a process whose share of the runs 
 
 
 class Processes:
-    """One process that works alone, and what several do differently."""
+    """A process that works alone; :class:`Joined` overrides what several do differently."""
 
     rank = 0
     count = 1
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """What this process does of `items`; all do about as many."""
+        """The items that this process works on; all processes get about as many."""
         return list(items[self.rank :: self.count])
 
     def device(self, name: str) -> torch.device:
-        """Where this process computes, of devices called `name`."""
+        """The device of this process, of the kind `name`."""
         return torch.device(name)
 
     def parallel(self, step: nn.Module) -> nn.Module:
@@ -43,7 +43,7 @@ class Processes:
         """Until every process is here."""
 
     def environment(self) -> Mapping[str, str]:
-        """What this process's own workers find in their environment."""
+        """Environment variables for the workers that this process starts."""
         return {}
 
 

@@ -56,7 +56,7 @@ class Selection:
 
     @property
     def enough(self) -> bool:
-        """Whether patience has run out."""
+        """True once patience has run out."""
         return 0 < self._patience <= len(self.curve) - 1 - self._lowest
 
     def restore(self, model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""MixStep: a whole training step of somebody's own model, mixed at any of its layers."""
+"""MixStep: a training step of any PyTorch model, mixed at any of its layers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ampmix.policies._policy import Learner, Mixed, Policy
 
 
 class StepOutput(NamedTuple):
-    """What a step returns where the model returns logits alone."""
+    """Output of a step whose model returns nothing but logits."""
 
     loss: Tensor
     logits: Tensor
@@ -78,8 +78,8 @@ class MixStep(nn.Module):
     """
 
     _attached: tuple[Callable[..., Any], Callable[..., Any]] | None = None
-    """The model's `forward` and what stands in for it: the same each time, or code that was
-    compiled for a step would be compiled anew for the next."""
+    """The model's `forward` and its mixing replacement. Both are kept, since a new function each
+    time would have ``torch.compile`` compile anew."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class MixStep(nn.Module):
         self.register_load_state_dict_pre_hook(_with_prefix)  # type: ignore[no-untyped-call]
 
     def __getattr__(self, name: str) -> Any:
-        """What the step lacks is the model's: ``config``, ``save_pretrained``, ``generate``..."""
+        """Look up in the model what the step lacks: ``config``, ``save_pretrained`` and others."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -135,8 +135,9 @@ class MixStep(nn.Module):
             yield before + name.removeprefix(before).removeprefix(_PREFIX), parameter
 
     def _fqn_modifiers(self) -> dict[str, str]:
-        """What is left out of names, for :mod:`torch.distributed.checkpoint`: to find a part of
-        this name, look in that attribute.
+        """Attributes that names leave out, as :mod:`torch.distributed.checkpoint` asks for them.
+
+        A key is the first part of a name, its value the attribute in which that part is found.
         """
         left_out = _PREFIX.rstrip(".")
         return {"": left_out, **{name: left_out for name, _ in self.model.named_children()}}
@@ -155,10 +156,10 @@ class MixStep(nn.Module):
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        """In the meantime the model itself, called for training, does what the step does.
+        """Within the context, make the model itself do the mixed step when it trains.
 
-        For trainers that hold the model and save it: they go on doing so. A copy of the model made
-        meanwhile would still call this one: copy it before or after.
+        This is for trainers that hold and save the model rather than a step around it. A copy of
+        the model made within the context would call this model: copy it before or after.
         """
         model, original = self.model, self.model.forward
         own = model.__dict__.get("forward")
@@ -175,7 +176,7 @@ class MixStep(nn.Module):
                     model.forward = own
 
     def _attachable(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """What stands in for the model's `forward`."""
+        """Return the method that replaces the model's `forward` while attached."""
 
         def forward(this: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if not this.training:
@@ -186,12 +187,12 @@ class MixStep(nn.Module):
         return MethodType(forward, self.model)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what :meth:`attached` keeps, a function that cannot be pickled."""
+        """State to pickle: without the function that :meth:`attached` keeps, which cannot be."""
         return {name: value for name, value in self.__dict__.items() if name != "_attached"}
 
     @uncompiled
     def run(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The step, on a model that `call` runs."""
+        """Run the mixed step; ``call(*args, **kwargs)`` runs the model."""
         kwargs = dict(kwargs)
         items = kwargs.pop("num_items_in_batch", None)
         y = kwargs.pop(self.labels, None)
@@ -273,9 +274,9 @@ class _Rest:
 
 @uncompiled
 def usual_loss(model: nn.Module) -> Loss:
-    """What a transformers model's ``problem_type`` says; else cross-entropy.
+    """Return the loss for a transformers model's ``problem_type``, by default cross-entropy.
 
-    With one output and nothing said the model's own loss is squared error, and so is this.
+    A model of one output without ``problem_type`` gets squared error, as in transformers.
     """
     config = getattr(model, "config", None)
     kind = getattr(config, "problem_type", None)
@@ -311,10 +312,10 @@ def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
 
 @uncompiled
 def _with_loss(output: Any, loss: Tensor) -> Any:
-    """What the model returned, with this loss in the place that losses have.
+    """Put the mixed loss where the model's output has its own, and detach the rest.
 
-    The loss alone has a graph: a policy may have used up that of the rest, which
-    DistributedDataParallel would go back through.
+    A policy may have freed the graph of the rest, through which DistributedDataParallel would
+    search for unused parameters.
     """
     if isinstance(output, Tensor):
         return StepOutput(loss, output.detach())
@@ -339,7 +340,7 @@ def _detached(things: Any) -> Any:
 
 @uncompiled
 def _traceable(g: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The same hidden states, as tensors that a graph can be followed to."""
+    """Return the hidden states with each floating-point one part of an autograd graph."""
     return tuple(
         x.detach().requires_grad_() if x.is_floating_point() and not x.requires_grad else x
         for x in g
@@ -350,7 +351,7 @@ def _traceable(g: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 def _check_reached(
     site: Site, g: tuple[Tensor, ...], mixed: Mixed, passes: Passes, shards: list[str]
 ) -> None:
-    """Look once at what the loss depends on: it must be the mixed hidden states, and only they."""
+    """Check that the loss depends on the mixed hidden states, and on nothing around them."""
     loss = mixed.loss
     if not loss.requires_grad:
         return
@@ -383,13 +384,13 @@ _PREFIX = "model."
 def _without_prefix(
     module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
 ) -> None:
-    """A step's parameters are called what the model calls them."""
+    """Give parameters in a state dictionary the names that the model gives them."""
     for name in [name for name in state if name.startswith(prefix + _PREFIX)]:
         state[prefix + name[len(prefix + _PREFIX) :]] = state.pop(name)
 
 
 def _with_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """The inverse; what a policy has learned keeps its name."""
+    """Undo :func:`_without_prefix`; a policy's own parameters keep their names."""
     learned = {f"{prefix}learner.{name}" for name in module.learner.state_dict()}  # type: ignore[union-attr]
     for name in [name for name in state if name.startswith(prefix) and name not in learned]:
         state[prefix + _PREFIX + name[len(prefix) :]] = state.pop(name)

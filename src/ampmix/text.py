@@ -108,7 +108,7 @@ def _long_marks() -> re.Pattern[str]:
 
 @lru_cache(maxsize=1)
 def _word_pattern() -> re.Pattern[str]:
-    """What `words` looks for; a regular expression's word characters leave out Indic marks."""
+    """Pattern of a word for `words`: ``\\w`` and the marks of Indic scripts, which it lacks."""
     marks = _marks()
     joiners = "\u200c\u200d"
     extend = rf"[{marks}{joiners}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]"
@@ -270,7 +270,7 @@ class Reader(Protocol):
         ...
 
     def __len__(self) -> int:
-        """How many token ids there are."""
+        """Number of token ids."""
         ...
 
     def encode(self, texts: Sequence[str], labels: Sequence[int] | Integers) -> Encoded:
@@ -278,11 +278,11 @@ class Reader(Protocol):
         ...
 
     def as_json(self) -> dict[str, Any]:
-        """What a model folder's configuration says of it."""
+        """JSON values for the configuration in a model folder."""
         ...
 
     def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """What another program needs to read texts alike: plain JSON values, and files by name.
+        """Description for other programs to tokenize alike: plain JSON values, and files by name.
 
         The names of the files begin with `name`; the values refer to them.
         """

@@ -26,7 +26,7 @@ class Tracker(Watcher):
         """Write what is not written yet."""
 
     def parameters(self, task: Task) -> dict[str, Any]:
-        """What determines the run, flat."""
+        """Settings that determine a run, in one flat dictionary."""
         plan = self._plans[task.plan]
         training = {f"training.{name}": value for name, value in asdict(plan.config).items()}
         return {

@@ -1,4 +1,4 @@
-"""How to train: steps, batches, the optimiser and its step size."""
+"""Settings of training: steps, batches, optimiser, learning rate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LATER = ("class_weights", "label_smoothing", "patience", "precision")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train; the defaults are the paper's for CNN and RNN (Section 4.2).
+    """Settings of training; defaults are the paper's for CNN and RNN (Section 4.2).
 
     Args:
         steps: optimiser steps.
@@ -119,7 +119,7 @@ class TrainConfig:
             raise AmpmixError(f"patience is {self.patience}: it must be a whole number, 0 for none")
 
     def lr_factor(self, step: int) -> float:
-        """What lr is multiplied by at a step, counted from 0."""
+        """Factor of the learning rate at a step, counted from 0."""
         rising = self.warmup * self.steps
         if step + 1 < rising:
             return (step + 1) / rising

@@ -55,7 +55,7 @@ def entries(path: Path, wanted: Container[bytes], member: str | None = None) -> 
 
 @contextlib.contextmanager
 def _unpacking(path: Path) -> Iterator[None]:
-    """What ``zipfile`` and ``gzip`` raise of damaged files, which is a dozen things, as one."""
+    """Raise one AmpmixError for the dozen exceptions of ``zipfile`` and ``gzip``."""
     try:
         yield
     except AmpmixError:
@@ -142,7 +142,7 @@ def _parsed(stream: IO[bytes], wanted: Container[bytes], path: Path) -> Iterator
 
 
 def _width(line: bytes, path: Path) -> int:
-    """How many numbers end the first line, at least one word before them."""
+    """Number of numbers that end the first line, after at least one word."""
     fields, width = line.split(), 0
     for field in reversed(fields[1:]):
         try:
@@ -168,7 +168,7 @@ def _check_width(width: int, path: Path) -> None:
 
 
 def _is_text(line: bytes) -> bool:
-    """Whether a line can be text; float32 numbers hardly ever are."""
+    """Return True if a line is valid text; binary float32 numbers hardly ever are."""
     try:
         return all(c >= " " or c.isspace() for c in line.decode())
     except UnicodeDecodeError:

@@ -54,7 +54,7 @@ KNOWN = {
 
 
 class Coverage(NamedTuple):
-    """How many words of a vocabulary have a vector.
+    """Counts of a vocabulary's words, and of those that have a vector.
 
     >>> str(Coverage(7812, 8761))
     '7,812 of 8,761 words found (89 %)'
@@ -81,7 +81,7 @@ class Vectors:
 
     @property
     def coverage(self) -> Coverage:
-        """How many of the words have one."""
+        """Number of words with a vector."""
         return Coverage(int(self.found.sum()), len(self.matrix))
 
 
@@ -212,7 +212,7 @@ _State = tuple[tuple[Path, int, int], ...]
 
 
 def _state(paths: Iterable[Path]) -> _State:
-    """What changes when a file does."""
+    """Path, size and modification time of each file, which change when the file does."""
     try:
         return tuple((path, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths)
     except OSError as error:

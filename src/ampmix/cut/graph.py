@@ -1,4 +1,4 @@
-"""What depends on what: questions to an autograd graph."""
+"""Search an autograd graph: which tensors depend on which."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def nodes_of(things: Iterable[Any]) -> set[Any]:
 
 @uncompiled
 def passed_by(site: set[Any], seen: set[Any], earlier: set[Any]) -> bool:
-    """Whether anything computed before a site reaches an end around it.
+    """Return True if something computed before a site reaches the end without passing it.
 
     Args:
         site: the nodes of the site's hidden states.
         seen: the nodes behind the end, ``graph_behind([end], stop=site)``.
-        earlier: nodes of what modules gave before the site was reached.
+        earlier: nodes of the outputs of modules that ran before the site was reached.
     """
     before = (graph_behind(site) | earlier) - site
     return any("AccumulateGrad" not in type(node).__name__ for node in before & seen)

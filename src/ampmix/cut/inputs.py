@@ -1,4 +1,4 @@
-"""What a model is called with, and the masks in it that mixing unites."""
+"""Inputs of a model, whose attention masks are united for mixed pairs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IDS = ("input_ids",)
 
 @uncompiled
 class Inputs:
-    """What a model is called with, and the masks in it that mixing unites.
+    """Inputs of one call of a model, whose attention masks are united for mixed pairs.
 
     A mask counts if what is mixed still has its axis of tokens: then two texts mixed have the
     tokens of both. Ids are looked at for padding alone (the embeddings are there already), so where
@@ -84,7 +84,7 @@ class Inputs:
 
 @uncompiled
 def _positional_names(model: nn.Module, count: int) -> list[str]:
-    """What a model's forward calls its first `count` arguments; "" where it does not say."""
+    """Names of the first `count` parameters of a model's forward; "" where it has no name."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(model.forward).parameters.values()
     names = [parameter.name for parameter in parameters if parameter.kind in kinds]

@@ -1,8 +1,8 @@
-"""Modules that are intercepted where they are called, and whether they will be called again.
+"""Intercept the calls of modules, and detect activation checkpointing around them.
 
-Not in their ``forward``: so hooks and activation checkpointing are outside. For the time of a pass
-they get a subclass of their own class, so that ``isinstance``, names and attributes stay true, and
-nothing is left of it afterwards.
+A module's ``__call__`` is intercepted, not its ``forward``, so that hooks and activation
+checkpointing stay outside. For the time of a pass the module gets a subclass of its own class:
+``isinstance``, names and attributes stay true, and the original class is put back afterwards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HANDLER = "_ampmix_handler"
 
 
 class _Intercepted:
-    """Put before a module's class: its calls go to the handler in its dictionary."""
+    """Mixin that sends a module's calls to the handler in the module's dictionary."""
 
     @uncompiled
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -48,7 +48,7 @@ Handler = Callable[[nn.Module, Callable[..., Any], tuple[Any, ...], dict[str, An
 @contextmanager
 @uncompiled
 def intercepted(modules: Iterable[nn.Module], handler: Handler) -> Iterator[None]:
-    """Calls of `modules` go to ``handler(module, call, args, kwargs)`` in the meantime."""
+    """Within the context, send calls of `modules` to ``handler(module, call, args, kwargs)``."""
     changed: list[tuple[nn.Module, type]] = []
     try:
         for module in modules:
@@ -67,9 +67,9 @@ def intercepted(modules: Iterable[nn.Module], handler: Handler) -> Iterator[None
 @contextmanager
 @uncompiled
 def as_they_were(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Intercept no calls of `modules` in the meantime.
+    """Within the context, give `modules` their own classes back.
 
-    What is compiled then is for their own classes, and fits whether they are intercepted or not.
+    Code that is compiled meanwhile is then guarded by those classes, and fits later calls too.
     """
     changed = [(module, type(module)) for module in modules if isinstance(module, _Intercepted)]
     try:
@@ -88,17 +88,18 @@ def _become(module: nn.Module, cls: type) -> None:
 
 @uncompiled
 def saved_tensor_hooks() -> Any:
-    """Those in force: an activation checkpoint sets its own; None if there are none."""
+    """Return the saved-tensor hooks in force, or None. Activation checkpointing sets its own."""
     find = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
     return None if find is None else find(True)
 
 
 @uncompiled
 def runs_again(outside: Any, whole: bool = True) -> bool:
-    """Whether what runs here will run again in the backward pass, where nothing is intercepted.
+    """Return True if the module being called is inside activation checkpointing.
 
-    So does what an activation checkpoint holds. But if that is this very module, nothing but its
-    output leaves the checkpoint: then it is not, when `whole`, counted among those.
+    Checkpointing calls the module again during backward, when the interception is off. With
+    `whole`, a module that is itself the checkpointed function does not count: only its output
+    leaves the checkpoint, and that output is at hand.
     """
     if saved_tensor_hooks() == outside:
         return False
@@ -107,14 +108,14 @@ def runs_again(outside: Any, whole: bool = True) -> bool:
 
 @uncompiled
 def called_by_checkpoint() -> bool:
-    """Whether the module that is being called is itself what a checkpoint was given."""
+    """Return True if the module being called is itself the checkpointed function."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals["__name__"] in _OURS:
         frame = frame.f_back
     return bool(frame.f_globals["__name__"] == "torch.utils.checkpoint")
 
 
-_OURS = (  # modules whose functions stand between a checkpoint's call and the question
+_OURS = (  # modules whose frames lie between the checkpoint's call and called_by_checkpoint
     __name__,
     "ampmix.cut.passes",
     "torch._compile",

@@ -1,4 +1,4 @@
-"""What passes need to know of a model: its logits, its own module, its running statistics."""
+"""Logits, innermost module and BatchNorm statistics of a model that is run in passes."""
 
 from __future__ import annotations
 

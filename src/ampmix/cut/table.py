@@ -136,7 +136,7 @@ def _earlier(module: nn.Module, calls: Mapping[nn.Module, list[Any]]) -> set[Any
 
 
 def _hidden(outputs: list[Any], logits: Tensor) -> list[Tensor]:
-    """What a submodule gives that can be mixed; empty if it is not called once or has no batch."""
+    """Outputs of a submodule that can be mixed; none unless it ran once and has a batch axis."""
     hidden = [
         leaf
         for leaf in tree_leaves(outputs[:1])
@@ -157,7 +157,7 @@ def _meaning(x: Tensor, logits: Tensor, tokens: int | None) -> str:
 
 
 def _tokens(inputs: Mapping[str, Any]) -> int | None:
-    """How many tokens the batch's mask has."""
+    """Number of tokens a text in the batch's attention mask, or None without a mask."""
     for name in MASKS:
         if isinstance(mask := inputs.get(name), Tensor) and mask.dim() == 2:
             return int(mask.shape[1])
@@ -165,7 +165,7 @@ def _tokens(inputs: Mapping[str, Any]) -> int | None:
 
 
 def _aliases(model: nn.Module) -> dict[str, str]:
-    """Short names by path."""
+    """Short site names (``word``, ``sent``) by the path of the submodule."""
     found = {}
     for alias in ALIASES:
         with suppress(AmpmixError):

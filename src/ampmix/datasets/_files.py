@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import lzma
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from filelock import FileLock
 
 from ampmix.errors import AmpmixError
 from ampmix.files import sha256_of, to_disk
@@ -61,7 +61,7 @@ def fetch(
         return _checked(path, sha256)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / ".lock"):
+        with FileLock(cache / ".lock"):  # dropped by the system if the process dies
             if not path.is_file():  # another process may have brought it while this one waited
                 part = path.with_name(path.name + ".part")
                 way_out = f"put the file at {path} or set AMPMIX_DATA"
@@ -71,7 +71,7 @@ def fetch(
                     _download_member(url, member, part, sha256, way_out)
                 to_disk(part)
                 part.replace(path)
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter where there are no locks
         raise AmpmixError(f"cannot write to {cache} ({error}): set AMPMIX_CACHE") from error
     return _checked(path, sha256)
 
@@ -90,7 +90,7 @@ def _checked(path: Path, sha256: str) -> Path:
 
 
 def _wrong(path: Path, sha256: str) -> str:
-    """What is wrong with a file that was downloaded, "" if nothing is."""
+    """Problem of a downloaded file, "" if there is none."""
     found = sha256_of(path)
     return "" if found == sha256 else f"its sha256 begins with {found[:12]}, not {sha256[:12]}"
 
@@ -200,7 +200,7 @@ class _OnlyTls(urllib.request.HTTPRedirectHandler):
 
 
 def _chunks(response: Any) -> Iterator[bytes]:
-    """What the server sends; its failures as ConnectionError, apart from those of the disk."""
+    """Yield what the server sends; raise ConnectionError for its failures, not for the disk's."""
     try:
         while chunk := response.read(_CHUNK):
             yield chunk
@@ -212,27 +212,3 @@ def _progress(text: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(text)
         sys.stderr.flush()
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an operating-system lock, which a process that dies lets go of."""
-    with path.open("a+b") as file:
-        if sys.platform == "win32":
-            import msvcrt
-
-            while True:
-                with contextlib.suppress(OSError):  # gives up after ten seconds: ask again
-                    file.seek(0)
-                    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-                    break
-            try:
-                yield
-            finally:
-                file.seek(0)
-                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)  # let go of when the file is closed
-            yield

@@ -1,4 +1,4 @@
-"""Whether a Parquet file can be read at all, tried where nothing can be lost."""
+"""Try in a separate process to read a Parquet file that could end its reader."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ print("alive", flush=True)
 
 
 def survived(path: Path, most: int = 0) -> bool:
-    """Whether a process that reads the file lives to tell.
+    """Return True if a process that reads the file survives.
 
     A damaged or hostile file can ask Polars for any amount of memory, and where that cannot be had
     its allocator ends the process, past every ``except``. So the file is read in another one first,
-    which costs as much as reading it and the start of an interpreter. What is wrong with it in any
-    other way is not asked here.
+    which costs as much as reading it and the start of an interpreter. Errors
+    that Python can catch are left to the real reader.
 
     Args:
         path: the file.

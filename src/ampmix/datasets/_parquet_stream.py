@@ -133,7 +133,7 @@ class ParquetWriter:
         self._height = 1  # of the highest part
 
     def add(self, labels: Sequence[str], probabilities: npt.NDArray[np.float32]) -> None:
-        """What was predicted of the next rows; the probabilities are ``[n, columns]``."""
+        """Write predictions of the next rows; the probabilities are ``[n, columns]``."""
         import polars
 
         columns = [polars.Series(labels, dtype=polars.String), *map(polars.Series, probabilities.T)]

@@ -144,7 +144,7 @@ def _read_csv(path: Path, content: str) -> Table:
 
 
 def fault_of_names(columns: Sequence[str]) -> str:
-    """What is wrong with a header, to go after the file's name; "" if nothing is."""
+    """Problem of a header, to go after the file's name in a message; "" if there is none."""
     if len(columns) > MOST_COLUMNS:
         return (
             f"has {len(columns):,} columns: at most {MOST_COLUMNS:,} are read; leave some out, or "
@@ -157,7 +157,7 @@ def fault_of_names(columns: Sequence[str]) -> str:
 
 
 def delimiter_of(path: Path, header: str) -> tuple[str, list[str]]:
-    """What parts the columns of a CSV or TSV, and a note where that is not what its name says."""
+    """Delimiter of a CSV or TSV file, and a note if its name promises another."""
     if path.suffix.lower() == ".tsv":
         return "\t", []
     header = re.sub('"[^"]*("|$)', "", header)  # inside quotes nothing parts columns
@@ -259,7 +259,7 @@ def check_parquet(path: Path, most: int = 0) -> None:
 
 @contextlib.contextmanager
 def parquet_explained(path: Path, problem: str = DAMAGED) -> Iterator[None]:
-    """What polars raises of a Parquet file, its panics included, as one sentence."""
+    """Raise one sentence for what polars raises of a Parquet file, panics included."""
     from polars.exceptions import PanicException, PolarsError
 
     try:

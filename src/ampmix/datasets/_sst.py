@@ -1,4 +1,4 @@
-"""What SST-1 and SST-2 share: the trees of the Stanford Sentiment Treebank."""
+"""Trees of the Stanford Sentiment Treebank, which SST-1 and SST-2 share."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from ampmix.datasets._sent_conv import examples
 
 @dataclass(frozen=True)
 class MR:
-    """Whether a sentence of a film review is negative or positive (Pang and Lee, 2005).
+    """Sentences of film reviews, negative or positive (Pang and Lee, 2005).
 
     Without a test set: tested by stratified cross-validation, in ten folds as in the paper. Words
     as in Kim (2014), the 18,765 of Table 1.

@@ -12,7 +12,7 @@ from ampmix.datasets._sst import load_sst
 
 @dataclass(frozen=True)
 class SST1:
-    """How positive a sentence of a film review is, in five steps (Socher et al., 2013).
+    """Sentences of film reviews in five steps from negative to positive (Socher et al., 2013).
 
     ``phrases=true`` trains on all 159,274 labelled phrases of the training sentences, as the paper
     and the baselines it quotes do, ``phrases=false`` on the 8,544 sentences. Tested on sentences

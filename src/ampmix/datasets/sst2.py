@@ -12,7 +12,7 @@ from ampmix.datasets._sst import load_sst
 
 @dataclass(frozen=True)
 class SST2:
-    """Whether a sentence of a film review is negative or positive (Socher et al., 2013).
+    """Sentences of film reviews, negative or positive (Socher et al., 2013).
 
     SST-1 without what is labelled neutral, both degrees of each side in one class.
     ``phrases=true`` trains on all 77,616 phrases of the training sentences that are not neutral

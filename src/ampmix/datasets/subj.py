@@ -11,7 +11,7 @@ from ampmix.datasets._sent_conv import examples
 
 @dataclass(frozen=True)
 class SUBJ:
-    """Whether a sentence tells a plot or an opinion (Pang and Lee, 2004).
+    """Sentences on films, of a plot or of an opinion (Pang and Lee, 2004).
 
     Without a test set: tested by stratified cross-validation, in ten folds as in the paper. Words
     as in Kim (2014), 21,322 of them; Table 1 prints 21,323.

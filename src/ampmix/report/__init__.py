@@ -1,1 +1,1 @@
-"""What people see: tables and progress in the terminal."""
+"""Reports as pages and Markdown, and tables and progress in a terminal."""

@@ -51,7 +51,7 @@ class Claim(NamedTuple):
 
     @property
     def is_amp(self) -> bool:
-        """Whether it is about AMP against Mixup, which the paper gives RP for."""
+        """True for AMP against Mixup, for which the paper gives RP."""
         return self.own.method.name.replace("amp", "mixup") == self.baseline.method.name
 
 
@@ -99,7 +99,7 @@ def claims() -> tuple[Claim, ...]:
 
 
 def _against(cell: Cell) -> tuple[Method, ...]:
-    """What the paper holds a cell's method against."""
+    """Methods that the paper compares a cell's method with."""
     name, alpha, min_op = cell.method
     if name == "none":
         return ()

@@ -1,4 +1,4 @@
-"""What a report says, before it is Markdown or a page: sections of sentences, tables and charts."""
+"""A report as sections of sentences, tables and charts, before it is Markdown or a page."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def print_evaluation(found: Evaluation, console: Console) -> None:
 
 
 def sentences(found: Evaluation) -> list[str]:
-    """What the table does not say."""
+    """Sentences below the table: error with interval, macro-F1, calibration, confusion."""
     low, high = found.interval
     texts = counted(found.n, "text")
     said = [

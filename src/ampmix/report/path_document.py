@@ -159,5 +159,5 @@ def chooser(content: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=1)
 def script() -> str:
-    """What makes the choice work."""
+    """The page's script, which shows the chosen pair."""
     return (resources.files("ampmix.report") / "assets" / "path.js").read_text(encoding="utf-8")

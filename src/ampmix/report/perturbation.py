@@ -1,4 +1,4 @@
-"""Whether eps does anything: how far lam moved, and what that did to the loss."""
+"""Effect of eps: how far AMP moved lam, and by how much that changed the loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a comparison is: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a comparison: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a study is: a live table on a terminal, plain lines elsewhere."""
+"""Progress of a study: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS = 20  # of the live table
 
 @dataclass
 class _Cell:
-    """What has happened to the runs of one plan."""
+    """Status of every run of a plan."""
 
     label: str
     total: int
@@ -144,7 +144,7 @@ class StudyProgress(Watcher):
         return ", ".join(parts)
 
     def seconds_left(self) -> float | None:
-        """What is left at the pace so far; before there is one, at the expected one."""
+        """Time left at the pace so far, or at the estimated pace before the first run ends."""
         under_way = sum(self._seconds(t) * self._share(t) for t in self._at if t in self._left)
         rest = sum(map(self._seconds, self._left)) - under_way
         did = self._work - rest

@@ -1,4 +1,4 @@
-"""What every statistic asks of its arrays."""
+"""Checks of the arrays that statistics are given."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ def check_level(level: float, name: str = "level") -> None:
 def brief(value: float) -> str:
     """Two significant digits, and no exponent for large values."""
     return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A brief number with its unit, whose plural s goes after 1.
+
+    >>> quantity(1.04, "points"), quantity(1.9, "points"), quantity(1.0, "pp")
+    ('1 point', '1.9 points', '1 pp')
+    """
+    number = brief(value)
+    return f"{number} {unit.removesuffix('s') if number in ('1', '1.0') else unit}"

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from ampmix.counting import counted
 from ampmix.errors import AmpmixError
-from ampmix.statistics._arrays import brief, check_level
+from ampmix.statistics._arrays import check_level, quantity
 from ampmix.statistics.comparison import Comparison
 
 ClaimDecision = Literal["reproduced", "contradicted", "not decided"]
@@ -47,7 +47,7 @@ class Printed:
         return round(self.error - self.error_baseline, 9)
 
     def noise(self, level: float = 0.95) -> float:
-        """How far the printed difference may be from what the same runs would give on average.
+        """Half-width of the confidence interval of the printed difference.
 
         Half-width of Welch's interval, ``t * sqrt((std**2 + std_baseline**2) / runs)`` (Welch 1947,
         Biometrika 34): the means are of separate runs, and nothing printed pairs them. 0 where
@@ -134,14 +134,14 @@ def claim_verdict(
 
     >>> ours = Comparison(0.1, 0.4, (-0.9, 1.1), 0.8, 1.4, 5, "crossed")
     >>> claim_verdict(ours, Printed(8.4, 9.0, 0.4, 0.5))
-    'not decided (5 runs; could have shown 1.4 points)'
+    'not decided (5 runs; could have detected 1.4 points)'
     """
     decision = judge_claim(comparison, printed, level)
     if decision == "not decided":
         runs = counted(comparison.n_seeds, "run")
         if comparison.detectable is None:
-            return f"{decision} ({runs}; what they could have shown is unknown)"
-        return f"{decision} ({runs}; could have shown {brief(comparison.detectable)} {unit})"
+            return f"{decision} ({runs}; the smallest detectable difference is unknown)"
+        return f"{decision} ({runs}; could have detected {quantity(comparison.detectable, unit)})"
     assert comparison.interval is not None
     low, high = comparison.interval
     return (

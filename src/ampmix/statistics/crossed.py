@@ -107,7 +107,7 @@ def standard_error(ms: MeanSquares, seeds: int, examples: int) -> Array:
 
 
 def reach(ms: MeanSquares, seeds: int, examples: int, tail: float) -> Array:
-    """How far the interval reaches to either side of the mean, same unit as the differences.
+    """Half-width of the interval around the mean, in the unit of the differences.
 
     With ``t_A, t_B, t_E`` the quantiles of Student's t with S - 1, N - 1 and (S - 1)(N - 1) degrees
     of freedom that leave `tail` above them::

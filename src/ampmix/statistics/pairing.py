@@ -14,7 +14,7 @@ from ampmix.statistics._arrays import Array, finite
 
 @dataclass(frozen=True)
 class Runs:
-    """What identifies the runs of one policy, seed by seed.
+    """Identity of the runs of one policy, seed by seed.
 
     Attributes:
         name: what to call them in an error.

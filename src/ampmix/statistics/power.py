@@ -32,7 +32,7 @@ class Components:
     examples: int
 
     def mean_squares(self, seeds: int) -> MeanSquares:
-        """What the mean squares of a study with that many seeds would be on average."""
+        """Expected mean squares of a study with that many seeds."""
         expected = (
             self.residual + self.examples * self.seed,
             self.residual + seeds * self.example,
@@ -52,7 +52,7 @@ class Components:
         return float(sum(reach(ms, seeds, self.examples, tail) for tail in tails))
 
     def limit(self, level: float = 0.95, power: float = POWER) -> float:
-        """What `detectable` tends to with ever more seeds: the test examples alone set it."""
+        """Limit of `detectable` for infinitely many seeds, which the test examples set."""
         quantiles = stdtrit(self.examples - 1, [(1 + level) / 2, power]).sum()
         return float(quantiles * math.sqrt(self.example / self.examples))
 
@@ -86,7 +86,7 @@ def variance_components(wrong: npt.ArrayLike, wrong_baseline: npt.ArrayLike) -> 
 
 @dataclass(frozen=True)
 class SeedsNeeded:
-    """How many seeds would decide a difference.
+    """Number of seeds needed to decide a difference.
 
     Attributes:
         difference: the difference to be decided, positive.

@@ -20,7 +20,7 @@ SIGN_FLIPS = 99_999
 
 @dataclass(frozen=True)
 class SignFlips:
-    """What flipping signs says.
+    """Result of a sign-flip test.
 
     Attributes:
         p: two-sided p-value of "no difference on these test examples".

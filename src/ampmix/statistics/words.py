@@ -1,18 +1,19 @@
-"""Verdicts in words: what a comparison shows."""
+"""Verdicts of comparisons in words."""
 
 from __future__ import annotations
 
 import math
 from typing import Literal
 
-from ampmix.statistics._arrays import brief, check_level
+from ampmix.counting import counted
+from ampmix.statistics._arrays import check_level, quantity
 from ampmix.statistics.comparison import Comparison
 
 Decision = Literal["lower error", "higher error", "no difference shown", "not decided"]
 
 
 def decide(comparison: Comparison, adjusted_p: float | None, level: float = 0.95) -> Decision:
-    """What the comparison shows at `level`, in one of four phrases.
+    """Decide a comparison at `level`, in one of four phrases.
 
     Args:
         comparison: in any unit.
@@ -38,19 +39,19 @@ def decide(comparison: Comparison, adjusted_p: float | None, level: float = 0.95
 def verdict(
     comparison: Comparison, adjusted_p: float | None, level: float = 0.95, unit: str = "points"
 ) -> str:
-    """`decide` in a short sentence: why not decided, or how small a difference could have shown.
+    """`decide` in a short sentence: why not decided, or how small a difference was detectable.
 
     Args:
         comparison: in the unit named by `unit`, so ``scaled(100)`` for points.
         adjusted_p: as for `decide`.
         level: as for `decide`.
-        unit: name of the unit.
+        unit: name of the unit, in the plural.
 
     Raises:
         ValueError: `level` is not between 0 and 1.
 
     >>> verdict(Comparison(0.3, 0.5, (-1.1, 1.7), 0.58, 1.9, 5, "crossed"), 0.58)
-    'no difference shown; 5 seeds could have shown 1.9 points or more'
+    'no difference shown; 5 seeds could have detected 1.9 points or more'
     """
     decision = decide(comparison, adjusted_p, level)
     runs = "seed" if comparison.method == "crossed" else "fold"
@@ -58,7 +59,7 @@ def verdict(
         if comparison.n_seeds == 1:
             return f"{decision}: one {runs} says nothing about new {runs}s"
         if comparison.standard_error == 0:
-            return f"{decision}: all {runs}s differ by the same, so the error of it is unknown"
+            return f"{decision}: all {runs}s differ equally, so the standard error is unknown"
         return f"{decision}: there is no p-value"
     if decision != "no difference shown":
         return decision
@@ -67,8 +68,8 @@ def verdict(
         return f"{decision}: {same} was the same"
     if comparison.p is not None and comparison.p <= 1 - level:
         # The smallest difference is that of a single test: naming it here would contradict.
-        return f"{decision} once all comparisons are counted; alone it would have been"
+        return f"{decision} after correcting for all comparisons; shown before it"
     return (
-        f"{decision}; {comparison.n_seeds} {runs}s could have shown "
-        f"{brief(comparison.detectable)} {unit} or more"
+        f"{decision}; {counted(comparison.n_seeds, runs)} could have detected "
+        f"{quantity(comparison.detectable, unit)} or more"
     )
