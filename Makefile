@@ -45,12 +45,12 @@ fuzz: $(TESTED)  ## hostile input for every reader (SEED=0 N=100000 TARGETS=; pi
 	PYTHONPATH=src $(BIN)/python -m fuzz --seed $(SEED) --inputs $(N) $(TARGETS)
 
 test-min: $(OLDEST)/.installed  ## a selection of tests with the lowest versions that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -q -p no:cacheprovider tests/test_mixing.py tests/test_losses.py \
-	  tests/test_numerics.py tests/test_table.py tests/test_records.py tests/test_statistics.py \
-	  tests/test_text_cnn.py tests/test_predict.py \
-	  tests/test_bilstm.py tests/test_matmul.py tests/test_cli.py tests/test_compare.py tests/test_graphs.py \
-	  tests/test_policies.py tests/test_predict_parquet.py tests/test_replicas.py tests/test_step.py \
-	  tests/test_study.py tests/test_train_command.py tests/test_training.py
+	$(OLDEST)/bin/python -m pytest -q -p no:cacheprovider tests/policies/test_mixing.py tests/training/test_losses.py \
+	  tests/policies/test_numerics.py tests/data/test_table.py tests/records/test_records.py tests/statistics/test_statistics.py \
+	  tests/backbones/test_text_cnn.py tests/models/test_predict.py \
+	  tests/backbones/test_bilstm.py tests/torch_support/test_matmul.py tests/cli/test_cli.py tests/studies/test_compare.py tests/torch_support/test_graphs.py \
+	  tests/contracts/test_policies.py tests/models/test_predict_parquet.py tests/training/test_replicas.py tests/mixstep/test_step.py \
+	  tests/studies/test_study.py tests/models/test_train_command.py tests/training/test_training.py
 
 $(OLDEST)/.installed: pyproject.toml constraints-min.txt
 	$(PYTHON) -m venv $(OLDEST)

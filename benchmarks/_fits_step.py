@@ -7,11 +7,11 @@ from typing import Any
 import torch
 
 from _measuring import Step
-from ampmix.backbones._backbone import Backbone
-from ampmix.components import parse
+from ampmix._support.components import parse
+from ampmix.backbones.base import Backbone
 from ampmix.mixing import cross_entropy
-from ampmix.train_config import TrainConfig, optimizer_of
-from ampmix.training import TrainingStep, generator_of, stepper
+from ampmix.training.config import TrainConfig, optimizer_of
+from ampmix.training.step import TrainingStep, generator_of, stepper
 
 
 def fits_step(

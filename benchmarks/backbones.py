@@ -13,7 +13,7 @@ import os
 import sys
 from dataclasses import replace
 
-from ampmix.executor import WORKER_ENVIRONMENT
+from ampmix.studies.executors import WORKER_ENVIRONMENT
 
 if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
     # the environment that training runs in; the allocator reads it once, at the start
@@ -24,11 +24,12 @@ import torch
 from _fits_step import fits_step
 from _measuring import measure, ratios, report
 from ampmix import datasets
-from ampmix.backbones._backbone import Backbone
-from ampmix.components import parse
-from ampmix.data import split_holdout
-from ampmix.plan import settings
-from ampmix.training import _batches, _encode
+from ampmix._support.components import parse
+from ampmix.backbones.base import Backbone
+from ampmix.data.splits import split_holdout
+from ampmix.studies.plan import settings
+from ampmix.training.step import _batches
+from ampmix.training.trainee import _encode
 
 BACKBONES = ("cnn", "bilstm", "minilm")
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")

@@ -20,7 +20,7 @@ from itertools import islice
 
 import numpy as np
 
-from ampmix.executor import WORKER_ENVIRONMENT
+from ampmix.studies.executors import WORKER_ENVIRONMENT
 
 if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
     # the environment that training runs in; the allocator reads it once, at the start
@@ -31,9 +31,9 @@ import torch
 from _fits_step import fits_step
 from _measuring import Step, measure, report
 from ampmix.backbones.text_cnn import TextCNN
-from ampmix.text import WordReader
-from ampmix.train_config import TrainConfig
-from ampmix.training import _batches
+from ampmix.text.reader import WordReader
+from ampmix.training.config import TrainConfig
+from ampmix.training.step import _batches
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 
-from ampmix.executor import WORKER_ENVIRONMENT
+from ampmix.studies.executors import WORKER_ENVIRONMENT
 
 if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
     # the environment that training runs in; the allocator reads it once, at the start
@@ -28,8 +28,8 @@ from transformers.utils import logging
 
 from _measuring import Step, measure, ratios, report
 from ampmix import AMP, MixStep, Mixup, NoMixup, datasets
-from ampmix.matmul import widen
-from ampmix.policies._policy import Policy
+from ampmix._torch.matmul import widen
+from ampmix.policies.base import Policy
 
 LAYER = "bert.encoder.layer.2"
 WANTED = (

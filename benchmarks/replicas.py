@@ -7,7 +7,8 @@ Real batches of TREC (AMPMIX_DATA, else downloaded), each seed its own split. `a
 ``fit``, one seed after another. On a CPU candidates take turns of a few steps, in a new order each
 round, since others may be using the machine; medians over the rounds. Memory is what a GPU had
 allocated at most during the steps; on a CPU it is not measured. Both have what
-:func:`ampmix.replicas.footprint` expects of S seeds. Written to ``results/replicas-DEVICE.json``.
+:func:`ampmix.training.replicas.footprint` expects of S seeds. Written to
+``results/replicas-DEVICE.json``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from ampmix.executor import WORKER_ENVIRONMENT
+from ampmix.studies.executors import WORKER_ENVIRONMENT
 
 if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WORKER_ENVIRONMENT})
@@ -35,11 +36,13 @@ import torch
 
 from _measuring import RESULTS
 from ampmix import datasets
-from ampmix.components import parse, parse_list, spec
-from ampmix.data import Split, split_holdout
-from ampmix.replicas import _Stack, footprint
-from ampmix.train_config import TrainConfig, optimizer_of
-from ampmix.training import Trainee, TrainingStep, _batches, stepper
+from ampmix._support.components import parse, parse_list, spec
+from ampmix.data.dataset import Split
+from ampmix.data.splits import split_holdout
+from ampmix.training.config import TrainConfig, optimizer_of
+from ampmix.training.replicas import _Stack, footprint
+from ampmix.training.step import TrainingStep, _batches, stepper
+from ampmix.training.trainee import Trainee
 
 Steps = Callable[[int], None]
 """Does so many steps."""

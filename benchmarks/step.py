@@ -19,7 +19,7 @@ import sys
 
 import numpy as np
 
-from ampmix.executor import WORKER_ENVIRONMENT
+from ampmix.studies.executors import WORKER_ENVIRONMENT
 
 if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
     # the environment that training runs in; the allocator reads it once, at the start
@@ -32,12 +32,13 @@ from torch import Tensor, nn
 from _fits_step import fits_step
 from _measuring import Step, matmul_speed, measure, memory_speed, ratios, report
 from ampmix import datasets
+from ampmix._torch.matmul import linear
 from ampmix.backbones.text_cnn import TextCNN
-from ampmix.data import split_holdout
-from ampmix.matmul import linear
-from ampmix.text import WordReader
-from ampmix.train_config import TrainConfig
-from ampmix.training import _batches, _encode, generator_of
+from ampmix.data.splits import split_holdout
+from ampmix.text.reader import WordReader
+from ampmix.training.config import TrainConfig
+from ampmix.training.step import _batches, generator_of
+from ampmix.training.trainee import _encode
 
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
 WANTED = (

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ampmix.executor import WORKER_ENVIRONMENT
+from ampmix.studies.executors import WORKER_ENVIRONMENT
 
 if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
     # the environment that training runs in; the allocator reads it once, at the start
@@ -31,12 +31,13 @@ import torch.nn.functional as F
 
 from _measuring import ratios, report
 from ampmix import datasets
+from ampmix._support.components import parse
 from ampmix.backbones.text_cnn import TextCNN
-from ampmix.classifier import logits_of
-from ampmix.components import parse
-from ampmix.plan import Plan, Run, settings
-from ampmix.records import RunRecord
-from ampmix.training import _batches, _encode, generator_of
+from ampmix.models.classifier import logits_of
+from ampmix.records.store import RunRecord
+from ampmix.studies.plan import Plan, Run, settings
+from ampmix.training.step import _batches, generator_of
+from ampmix.training.trainee import _encode
 
 BY_HAND = "by hand"
 POLICIES = ("none", "mixup", "amp", "amp[site=sent]")

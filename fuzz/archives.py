@@ -13,7 +13,7 @@ MEMBER = "data/rt-polarity.pos"
 
 def archive(data: bytes) -> None:
     """Only the target may be written, whatever names the archive holds."""
-    from ampmix.datasets._files import _wrong_member
+    from ampmix._support.download import _wrong_member
 
     folder = scratch() / "archive"
     folder.mkdir(exist_ok=True)

@@ -31,7 +31,7 @@ def model(data: bytes) -> None:
 
 def _sealed(config: bytes) -> bytes:
     """With the checksum that it should have."""
-    from ampmix.records import content_sha256
+    from ampmix._support.json_files import content_sha256
 
     try:
         content = json.loads(config)
@@ -70,8 +70,8 @@ def _saved(spec: str) -> Path:
     """A folder that ampmix wrote, with few weights."""
     import torch
 
-    from ampmix import components
-    from ampmix.classifier import Classifier
+    from ampmix._support import components
+    from ampmix.models.classifier import Classifier
 
     folder = scratch() / f"good-{spec[:3]}"
     backbone = components.parse(spec, "ampmix.backbones", "backbone")
@@ -83,7 +83,7 @@ def _saved(spec: str) -> Path:
 
 @cache
 def _encoder_files() -> dict[str, bytes]:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
     import tiny_encoders
 
     tiny = scratch() / "tiny"

@@ -12,7 +12,8 @@ from fuzz.target import Target, scratch
 
 def _record(data: bytes) -> tuple[str, bytes]:
     """A file's name and content; an odd first byte gives it the digest that it should have."""
-    from ampmix.records import FORMAT, content_sha256, run_id
+    from ampmix._support.json_files import content_sha256
+    from ampmix.records.store import FORMAT, run_id
 
     if not data or not data[0] % 2:
         return "0" * 16, data[1:]
@@ -39,12 +40,12 @@ def records(data: bytes) -> None:
 
 def report(data: bytes) -> None:
     """As `ampmix report` tells of them; no text may become markup."""
-    from ampmix.commands._naming import method_of, named
+    from ampmix.analysis.groups import groups_of, read_runs
+    from ampmix.cli.paper_names import method_of, named
     from ampmix.report import charts
     from ampmix.report.markdown import markdown
     from ampmix.report.page import page
-    from ampmix.report.runs import groups_of, read_runs
-    from ampmix.report.runs_document import runs_document
+    from ampmix.report.runs.document import runs_document
 
     found = read_runs([_folder(data)])
     groups = [named(group) for group in groups_of(found.records)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from ampmix.errors import AmpmixError
+from ampmix.studies import study as study_module
 from fuzz.target import Target, scratch, written
 
 KINDS = (
@@ -16,7 +17,7 @@ KINDS = (
 
 def spec(data: bytes) -> None:
     """A spec string, and a list of them; what is written of one that was read reads as the same."""
-    from ampmix import components
+    from ampmix._support import components
 
     package, kind = KINDS[(data[0] if data else 0) % 3]
     text = data[1:].decode("utf-8", "replace")
@@ -30,19 +31,19 @@ def spec(data: bytes) -> None:
 
 def study(data: bytes) -> None:
     """A study file, up to where texts would be read."""
-    from ampmix import study, study_file
+    from ampmix.studies import file as study_file
 
     file = study_file.read(written("study.toml", data), smoke=len(data) % 2 == 0)
     for cell in file.cells[:2]:
         try:
-            study.build(study_file.StudyFile(file.name, file.models, (cell,)))
+            study_module.build(study_file.StudyFile(file.name, file.models, (cell,)))
         except AmpmixError:
             continue
 
 
 def reference(data: bytes) -> None:
     """The paper's numbers, from a damaged installation."""
-    from ampmix import paper
+    from ampmix.analysis import paper
 
     paper.read(written("reference.toml", data))
 
@@ -75,7 +76,7 @@ smoke = {seeds = 1}
 
 
 def _spec_seeds() -> list[bytes]:
-    from ampmix import components
+    from ampmix._support import components
 
     made = [b"\x00amp[eps=0.1,site=sent],none", b"\x01cnn[filter_sizes=3+4+5,dropout=0.1]"]
     made += [b"\x02hf[path=ag_news]", b"\x01encoder[model=/no/such,freeze=true]", b"\x00"]

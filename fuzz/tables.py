@@ -30,7 +30,7 @@ def _chosen(byte: int) -> tuple[str, str | None, str | None]:
 
 def table(data: bytes) -> None:
     """As `compare` and `train` read it."""
-    from ampmix.datasets.table import read_labelled, read_table
+    from ampmix.data.tables.labelled import read_labelled, read_table
 
     suffix, column, encoding = _chosen(data[0] if data else 0)
     path = written(f"table{suffix}", data[1:])
@@ -42,7 +42,7 @@ def table(data: bytes) -> None:
 
 def stream(data: bytes) -> None:
     """As `predict` reads it, and writes it again."""
-    from ampmix.datasets._stream import open_stream
+    from ampmix.data.tables.stream import open_stream
 
     suffix, column, encoding = _chosen(data[0] if data else 0)
     path = Path(f"table{suffix if len(data) % 5 else ''}")
@@ -56,8 +56,8 @@ def stream(data: bytes) -> None:
 
 def parquet(data: bytes) -> None:
     """Parquet, both ways."""
-    from ampmix.datasets._parquet_stream import ParquetStream
-    from ampmix.datasets.table import read_table
+    from ampmix.data.tables.labelled import read_table
+    from ampmix.data.tables.parquet_stream import ParquetStream
     from ampmix.errors import AmpmixError
 
     path = written("table.parquet", data)

@@ -9,7 +9,8 @@ REPEATED = 400
 
 def text(data: bytes) -> None:
     """Every tokenizer, on the text and on the text many times over, then a batch."""
-    from ampmix.text import TOKENIZERS, WordReader
+    from ampmix.text.reader import WordReader
+    from ampmix.text.tokenizers import TOKENIZERS
 
     once = data[1:].decode("utf-8", "surrogateescape" if data[:1] == b"\x01" else "replace")
     for name in TOKENIZERS:

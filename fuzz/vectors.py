@@ -14,7 +14,7 @@ WANTED = frozenset({b"the", b"cat", b"a b", "naïve".encode(), b"", b"0"})
 
 def vectors(data: bytes) -> None:
     """Every entry of a file."""
-    from ampmix.vector_formats import entries
+    from ampmix.text.vector_formats import entries
 
     kind, content = (data[0] if data else 0) % 4, data[1:]
     if kind == 1:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import tiny_encoders
-from ampmix.executor import InProcess
+from ampmix.studies.executors import InProcess
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +68,8 @@ def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
             done.append(task.run)
             super().start(task)
 
-    monkeypatch.setattr("ampmix.compare_plan.InProcess", Here)
-    monkeypatch.setattr("ampmix.compare_plan.Pool", Here)
+    monkeypatch.setattr("ampmix.studies.compare.InProcess", Here)
+    monkeypatch.setattr("ampmix.studies.compare.Pool", Here)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield done

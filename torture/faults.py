@@ -32,6 +32,8 @@ from shim import (
     mask,
 )
 
+from ampmix.training import step
+
 TEN_YEARS = 10 * 365 * 86400
 
 
@@ -194,9 +196,7 @@ def counting(into: Any) -> None:
 
 def _at_step(fault: Fault, seen: Any) -> None:
     """Count training steps over all processes; at the given one it happens."""
-    from ampmix import training
-
-    forward = training.TrainingStep.forward
+    forward = step.TrainingStep.forward
 
     @functools.wraps(forward)
     def suffering(self: Any, *batch: Any) -> Any:
@@ -208,7 +208,7 @@ def _at_step(fault: Fault, seen: Any) -> None:
             return _suffer(fault.kind, loss)
         return loss
 
-    training.TrainingStep.forward = suffering  # type: ignore[method-assign]
+    step.TrainingStep.forward = suffering  # type: ignore[method-assign]
 
 
 def count_steps(into: Any) -> None:

@@ -447,11 +447,12 @@ def _warm_campaign(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     import torch._dynamo
     from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: F401
 
-    import ampmix.compare_plan
-    import ampmix.estimate
-    import ampmix.trackers  # noqa: F401
-    from ampmix import cli, components
-    from ampmix.records import git_state
+    import ampmix.studies.compare
+    import ampmix.studies.estimate
+    import ampmix.studies.trackers  # noqa: F401
+    from ampmix._support import components
+    from ampmix.cli import main as cli
+    from ampmix.records.provenance import git_state
 
     torch.set_num_threads(1)
     _train_once()
@@ -467,10 +468,11 @@ def _warm_campaign(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def _train_once() -> None:
     """So that what torch imports at a first step is imported."""
     from ampmix.backbones.text_cnn import TextCNN
-    from ampmix.data import Examples, TextDataset, split_fold
+    from ampmix.data.dataset import Examples, TextDataset
+    from ampmix.data.splits import split_fold
     from ampmix.policies.mixup import Mixup
-    from ampmix.train_config import TrainConfig
-    from ampmix.training import fit
+    from ampmix.training.config import TrainConfig
+    from ampmix.training.fit import fit
 
     texts = Examples(tuple(f"a text {i}" for i in range(12)), [i % 2 for i in range(12)])
     split = split_fold(TextDataset("some", ("a", "b"), texts), 0, 2)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from ampmix.classifier import Classifier
-from ampmix.cli import run as ampmix
-from ampmix.records import read_record
+from ampmix.cli.main import run as ampmix
+from ampmix.models.classifier import Classifier
+from ampmix.records.store import read_record
 
 SMALL = ("--backbone", "cnn[embedding_dim=8,feature_maps=4]", "--lr", "0.01", "--eval-every", "2")
 STUDY = """name = "small"
@@ -225,7 +225,7 @@ def download(port: int) -> Scenario:
     """A data file from that server."""
 
     def fetch_it() -> None:
-        from ampmix.datasets import _files
+        from ampmix._support import download as _files
 
         _files.PAUSE = 0.01
         url = f"http://127.0.0.1:{port}/file.txt"

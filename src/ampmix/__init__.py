@@ -12,29 +12,30 @@ from typing import TYPE_CHECKING, Any
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
-    from ampmix.backbones._backbone import Backbone
+    from ampmix.backbones.base import Backbone
     from ampmix.backbones.text_cnn import TextCNN
-    from ampmix.classifier import Classifier
-    from ampmix.compare_plan import compare
-    from ampmix.cut.table import sites
-    from ampmix.data import split_fold, split_holdout, split_train
+    from ampmix.data.splits import split_fold, split_holdout, split_train
     from ampmix.datasets import load as load_dataset
-    from ampmix.frame import load_records
     from ampmix.integrations.lightning import MixupCallback as MixupCallback
     from ampmix.integrations.sklearn import MixupTextClassifier
     from ampmix.integrations.transformers import MixupTrainer as MixupTrainer
     from ampmix.integrations.transformers import MixupTrainerMixin as MixupTrainerMixin
     from ampmix.mixing import Loss, cross_entropy, mix, pair, sample_lam
-    from ampmix.plan import Plan
-    from ampmix.policies._policy import Learner, Mixed, Policy
+    from ampmix.mixstep.site_table import sites
+    from ampmix.mixstep.step import MixStep
+    from ampmix.models.classifier import Classifier
     from ampmix.policies.amp import AMP
+    from ampmix.policies.base import Learner, Mixed, Policy
     from ampmix.policies.mixup import Mixup
     from ampmix.policies.none import NoMixup
     from ampmix.policies.nonlinear import NonlinearMixup
-    from ampmix.step import MixStep
-    from ampmix.study import Study, run_study
-    from ampmix.train_config import TrainConfig
-    from ampmix.training import fit
+    from ampmix.records.dataframe import load_records
+    from ampmix.studies.compare import compare
+    from ampmix.studies.plan import Plan
+    from ampmix.studies.run import run_study
+    from ampmix.studies.study import Study
+    from ampmix.training.config import TrainConfig
+    from ampmix.training.fit import fit
 
 __version__ = "0.1.0"
 __all__ = [
@@ -73,12 +74,12 @@ __all__ = [
 # those of extras are not in __all__: `from ampmix import *` must not ask for what is not installed
 _LAZY = {
     "AMP": ("ampmix.policies.amp", "AMP"),
-    "Backbone": ("ampmix.backbones._backbone", "Backbone"),
-    "Classifier": ("ampmix.classifier", "Classifier"),
-    "Learner": ("ampmix.policies._policy", "Learner"),
+    "Backbone": ("ampmix.backbones.base", "Backbone"),
+    "Classifier": ("ampmix.models.classifier", "Classifier"),
+    "Learner": ("ampmix.policies.base", "Learner"),
     "Loss": ("ampmix.mixing", "Loss"),
-    "MixStep": ("ampmix.step", "MixStep"),
-    "Mixed": ("ampmix.policies._policy", "Mixed"),
+    "MixStep": ("ampmix.mixstep.step", "MixStep"),
+    "Mixed": ("ampmix.policies.base", "Mixed"),
     "Mixup": ("ampmix.policies.mixup", "Mixup"),
     "MixupCallback": ("ampmix.integrations.lightning", "MixupCallback"),
     "MixupTextClassifier": ("ampmix.integrations.sklearn", "MixupTextClassifier"),
@@ -86,24 +87,24 @@ _LAZY = {
     "MixupTrainerMixin": ("ampmix.integrations.transformers", "MixupTrainerMixin"),
     "NoMixup": ("ampmix.policies.none", "NoMixup"),
     "NonlinearMixup": ("ampmix.policies.nonlinear", "NonlinearMixup"),
-    "Plan": ("ampmix.plan", "Plan"),
-    "Policy": ("ampmix.policies._policy", "Policy"),
-    "Study": ("ampmix.study", "Study"),
+    "Plan": ("ampmix.studies.plan", "Plan"),
+    "Policy": ("ampmix.policies.base", "Policy"),
+    "Study": ("ampmix.studies.run", "Study"),
     "TextCNN": ("ampmix.backbones.text_cnn", "TextCNN"),
-    "TrainConfig": ("ampmix.train_config", "TrainConfig"),
-    "compare": ("ampmix.compare_plan", "compare"),
+    "TrainConfig": ("ampmix.training.config", "TrainConfig"),
+    "compare": ("ampmix.studies.compare", "compare"),
     "cross_entropy": ("ampmix.mixing", "cross_entropy"),
-    "fit": ("ampmix.training", "fit"),
+    "fit": ("ampmix.training.fit", "fit"),
     "load_dataset": ("ampmix.datasets", "load"),
-    "load_records": ("ampmix.frame", "load_records"),
+    "load_records": ("ampmix.records.dataframe", "load_records"),
     "mix": ("ampmix.mixing", "mix"),
     "pair": ("ampmix.mixing", "pair"),
-    "run_study": ("ampmix.study", "run_study"),
+    "run_study": ("ampmix.studies.run", "run_study"),
     "sample_lam": ("ampmix.mixing", "sample_lam"),
-    "sites": ("ampmix.cut.table", "sites"),
-    "split_fold": ("ampmix.data", "split_fold"),
-    "split_holdout": ("ampmix.data", "split_holdout"),
-    "split_train": ("ampmix.data", "split_train"),
+    "sites": ("ampmix.mixstep.site_table", "sites"),
+    "split_fold": ("ampmix.data.splits", "split_fold"),
+    "split_holdout": ("ampmix.data.splits", "split_holdout"),
+    "split_train": ("ampmix.data.splits", "split_train"),
 }
 
 

@@ -1,6 +1,6 @@
 """``python -m ampmix``."""
 
-from ampmix.cli import run
+from ampmix.cli.main import run
 
 if __name__ == "__main__":
     run()

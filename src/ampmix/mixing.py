@@ -8,7 +8,6 @@ have any leading axes before it (seeds trained at once, say): shapes are written
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,32 +16,13 @@ from torch import Tensor
 from torch._compile import _disable_dynamo
 from torch.autograd.function import once_differentiable
 
-from ampmix.compiling import uncompiled
+from ampmix._torch.autograd import gradient_of
+from ampmix._torch.compiling import uncompiled
+from ampmix._torch.generators import Generators, Ragged, _each
 from ampmix.errors import AmpmixError
-from ampmix.gradients import gradient_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``loss(logits, y)``: one value per example, shape ``[..., B]``."""
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Generators of batches side by side that are not equally large, ``[S, B]``.
-
-    Of batch s the first ``sizes[s]`` rows are examples, for which is drawn what would be drawn for
-    them alone. The rows after them only fill up: they are their own partners, with a lam of 1.
-    """
-
-    generators: tuple[torch.Generator, ...]
-    sizes: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.generators)
-
-
-Generators = torch.Generator | Sequence[torch.Generator] | Ragged | None
-"""Where randomness comes from: one generator; one for each index of the leading axis, so that a
-seed draws alike alone and beside others; or None for PyTorch's global one."""
 
 
 def cross_entropy(
@@ -152,33 +132,6 @@ def _cyclic(values: Tensor) -> Tensor:
     """The permutation that takes each of `values` to the next smaller, the first to the last."""
     order = values.argsort(dim=-1)
     return torch.empty_like(order).scatter_(-1, order, order.roll(1, dims=-1))
-
-
-def _each(
-    draw: Callable[[Sequence[int], torch.Generator | None], Tensor],
-    shape: Sequence[int],
-    generator: Generators,
-) -> Tensor:
-    """`draw` at once from one generator, or row by row from one for each leading index."""
-    if generator is None or isinstance(generator, torch.Generator):
-        return draw(shape, generator)
-    if len(shape) < 2 or len(generator) != shape[0]:
-        raise AmpmixError(
-            f"{len(generator)} generators for a batch of shape {list(shape)}: "
-            "give one, or one for each index of the leading axis"
-        )
-    if isinstance(generator, Ragged):
-        pairs = zip(generator.generators, generator.sizes, strict=True)
-        return torch.stack([_filled(draw((n, *shape[2:]), one), shape[1]) for one, n in pairs])
-    return torch.stack([draw(shape[1:], one) for one in generator])
-
-
-def _filled(drawn: Tensor, rows: int) -> Tensor:
-    """`drawn` with rows for those that fill up: indices of themselves, coefficients of 1."""
-    n = len(drawn)
-    if drawn.is_floating_point():
-        return torch.cat([drawn, drawn.new_ones(rows - n, *drawn.shape[1:])])
-    return torch.cat([drawn, torch.arange(n, rows, device=drawn.device)])
 
 
 @uncompiled

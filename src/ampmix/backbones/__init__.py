@@ -1,1 +1,1 @@
-"""Backbones: one file each. See :class:`ampmix.backbones._backbone.Backbone` for what they are."""
+"""Backbones: one file each. See :class:`ampmix.backbones.base.Backbone` for what they are."""

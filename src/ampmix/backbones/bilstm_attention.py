@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from ampmix.backbones._backbone import Classify, Cut, CutModule, StackedClassify, dropout_scale
-from ampmix.backbones._words import (
-    WordBackbone,
-    affine,
-    distinct,
-    hold_embedding,
-    stacked_words,
-)
+from ampmix._torch.generators import Ragged
+from ampmix._torch.matmul import linear
+from ampmix.backbones.base import Cut, CutModule
+from ampmix.backbones.heads import Classify, dropout_scale
+from ampmix.backbones.recurrence import _Recurrence
+from ampmix.backbones.stacked.bilstm_attention import _StackedAttend, _StackedProject, _StackedRest
+from ampmix.backbones.stacked.head import StackedClassify, affine, stacked_words
+from ampmix.backbones.words import WordBackbone, distinct, hold_embedding
 from ampmix.errors import AmpmixError
-from ampmix.gradients import wanted
-from ampmix.matmul import add_products_, linear, sum_of_products
-from ampmix.mixing import Ragged
-from ampmix.text import Reader
+from ampmix.text.reader import Reader
 
 ROOM = 2**25
 """Numbers that the projected words of texts may take while predicting (128 MiB in float32)."""
@@ -42,7 +38,7 @@ class BiLSTMAttention(WordBackbone):
         embedding_dim: width of the word embeddings.
         hidden_size: units of both directions together, even.
         dropout: share of the features dropped while training, in [0, 1).
-        vectors, tuned, oov: see :class:`~ampmix.backbones._words.WordBackbone`.
+        vectors, tuned, oov: see :class:`~ampmix.backbones.words.WordBackbone`.
 
     Sites: ``word`` mixes word embeddings, where it is cheap; ``embedding`` hands out the embeddings
     themselves; ``sent`` mixes the features, before dropout. Two texts mixed by their words have
@@ -54,7 +50,7 @@ class BiLSTMAttention(WordBackbone):
     Raises:
         AmpmixError: for sizes below 1, an odd hidden size or a dropout outside [0, 1).
 
-    >>> from ampmix.text import WordReader
+    >>> from ampmix.text.reader import WordReader
     >>> reader = WordReader.of_texts(["what is a film ?"], "words")
     >>> model = BiLSTMAttention(hidden_size=8).build(reader, 6, torch.Generator().manual_seed(0))
     >>> model(torch.tensor([[4, 3, 2]]), torch.ones(1, 3, dtype=torch.bool)).shape
@@ -234,45 +230,6 @@ class _ProjectAndAttend:
         return self.attend(linear(words, self.inputs.t(), self.bias), mask)
 
 
-@dataclass(frozen=True)
-class _StackedAttend:
-    """:class:`_Attend` of S models: ``[S, B, 2n]`` of ``[S, B, L, 8n]`` and mask ``[S, B, L]``."""
-
-    recurrent: Tensor
-    attention: Tensor
-
-    def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
-        recurrent = self.recurrent.view_as(self.recurrent)
-        states: Tensor = _Recurrence.apply(x, recurrent, mask)  # type: ignore[no-untyped-call]
-        scores = states.tanh().flatten(1, 2) @ self.attention.unsqueeze(-1)
-        alpha = scores.view(mask.shape).masked_fill(~mask, float("-inf")).softmax(-1)
-        return (alpha.unsqueeze(-2) @ states).squeeze(-2).tanh()
-
-
-@dataclass(frozen=True)
-class _StackedRest:
-    """:class:`_AttendAndClassify` of S models."""
-
-    attend: _StackedAttend
-    classify: StackedClassify
-
-    def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
-        return self.classify(self.attend(x, mask))
-
-
-@dataclass(frozen=True)
-class _StackedProject:
-    """:class:`_ProjectAndAttend` of S models; inputs ``[S, d, 8n]``, bias ``[S, 8n]``."""
-
-    inputs: Tensor
-    bias: Tensor
-    attend: _StackedAttend
-    classify: StackedClassify
-
-    def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
-        return self.classify(self.attend(affine(words, self.inputs, self.bias), mask))
-
-
 class _PlainBiLSTM(nn.Module):
     """A copy of a BiLSTM in PyTorch's LSTM: of common operations, whatever is exported knows them.
 
@@ -318,82 +275,3 @@ def _reordered(gates: Tensor) -> Tensor:
     """Rows of our gates (input, forget, output, candidate) in PyTorch's order."""
     i, f, o, candidate = gates.chunk(4)
     return torch.cat([i, f, candidate, o])
-
-
-class _Recurrence(torch.autograd.Function):
-    """The LSTM's states ``[B, L, 2n]`` from projected words ``[B, L, 8n]``, both directions.
-
-    Or of S models at once, whose directions all step together: ``[S, B, L, 2n]`` from
-    ``[S, B, L, 8n]``, recurrent ``[S, 2, n, 4n]`` and mask ``[S, B, L]``.
-
-    Written out for two reasons: both directions take each step in one batched product, and the
-    gradient of the recurrent weights is one product over all steps, and none at all where it is
-    not wanted, as for the gradient of lam.
-
-    Step t of the forward direction is at word t, of the backward one at word L - 1 - t. Where the
-    mask is false the cell is set to zero, so that the backward direction begins at each text's own
-    last word; the forward one has no word left there.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, recurrent: Tensor, mask: Tensor) -> Tensor:
-        here = _by_step(torch.stack([mask, mask], dim=-1)).to(x.dtype)
-        gates, ctx.shape = _by_step(x), recurrent.shape
-        recurrent = recurrent.flatten(0, -3)
-        (length, directions, batch, _), n = gates.shape, recurrent.shape[1]
-        cells = x.new_zeros(length + 1, directions, batch, n)
-        states = x.new_zeros(length + 1, directions, batch, n)
-        with torch.autocast(x.device.type, enabled=False):
-            for t in range(length):
-                gate = add_products_(gates[t], states[t], recurrent)
-                gate[..., : 3 * n].sigmoid_()
-                gate[..., 3 * n :].tanh_()
-                i, f, o, candidate = gate.chunk(4, dim=-1)
-                torch.mul(f, cells[t], out=cells[t + 1])
-                cells[t + 1].addcmul_(i, candidate).mul_(here[t])
-                torch.tanh(cells[t + 1], out=states[t + 1]).mul_(o)
-        ctx.save_for_backward(recurrent, here, gates, cells, states)
-        return _by_word(states[1:], x.shape[:-3])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        recurrent, here, gates, cells, states = ctx.saved_tensors
-        length = len(gates)
-        arriving, back = _by_step(grads[0]), recurrent.transpose(1, 2)
-        grad_gates = torch.empty_like(gates)
-        grad_cell = torch.zeros_like(cells[0])
-        with torch.autocast(recurrent.device.type, enabled=False):
-            for t in reversed(range(length)):
-                grad_state = arriving[t]
-                if t + 1 < length:
-                    add_products_(grad_state, grad_gates[t + 1], back)
-                i, f, o, candidate = gates[t].chunk(4, dim=-1)
-                grad_i, grad_f, grad_o, grad_candidate = grad_gates[t].chunk(4, dim=-1)
-                seen = cells[t + 1].tanh()
-                grad_cell.addcmul_(grad_state * o, 1 - seen * seen).mul_(here[t])
-                torch.mul(grad_state * seen, o * (1 - o), out=grad_o)
-                torch.mul(grad_cell * candidate, i * (1 - i), out=grad_i)
-                torch.mul(grad_cell * cells[t], f * (1 - f), out=grad_f)
-                torch.mul(grad_cell * i, 1 - candidate * candidate, out=grad_candidate)
-                grad_cell.mul_(f)
-            grad_recurrent = None
-            if wanted(ctx, 1):
-                grad_recurrent = sum_of_products(states[:-1], grad_gates).view(ctx.shape)
-        return _by_word(grad_gates, ctx.shape[:-3]), grad_recurrent, None
-
-
-def _by_step(x: Tensor) -> Tensor:
-    """``[B, L, 2m]`` as ``[L, 2, B, m]``, the second half of the columns from last to first.
-
-    ``[S, B, L, 2m]`` as ``[L, 2S, B, m]``, the directions of a model one after the other.
-    """
-    first, second = x.movedim(-2, 0).chunk(2, dim=-1)
-    return torch.stack([first, second.flip(0)], dim=-3).flatten(1, -3)
-
-
-def _by_word(x: Tensor, seeds: torch.Size) -> Tensor:
-    """The inverse of :func:`_by_step`, where there was an axis of `seeds` or none."""
-    x = x.reshape(len(x), *seeds, 2, *x.shape[2:])
-    both = torch.cat([x.select(-3, 0), x.select(-3, 1).flip(0)], dim=-1)
-    return both.movedim(0, -2).contiguous()

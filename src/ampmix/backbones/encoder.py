@@ -11,33 +11,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ampmix import components
-from ampmix.backbones._backbone import (
-    WEIGHTS,
-    Backbone,
-    Classify,
-    Cut,
-    CutModule,
-    StackedClassify,
-    dropout_scale,
-    header_of,
-)
-from ampmix.backbones._transformers import (
+from ampmix._support import components
+from ampmix._torch.generators import Ragged
+from ampmix._torch.random_state import seeded
+from ampmix.backbones.base import Backbone, Cut, CutModule
+from ampmix.backbones.heads import Classify, dropout_scale
+from ampmix.backbones.hf_loading import (
     MINILM,
-    HFReader,
     bare_body,
     check_trained,
     content_of,
     explained,
     located,
     put,
-    seeded,
     whole_model,
 )
-from ampmix.cut.site import last_linear
+from ampmix.backbones.hf_reader import HFReader
+from ampmix.backbones.stacked.head import StackedClassify
+from ampmix.backbones.weights import WEIGHTS, header_of
 from ampmix.errors import AmpmixError
-from ampmix.mixing import Ragged
-from ampmix.text import Encoded, Reader
+from ampmix.mixstep.site import last_linear
+from ampmix.text.encoded import Encoded
+from ampmix.text.reader import Reader
 
 POOLINGS = ("auto", "head", "mean")
 HEAD = "ampmix_head"
@@ -124,7 +119,7 @@ class Encoder(Backbone):
 
     @property
     def training_defaults(self) -> Mapping[str, Any]:
-        """What :meth:`ampmix.train_config.TrainConfig.of` takes where nothing else is said."""
+        """What :meth:`ampmix.training.config.TrainConfig.of` takes where nothing else is said."""
         common = {"optimizer": "adamw", "schedule": "linear", "warmup": 0.1, "selection": "last"}
         if self.freeze:
             return common | {"steps": 1000, "batch_size": 50, "lr": 1e-2, "weight_decay": 1e-2}

@@ -10,8 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ampmix.backbones._backbone import Classify, Cut, CutModule, StackedClassify, dropout_scale
-from ampmix.backbones._windows import (
+from ampmix._torch.generators import Ragged
+from ampmix._torch.matmul import linear
+from ampmix.backbones.base import Cut, CutModule
+from ampmix.backbones.heads import Classify, dropout_scale
+from ampmix.backbones.stacked.head import StackedClassify, stacked_words
+from ampmix.backbones.stacked.text_cnn import _stacked_windows, _StackedConvolve, _StackedPool
+from ampmix.backbones.windows import (
     add_windows,
     masked_max,
     mixed_max,
@@ -19,11 +24,9 @@ from ampmix.backbones._windows import (
     window_mask,
     windows_of_words,
 )
-from ampmix.backbones._words import WordBackbone, distinct, hold_embedding, stacked_words
+from ampmix.backbones.words import WordBackbone, distinct, hold_embedding
 from ampmix.errors import AmpmixError
-from ampmix.matmul import linear
-from ampmix.mixing import Ragged
-from ampmix.text import Reader
+from ampmix.text.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class TextCNN(WordBackbone):
         filter_sizes: window widths in words; in a spec string ``filter_sizes=3+4+5``.
         feature_maps: filters of each width.
         dropout: share of the pooled features dropped while training, in [0, 1).
-        vectors, tuned, oov: see :class:`~ampmix.backbones._words.WordBackbone`.
+        vectors, tuned, oov: see :class:`~ampmix.backbones.words.WordBackbone`.
 
     Sites: ``word`` mixes word embeddings where it is cheap, which is the same for coefficients that
     are one number an example; ``embedding`` hands out the embeddings themselves, for all others;
@@ -47,7 +50,7 @@ class TextCNN(WordBackbone):
     Raises:
         AmpmixError: for sizes below 1 or a dropout outside [0, 1).
 
-    >>> from ampmix.text import WordReader
+    >>> from ampmix.text.reader import WordReader
     >>> reader = WordReader.of_texts(["what is a film ?"], "words")
     >>> model = TextCNN().build(reader, 6, torch.Generator().manual_seed(0))
     >>> model(torch.tensor([[4, 3, 2]]), torch.ones(1, 3, dtype=torch.bool)).shape
@@ -237,7 +240,7 @@ class _PoolAndClassify:
     def mixed_logits(
         self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
     ) -> Tensor:
-        """Logits of the mixed windows (see :class:`ampmix.policies._policy.MixingHead`)."""
+        """Logits of the mixed windows (see :class:`ampmix.policies.heads.MixingHead`)."""
         (h, windows), (partner, partner_windows) = g, partners
         pooled = mixed_max(h, windows | partner_windows, lam, perm, partner)
         return self.classify(self.features(pooled))
@@ -245,7 +248,7 @@ class _PoolAndClassify:
     def sloped_logits(
         self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
-        """See :class:`ampmix.policies._policy.SlopedHead`."""
+        """See :class:`ampmix.policies.heads.SlopedHead`."""
         (h, windows), (partner, partner_windows) = g, partners
         pooled, slope = sloped_max(h, windows | partner_windows, lam, partner)
         features = self.features(pooled)
@@ -263,76 +266,3 @@ class _Convolve:
     def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
         h = add_windows(linear(words, self.filters.flatten(1).t()), self.sizes)
         return self.pool(h, window_mask(mask, self.sizes))
-
-
-@dataclass(frozen=True)
-class _StackedPool:
-    """:class:`_PoolAndClassify` of S models.
-
-    Shapes: bias ``[S, widths * maps]``, h ``[S, B, T, widths * maps]``, windows ``[S, B, T,
-    widths]``.
-    """
-
-    bias: Tensor
-    classify: StackedClassify
-
-    def __call__(self, h: Tensor, windows: Tensor) -> Tensor:
-        pooled = masked_max(h.flatten(0, 1), windows.flatten(0, 1))
-        return self.classify(self.features(pooled, len(h)))
-
-    def features(self, pooled: Tensor, seeds: int) -> Tensor:
-        """What the maxima ``[S * B, widths * maps]`` give the last layer to read."""
-        return F.relu(pooled.view(seeds, -1, pooled.shape[-1]) + self.bias.unsqueeze(1))
-
-    def mixed_logits(
-        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
-    ) -> Tensor:
-        """Logits of the mixed windows."""
-        (h, windows), (partner, partner_windows) = g, partners
-        seeds, rows = perm.shape
-        first = torch.arange(seeds, device=perm.device).mul_(rows).unsqueeze(1)
-        pooled = mixed_max(
-            h.flatten(0, 1),
-            (windows | partner_windows).flatten(0, 1),
-            lam.flatten(),
-            (perm + first).flatten(),
-            partner.flatten(0, 1),
-        )
-        return self.classify(self.features(pooled, seeds))
-
-    def sloped_logits(
-        self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
-    ) -> tuple[Tensor, Tensor]:
-        """See :class:`ampmix.policies._policy.SlopedHead`."""
-        (h, windows), (partner, partner_windows) = g, partners
-        both = (windows | partner_windows).flatten(0, 1)
-        parts = h.flatten(0, 1), both, lam.flatten(), partner.flatten(0, 1)
-        pooled, slope = sloped_max(*parts)
-        features = self.features(pooled, len(h))
-        return self.classify(features), self.classify.slope(
-            slope.view_as(features) * (features > 0)
-        )
-
-
-@dataclass(frozen=True)
-class _StackedConvolve:
-    """:class:`_Convolve` of S models; filters ``[S, d, sum(sizes), maps]``."""
-
-    filters: Tensor
-    sizes: tuple[int, ...]
-    pool: _StackedPool
-
-    def __call__(self, words: Tensor, mask: Tensor) -> Tensor:
-        return self.pool(self.responses(words), _stacked_windows(mask, self.sizes))
-
-    def responses(self, words: Tensor) -> Tensor:
-        """Of every window, ``[S, B, T, widths * maps]``."""
-        by_word = words.flatten(1, 2) @ self.filters.flatten(2)
-        by_text = by_word.view(-1, words.shape[2], by_word.shape[-1])
-        h = add_windows(by_text, self.sizes)
-        return h.view(*words.shape[:2], *h.shape[1:])
-
-
-def _stacked_windows(mask: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    windows = window_mask(mask.flatten(0, 1), sizes)
-    return windows.view(*mask.shape[:2], *windows.shape[1:])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ampmix.components import DATASETS
-from ampmix.data import TextDataset
-from ampmix.datasets.table import read_table
+from ampmix._support.components import DATASETS
+from ampmix._support.origin import blaming
+from ampmix.data.dataset import TextDataset
+from ampmix.data.tables.labelled import read_table
 from ampmix.errors import AmpmixError, unknown
-from ampmix.origin import blaming
 
 
 def known(text: str | Path) -> Any:
@@ -29,7 +29,7 @@ def load(
     """The data set of that name, such as ``trec``, or the one in a user's file.
 
     `text` and `label` (columns), `test`, `dev` (files) and `encoding` go with a file, which is read
-    by `ampmix.datasets.table.read_table`.
+    by `ampmix.data.tables.labelled.read_table`.
 
     Raises AmpmixError if there is neither, if the options do not fit, or as the readers do.
     """

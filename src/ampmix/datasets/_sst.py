@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ampmix.counting import counted
-from ampmix.data import Examples, TextDataset, overlap, with_overlap_note
-from ampmix.datasets._files import fetch
+from ampmix._support.download import fetch
+from ampmix._support.wording import counted
+from ampmix.data.dataset import Examples, TextDataset
+from ampmix.data.overlap import overlap, with_overlap_note
 from ampmix.datasets._trees import Phrase, read_trees
 
 _URL = "https://nlp.stanford.edu/sentiment/trainDevTestTrees_PTB.zip"
@@ -29,7 +30,7 @@ def load_sst(
     sentences included, and each is one once: half of the 318,582 nodes repeat an earlier one, a
     word or a comma mostly, and always with the same label. Without, the training sentences are the
     training texts; then the name says so, and there is no title, since the paper's results are not
-    of that. Development and test texts are sentences. `ampmix.data.split_holdout` keeps its
+    of that. Development and test texts are sentences. `ampmix.data.splits.split_holdout` keeps its
     `fraction` of whatever the training texts are.
 
     Raises AmpmixError if the trees cannot be had.

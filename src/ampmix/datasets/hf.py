@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ampmix.data import TextDataset
-from ampmix.datasets._readers import Table, listed
-from ampmix.datasets.table import of_tables
+from ampmix.data.dataset import TextDataset
+from ampmix.data.tables.labelled import of_tables
+from ampmix.data.tables.readers import Table, listed
 from ampmix.errors import AmpmixError
 
 NONE = "none"

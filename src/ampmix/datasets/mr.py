@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ampmix.data import TextDataset
+from ampmix.data.dataset import TextDataset
 from ampmix.datasets._sent_conv import examples
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ampmix.data import TextDataset
+from ampmix.data.dataset import TextDataset
 from ampmix.datasets._sst import load_sst
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ampmix.data import TextDataset, with_overlap_note
+from ampmix.data.dataset import TextDataset
+from ampmix.data.overlap import with_overlap_note
 from ampmix.datasets._sent_conv import examples
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets
 
-from ampmix.data import Integers
+from ampmix.data.dataset import Integers
 from ampmix.errors import AmpmixError
 
 _MISSING = {"None", "nan", "NaN", "<NA>", "NaT"}

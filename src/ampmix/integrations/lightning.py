@@ -17,13 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ampmix.cut.model import statistics_kept
+from ampmix._support.random_streams import torch_seed
+from ampmix._torch.random_state import random_state, replayed
 from ampmix.errors import AmpmixError
-from ampmix.policies._policy import Mixed, Policy, random_state, replayed
+from ampmix.mixstep.model_parts import statistics_kept
+from ampmix.mixstep.step import MixStep
 from ampmix.policies.amp import AMP
+from ampmix.policies.base import Mixed, Policy
 from ampmix.policies.none import NoMixup
-from ampmix.step import MixStep
-from ampmix.streams import torch_seed
 
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 """One library under two names, whose classes are not the same."""

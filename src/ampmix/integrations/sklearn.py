@@ -17,16 +17,18 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ampmix import components
-from ampmix.backbones._backbone import Backbone
-from ampmix.counting import counted
-from ampmix.data import Examples, Integers, Split, TextDataset, split_train
+from ampmix._support import components
+from ampmix._support.wording import counted
+from ampmix.backbones.base import Backbone
+from ampmix.data.dataset import Examples, Integers, Split, TextDataset
+from ampmix.data.splits import split_train
 from ampmix.errors import AmpmixError
 from ampmix.integrations._inputs import DataError, labels_of, texts_of
-from ampmix.policies._policy import Policy
-from ampmix.report.progress import RunsProgress
-from ampmix.train_config import TrainConfig
-from ampmix.training import Fit, fit
+from ampmix.policies.base import Policy
+from ampmix.terminal.progress import RunsProgress
+from ampmix.training.config import TrainConfig
+from ampmix.training.fit import fit
+from ampmix.training.trainee import Fit
 
 STEPS = 1500  # as `ampmix train` has it for a file; the 8,000 of TrainConfig are the paper's
 
@@ -77,7 +79,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             folder that is safe to pass on; a pickle of this object is not: whoever loads a pickle
             runs what it says. Its classes are the labels as strings.
         config_: the :class:`ampmix.TrainConfig` that was used.
-        curve_: the readings of the development set (:class:`ampmix.training.Reading`).
+        curve_: the readings of the development set (:class:`ampmix.training.fit.Reading`).
         best_step_: the step whose model was kept.
         dev_error_: its share of the development texts misclassified (too low on the whole, where it
             was chosen by it); NaN without development texts.

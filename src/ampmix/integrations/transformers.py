@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 
+from ampmix._support.extras import needed
 from ampmix.errors import AmpmixError
-from ampmix.extras import needed
 from ampmix.mixing import Loss, cross_entropy
-from ampmix.policies._policy import Mixed, Policy
-from ampmix.step import MixStep, usual_loss
+from ampmix.mixstep.losses import usual_loss
+from ampmix.mixstep.step import MixStep
+from ampmix.policies.base import Mixed, Policy
 
 EXTRA = "trainer"
 needed("accelerate", EXTRA)  # transformers would say so only when a Trainer is made

@@ -1,1 +1,1 @@
-"""Policies: one file each. See :class:`ampmix.policies._policy.Policy` for how they are called."""
+"""Policies: one file each. See :class:`ampmix.policies.base.Policy` for how they are called."""

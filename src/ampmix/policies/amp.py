@@ -8,23 +8,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ampmix.compiling import uncompiled
+from ampmix._torch.autograd import gradient_of
+from ampmix._torch.compiling import uncompiled
+from ampmix._torch.generators import Generators
+from ampmix._torch.random_state import random_state, replayed
 from ampmix.errors import AmpmixError
-from ampmix.gradients import gradient_of
-from ampmix.mixing import Generators, Loss, interpolate_loss, sloped_loss
-from ampmix.policies._policy import (
-    Head,
-    Mixed,
-    Policy,
-    anywhere,
-    check_alpha,
-    forward_mixed,
-    hurried,
-    is_sloped,
-    partners_of,
-    random_state,
-    replayed,
-)
+from ampmix.mixing import Loss, interpolate_loss, sloped_loss
+from ampmix.policies.base import Mixed, Policy, check_alpha, hurried
+from ampmix.policies.heads import Head, anywhere, forward_mixed, is_sloped, partners_of
 from ampmix.policies.mixup import rand_op
 
 DIRECTIONS = ("gradient", "sign")
@@ -89,7 +80,7 @@ class AMP(Policy):
     (a backward one counting for two) where Mixup's costs 3, and takes no more memory. Batches side
     by side on a GPU are not waited for: each row's lam is chosen there before the one pass with a
     graph, 6 passes in all. It is one less where f knows how its logits change with lam
-    (:class:`~ampmix.policies._policy.SlopedHead`), as our backbones' do where but a maximum and a
+    (:class:`~ampmix.policies.heads.SlopedHead`), as our backbones' do where but a maximum and a
     linear layer are left.
 
     Departures from the authors' released code, which departs from the paper: the gradient is that

@@ -8,9 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ampmix.compiling import uncompiled
-from ampmix.mixing import Generators, Loss, Ragged, interpolate_loss, pair, sample_lam
-from ampmix.policies._policy import Head, Mixed, Policy, check_alpha, forward_mixed, partners_of
+from ampmix._torch.compiling import uncompiled
+from ampmix._torch.generators import Generators, Ragged
+from ampmix.mixing import Loss, interpolate_loss, pair, sample_lam
+from ampmix.policies.base import Mixed, Policy, check_alpha
+from ampmix.policies.heads import Head, forward_mixed, partners_of
 
 
 @uncompiled

@@ -8,9 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ampmix.compiling import uncompiled
-from ampmix.mixing import Generators, Loss, per_example
-from ampmix.policies._policy import Head, Mixed, Policy
+from ampmix._torch.compiling import uncompiled
+from ampmix._torch.generators import Generators
+from ampmix.mixing import Loss, per_example
+from ampmix.policies.base import Mixed, Policy
+from ampmix.policies.heads import Head
 
 
 @dataclass(frozen=True)

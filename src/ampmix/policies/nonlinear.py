@@ -11,18 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ampmix._torch.generators import Generators
 from ampmix.errors import AmpmixError
-from ampmix.mixing import Generators, Loss, cross_entropy, mix, pair, sample_lam, take_pairs
-from ampmix.policies._policy import (
-    Head,
-    Headed,
-    Hidden,
-    Learner,
-    Mixed,
-    Policy,
-    batch_of,
-    check_alpha,
-)
+from ampmix.mixing import Loss, cross_entropy, mix, pair, sample_lam, take_pairs
+from ampmix.policies.base import Headed, Learner, Mixed, Policy, batch_of, check_alpha
+from ampmix.policies.heads import Head, Hidden
 
 
 @dataclass(frozen=True)

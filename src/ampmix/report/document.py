@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,17 +64,3 @@ class Document:
     def charts(self) -> tuple[Chart, ...]:
         """All charts, in their order."""
         return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Chart))
-
-
-_FOLDERS = re.compile(
-    r"""(?:^|(?<=[\s=("'\[,]))(?:[A-Za-z]:[\\/]|~?[\\/])(?:[^\s,;:'"\]\\/<>]+[\\/])+"""
-)
-
-
-def without_folders(text: str) -> str:
-    """The text with absolute paths cut to their last name: a report says nothing of a machine.
-
-    >>> without_folders("encoder[model=/home/me/bert] and 3/4")
-    'encoder[model=bert] and 3/4'
-    """
-    return _FOLDERS.sub("", text)

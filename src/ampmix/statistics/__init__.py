@@ -13,7 +13,6 @@ fractions into points.
 - `relative_improvement` is RP, the paper's figure, and two functions give it an interval.
 """
 
-from ampmix.statistics.claims import ClaimDecision, Printed, claim_verdict, judge_claim
 from ampmix.statistics.comparison import Comparison, Method
 from ampmix.statistics.crossed import crossed_difference
 from ampmix.statistics.multiplicity import holm
@@ -26,9 +25,10 @@ from ampmix.statistics.relative import (
     relative_improvement,
     resampled_relative_improvement,
 )
+from ampmix.statistics.replication import ClaimDecision, Printed, claim_verdict, judge_claim
 from ampmix.statistics.resampled import corrected_resampled_t
 from ampmix.statistics.sign_flips import SignFlips, sign_flip_p, sign_flip_test
-from ampmix.statistics.words import Decision, decide, verdict
+from ampmix.statistics.verdicts import Decision, decide, verdict
 
 __all__ = [
     "ClaimDecision",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from ampmix.counting import counted
+from ampmix._support.wording import counted
 from ampmix.errors import AmpmixError
 from ampmix.statistics._arrays import Array, check_level, finite
 from ampmix.statistics.crossed import mean_squares, squared_reaches

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ampmix.counting import counted
+from ampmix._support.wording import counted
 from ampmix.statistics._arrays import check_level, finite
-from ampmix.statistics.words import Decision
+from ampmix.statistics.verdicts import Decision
 
 EXACT_SEEDS = 20
 """Sign flips are enumerated up to this many seeds (2**20 sums, 8 MiB) and drawn beyond it."""

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of texts or models: files, downloads, components, wording."""

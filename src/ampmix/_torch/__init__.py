@@ -1,0 +1,1 @@
+"""What the package asks of PyTorch beyond its public interface, in one place."""

@@ -1,0 +1,58 @@
+"""Random generators of one batch, or of many batches at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ampmix.errors import AmpmixError
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Generators of batches side by side that are not equally large, ``[S, B]``.
+
+    Of batch s the first ``sizes[s]`` rows are examples, for which is drawn what would be drawn for
+    them alone. The rows after them only fill up: they are their own partners, with a lam of 1.
+    """
+
+    generators: tuple[torch.Generator, ...]
+    sizes: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.generators)
+
+
+Generators = torch.Generator | Sequence[torch.Generator] | Ragged | None
+"""Where randomness comes from: one generator; one for each index of the leading axis, so that a
+seed draws alike alone and beside others; or None for PyTorch's global one."""
+
+
+def _each(
+    draw: Callable[[Sequence[int], torch.Generator | None], Tensor],
+    shape: Sequence[int],
+    generator: Generators,
+) -> Tensor:
+    """`draw` at once from one generator, or row by row from one for each leading index."""
+    if generator is None or isinstance(generator, torch.Generator):
+        return draw(shape, generator)
+    if len(shape) < 2 or len(generator) != shape[0]:
+        raise AmpmixError(
+            f"{len(generator)} generators for a batch of shape {list(shape)}: "
+            "give one, or one for each index of the leading axis"
+        )
+    if isinstance(generator, Ragged):
+        pairs = zip(generator.generators, generator.sizes, strict=True)
+        return torch.stack([_filled(draw((n, *shape[2:]), one), shape[1]) for one, n in pairs])
+    return torch.stack([draw(shape[1:], one) for one in generator])
+
+
+def _filled(drawn: Tensor, rows: int) -> Tensor:
+    """`drawn` with rows for those that fill up: indices of themselves, coefficients of 1."""
+    n = len(drawn)
+    if drawn.is_floating_point():
+        return torch.cat([drawn, drawn.new_ones(rows - n, *drawn.shape[1:])])
+    return torch.cat([drawn, torch.arange(n, rows, device=drawn.device)])

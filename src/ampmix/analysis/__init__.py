@@ -1,0 +1,1 @@
+"""Records into comparisons, groups and replications; no torch, nothing drawn."""

@@ -1,0 +1,185 @@
+"""Records from folders, and which of them may be looked at together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ampmix.errors import AmpmixError
+from ampmix.records.result import fault
+from ampmix.records.store import YARDSTICK, RunRecord, read_record
+
+Records = Mapping[str, Mapping[int, RunRecord]]
+OF_A_RUN = ("policy", "policy_source", "seed")
+ORDER = ("none", "mixup", "amp")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the folders held.
+
+    Attributes:
+        records: each run once.
+        unreadable: names of files that are not used, with the reason.
+    """
+
+    records: tuple[RunRecord, ...]
+    unreadable: tuple[tuple[str, str], ...]
+
+
+def read_runs(folders: Sequence[str | Path]) -> Found:
+    """Read folders of records, or output folders with a folder ``records`` in them.
+
+    The same run in several folders counts once. A file that holds no record, or another result for
+    a run already read, is named and left as it is.
+
+    Raises:
+        AmpmixError: a folder is not there, there is no record in any, or the system does not let a
+            file be read: what is said without it would be said of other runs.
+    """
+    records: dict[str, RunRecord] = {}
+    places: dict[str, str] = {}
+    unreadable: list[tuple[str, str]] = []
+    for given in map(Path, folders):
+        if not given.is_dir():
+            raise AmpmixError(
+                f"{str(given)!r} is no folder: give the output folder of ampmix compare"
+            )
+        folder = given / "records" if (given / "records").is_dir() else given
+        for path in sorted(folder.rglob("*")):
+            name = f"{given.resolve().name}/{path.relative_to(given).as_posix()}"
+            if path.suffix.startswith(".unreadable"):
+                unreadable.append((name, "it was set aside by an earlier run"))
+            if path.suffix != ".json" or path.name.startswith("."):
+                continue
+            try:
+                record = read_record(path.read_bytes(), path.stem)
+            except (FileNotFoundError, IsADirectoryError, ValueError) as error:
+                unreadable.append((name, getattr(error, "strerror", None) or str(error)))
+                continue
+            except OSError as error:
+                raise AmpmixError(
+                    f"cannot read {name} ({error.strerror or error}): let it be read, or take it "
+                    "away"
+                ) from error
+            if wrong := fault(record.specification, record.result, record.provenance):
+                unreadable.append((name, wrong))
+                continue
+            if record.id in records and records[record.id].digest != record.digest:
+                unreadable.append((name, f"{places[record.id]} has another result for this run"))
+            elif record.id not in records:
+                records[record.id], places[record.id] = record, name
+    if not records:
+        why = f" ({len(unreadable)} unreadable: {unreadable[0][0]})" if unreadable else ""
+        raise AmpmixError(
+            f"no records in {', '.join(map(repr, map(str, folders)))}{why}: give the output folder "
+            "of ampmix compare, or its records"
+        )
+    return Found(tuple(records.values()), tuple(unreadable))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in policy and seed alone.
+
+    Attributes:
+        number: from 1, by which tables refer to it.
+        specification: what determines its runs, without policy and seed.
+        records: policy to seed to record: the yardstick, the baseline, the others.
+        baseline: what the others are compared with: ``none`` if it is there, else the first.
+        printed_as: the data set's and backbone's names in the paper's tables, "" for none; None
+            where the records are too old to say.
+    """
+
+    number: int
+    specification: Mapping[str, Any]
+    records: Records
+    baseline: str
+    printed_as: tuple[str, str] | None
+
+    @property
+    def cross_validated(self) -> bool:
+        """Whether the seeds are folds."""
+        return self.specification["folds"] is not None
+
+    @property
+    def percent(self) -> float:
+        """Labels kept, in percent."""
+        return round(100 * float(self.specification["fraction"]), 6)
+
+    @property
+    def all(self) -> tuple[RunRecord, ...]:
+        """Its records."""
+        return tuple(record for own in self.records.values() for record in own.values())
+
+
+def groups_of(records: Iterable[RunRecord]) -> tuple[Group, ...]:
+    """Sort records into groups: runs of different settings are never put together.
+
+    The yardstick has no backbone and no settings: its runs go with every group of the same data,
+    for the seeds that the group has.
+    """
+    apart: dict[str, dict[str, dict[int, RunRecord]]] = {}
+    common: dict[str, dict[int, RunRecord]] = {}
+    records = tuple(records)
+    sources: dict[str, set[str | None]] = {}
+    for record in records:
+        told = record.specification
+        sources.setdefault(told["policy"], set()).add(told.get("policy_source"))
+    changed = {policy for policy, of_it in sources.items() if len(of_it) > 1}
+    for record in records:
+        policy, seed = record.specification["policy"], record.specification["seed"]
+        if not record.is_baseline and "backbone" not in record.specification:
+            raise AmpmixError(
+                f"the record {record.id} of {policy[:80]!r} has no backbone: no ampmix wrote it; "
+                "take it away"
+            )
+        if record.is_baseline:
+            common.setdefault(_key(record, data=True), {})[seed] = record
+        else:
+            own_runs = apart.setdefault(_key(record), {})
+            own_runs.setdefault(_row_of(record, changed), {})[seed] = record
+    made: list[Group] = []
+    for key in sorted(apart):
+        own = apart[key]
+        first = next(iter(next(iter(own.values())).values()))
+        beside = common.get(_key(first, data=True), {})
+        seeds = sorted({seed for runs in own.values() for seed in runs})
+        names = sorted(own, key=_order)
+        together = {YARDSTICK: {seed: beside[seed] for seed in seeds if seed in beside}}
+        together |= {name: dict(sorted(own[name].items())) for name in names}
+        specification = {k: v for k, v in first.specification.items() if k not in OF_A_RUN}
+        printed = [r.provenance.get("printed_as") for runs in own.values() for r in runs.values()]
+        names_printed = next(filter(None, printed), None)
+        made.append(
+            Group(
+                len(made) + 1,
+                specification,
+                {name: runs for name, runs in together.items() if runs},
+                names[0],
+                None if names_printed is None else (names_printed[0], names_printed[1]),
+            )
+        )
+    return tuple(made)
+
+
+def _key(record: RunRecord, data: bool = False) -> str:
+    specification = record.specification
+    kept = ("dataset", "data_hash", "fraction", "folds")
+    names = kept if data else tuple(k for k in specification if k not in OF_A_RUN)
+    return json.dumps({name: specification.get(name) for name in names}, sort_keys=True)
+
+
+def _row_of(record: RunRecord, changed: Set[str]) -> str:
+    """A policy's name; with its source where runs of another source have that name too."""
+    policy = str(record.specification["policy"])
+    source = str(record.specification.get("policy_source", ""))
+    return f"{policy} (source {source[:8]})" if policy in changed and source else policy
+
+
+def _order(policy: str) -> tuple[int, str]:
+    name = policy.split("[")[0]
+    return (ORDER.index(name) if name in ORDER else len(ORDER)), policy

@@ -1,0 +1,199 @@
+"""The paper's tables and claims, and what our runs say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ampmix import statistics
+from ampmix.analysis import comparison as summary
+from ampmix.analysis import paper
+from ampmix.analysis.groups import Group
+from ampmix.errors import AmpmixError
+
+
+class Method(NamedTuple):
+    """A policy as the paper's tables know it.
+
+    Attributes:
+        name: ``none``, ``nonlinear-mixup`` or ``word-amp`` and its like.
+        alpha: of the Beta distribution.
+        min_op: false for Table 4's "+MaxOp".
+    """
+
+    name: str
+    alpha: float = 1.0
+    min_op: bool = True
+
+
+NONE = Method("none")
+
+
+class Cell(NamedTuple):
+    """A printed mean error with its deviation, in percent, and what it is the error of."""
+
+    table: int
+    dataset: str
+    backbone: str
+    percent: float
+    method: Method
+    error: float
+    std: float
+
+
+class Claim(NamedTuple):
+    """A printed difference: `own` against `baseline`, two cells of one table."""
+
+    own: Cell
+    baseline: Cell
+
+    @property
+    def is_amp(self) -> bool:
+        """True for AMP against Mixup, for which the paper gives RP."""
+        return self.own.method.name.replace("amp", "mixup") == self.baseline.method.name
+
+
+@lru_cache(maxsize=1)
+def cells() -> tuple[Cell, ...]:
+    """All printed errors of Tables 2 to 5."""
+    printed = paper.reference()
+    found = []
+    for row in printed["table2"]:
+        found.append(_cell(2, row, row["backbone"], Method(row["policy"])))
+    for row in printed["table3"]:
+        found.append(_cell(3, row, row["backbone"], Method(row["policy"]), row["percent"]))
+    for row in printed["table4"]:
+        site = row["site"]
+        operations = {
+            "baseline": NONE,
+            "+RandOp": Method(f"{site}-mixup"),
+            "+MaxOp": Method(f"{site}-amp", min_op=False),
+            "AMP": Method(f"{site}-amp"),
+        }
+        found.append(_cell(4, row, row["backbone"], operations[row["operation"]]))
+    for row in printed["table5"]:
+        found.append(_cell(5, row, row["backbone"], Method(row["policy"], row["alpha"])))
+    return tuple(found)
+
+
+def _cell(
+    table: int, row: Mapping[str, object], backbone: str, method: Method, percent: float = 100.0
+) -> Cell:
+    numbers = float(str(row["error"])), float(str(row["std"]))
+    return Cell(table, str(row["dataset"]), backbone, percent, method, *numbers)
+
+
+@lru_cache(maxsize=1)
+def claims() -> tuple[Claim, ...]:
+    """All printed differences: AMP against Mixup, Mixup against none, Table 4 step by step."""
+    by_place = {cell[:5]: cell for cell in cells()}
+    found = []
+    for cell in cells():
+        for method in _against(cell):
+            other = by_place.get((*cell[:4], method))
+            if other is not None and Claim(cell, other) not in found:
+                found.append(Claim(cell, other))
+    return tuple(found)
+
+
+def _against(cell: Cell) -> tuple[Method, ...]:
+    """Methods that the paper compares a cell's method with."""
+    name, alpha, min_op = cell.method
+    if name == "none":
+        return ()
+    if not name.endswith("-amp"):
+        return (NONE,)
+    mixup = Method(name.replace("amp", "mixup"), alpha)
+    if cell.table == 4 and min_op:
+        return (mixup, cell.method._replace(min_op=False))
+    return (mixup,)
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Our runs of a printed cell: which group's, which policy's, and their errors in percent."""
+
+    group: Group
+    policy: str
+    errors: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim held against the runs of one group.
+
+    Attributes:
+        claim: as printed.
+        own, baseline: our runs.
+        comparison: ours in points; None where no seed finished for both.
+        decision: of :func:`ampmix.statistics.judge_claim`.
+        verdict: the same in a sentence.
+        relative: our RP, of a claim about AMP.
+    """
+
+    claim: Claim
+    own: Ours
+    baseline: Ours
+    comparison: statistics.Comparison | None
+    decision: str
+    verdict: str
+    relative: statistics.RelativeImprovement | None
+
+
+MethodOf = Callable[[str], Method | None]
+"""The method of a policy's spec string; None for one that the paper does not have."""
+
+
+def ours_of(groups: Sequence[Group], method_of: MethodOf) -> dict[Cell, list[Ours]]:
+    """Our runs by printed cell, group by group."""
+    found: dict[Cell, list[Ours]] = {}
+    for group in groups:
+        methods = {method_of(policy): policy for policy in group.records}
+        for cell in cells():
+            same = (cell.dataset, cell.backbone) == group.printed_as
+            policy = methods.get(cell.method)
+            if policy is not None and same and cell.percent == group.percent:
+                done = [r for r in group.records[policy].values() if r.done]
+                errors = tuple(100 * float(record.test_wrong.mean()) for record in done)
+                found.setdefault(cell, []).append(Ours(group, policy, errors))
+    return found
+
+
+def judge(ours: Mapping[Cell, Sequence[Ours]]) -> list[Judged]:
+    """Every claim of which a group has both sides, with that group's verdict."""
+    return [
+        _judge(claim, own, baseline)
+        for claim in claims()
+        for own in ours.get(claim.own, ())
+        for baseline in ours.get(claim.baseline, ())
+        if own.group is baseline.group
+    ]
+
+
+def _judge(claim: Claim, own: Ours, baseline: Ours) -> Judged:
+    runs = own.group.records[own.policy], own.group.records[baseline.policy]
+    folds = own.group.cross_validated
+    try:
+        comparison = summary.paired_comparison(*runs, folds)
+        relative = summary.paired_relative_improvement(*runs, folds) if claim.is_amp else None
+    except AmpmixError as error:
+        return Judged(claim, own, baseline, None, "not decided", f"not decided: {error}", None)
+    if comparison is None:
+        reason = "not decided: no seed finished for both"
+        return Judged(claim, own, baseline, None, "not decided", reason, None)
+    ours, theirs = claim
+    printed = statistics.Printed(ours.error, theirs.error, ours.std, theirs.std)
+    decision = statistics.judge_claim(comparison, printed)
+    verdict = statistics.claim_verdict(comparison, printed)
+    return Judged(claim, own, baseline, comparison, decision, verdict, relative)
+
+
+def mean(errors: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and sample standard deviation, None where there is none."""
+    if not errors:
+        return None, None
+    return float(np.mean(errors)), float(np.std(errors, ddof=1)) if len(errors) > 1 else None

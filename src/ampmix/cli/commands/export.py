@@ -1,0 +1,21 @@
+"""Write MODEL for programs without PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `ampmix export` takes."""
+    parser.add_argument("model", metavar="MODEL", help="the folder of a trained model")
+    parser.add_argument("--onnx", required=True, metavar="FILE", help="the ONNX file to write")
+
+
+def act(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from ampmix.models.classifier import Classifier
+    from ampmix.models.export import export_onnx
+
+    written, *beside = export_onnx(Classifier.load(arguments.model), arguments.onnx)
+    print(f"Written: {written}; {', '.join(map(str, beside))} (classes, how texts are read).")
+    return 0

@@ -1,0 +1,270 @@
+"""Do all runs of a study FILE (TOML), each once, and keep their records."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ampmix._support.wording import counted
+from ampmix.cli import options
+from ampmix.cli.output import INTERRUPTED, consoles, interrupted, recorded, say
+from ampmix.errors import AmpmixError, unknown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ampmix.records.store import RunRecord
+    from ampmix.studies.executors import Task
+    from ampmix.studies.run import Outcome
+    from ampmix.studies.study import Study
+
+EXECUTORS = ("processes", "here", "ray")
+SMOKE = {"steps": 4, "seeds": 1, "eval_every": 2}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `ampmix study` takes."""
+    parser.add_argument("file", metavar="FILE", help="what to run: see paper/*.toml")
+    what = parser.add_argument_group("what to run")
+    what.add_argument("--dry-run", action="store_true", help="say what would be run, and how long")
+    what.add_argument(
+        "--skip-invalid", action="store_true", help="leave out combinations that cannot run"
+    )
+    what.add_argument("--steps", type=int, metavar="N", help="instead of the file's")
+    what.add_argument(
+        "--seeds", type=int, metavar="N", help="instead of the file's; folds likewise"
+    )
+    what.add_argument(
+        "--smoke",
+        action="store_true",
+        help="a few steps of one seed, in a folder of their own: does everything run?",
+    )
+    what.add_argument("--no-estimate", action="store_true", help="do not measure how long it takes")
+    run = parser.add_argument_group("running")
+    run.add_argument("--out", metavar="DIR", help="output folder (ampmix-runs/NAME)")
+    run.add_argument(
+        "--executor", default="processes", metavar="NAME", help="processes, here or ray (processes)"
+    )
+    run.add_argument(
+        "--workers", type=int, metavar="N", help="processes (one a core; with ray what fits)"
+    )
+    options.add_replicas(run)
+    options.add_time_limit(run)
+    run.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (one started here)")
+    run.add_argument(
+        "--gpus-per-run", type=float, metavar="F", help="with ray, as 0.25 (1 if on cuda, else 0)"
+    )
+    run.add_argument(
+        "--track", default="", metavar="LIST", help="also tell mlflow or tensorboard of every run"
+    )
+
+
+def act(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from ampmix._support.json_files import check_writable
+    from ampmix.records.store import RecordStore
+    from ampmix.studies import file as study_file
+    from ampmix.studies.study import build
+
+    if arguments.executor not in EXECUTORS:
+        raise unknown("executor", arguments.executor, EXECUTORS)
+    if arguments.workers is not None and arguments.workers < 1:
+        raise AmpmixError(f"workers is {arguments.workers}: it must be 1 or more")
+    if arguments.executor == "ray" and (arguments.replicas or 1) > 1:
+        raise AmpmixError(
+            f"replicas is {arguments.replicas}: with ray every run is a task of its own; let "
+            "several share a GPU, with --gpus-per-run 0.25"
+        )
+    options.check_time_limit(arguments)
+    file = study_file.read(arguments.file, overrides(arguments), arguments.smoke)
+    default = Path("ampmix-runs") / (f"{file.name}-smoke" if arguments.smoke else file.name)
+    out = Path(arguments.out or default)
+    screen, messages = consoles()
+    study = build(file, arguments.skip_invalid)
+    for reason in study.refused:
+        say(messages, f"left out: {reason}")
+    tasks = study.tasks()
+    store, records = RecordStore(out / "records"), {}
+    for task in tasks:
+        found = store.get(study.plans[task.plan].specification(task.run))
+        if found is not None:
+            records[task] = found
+    for line in describe(study, tasks):
+        say(screen, line)
+    if not arguments.dry_run:
+        check_writable(out)
+        _prepare(study, messages)
+    return _run(arguments, study, tasks, records, out, screen, messages)
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Settings of the command line that go before the file's."""
+    given = dict(SMOKE) if arguments.smoke else {}
+    for name in ("steps", "seeds"):
+        value = getattr(arguments, name)
+        if value is not None:
+            if value < 1:
+                raise AmpmixError(f"{name} is {value}: it must be 1 or more")
+            given[name] = value
+    if arguments.steps is not None:
+        given["eval_every"] = min(100, max(1, arguments.steps // 20))
+    return given
+
+
+def describe(study: Study, tasks: list[Task]) -> list[str]:
+    """What the study consists of, a line a plan."""
+    counts = [sum(task.plan == i for task in tasks) for i in range(len(study.plans))]
+    lines = [
+        f"{label(plan, study)}: {', '.join(plan.policy_names)}; "
+        f"{counted(plan.seeds, 'fold' if plan.cross_validated else 'seed')}, "
+        f"{counted(plan.config.steps, 'step')}: {counted(count, 'run')}"
+        for plan, count in zip(study.plans, counts, strict=True)
+    ]
+    parts = f"{counted(len(tasks), 'run')}, {counted(len(study.plans), 'comparison')}"
+    total = f"{study.name}: {parts}"
+    return [*lines, f"{total}, {len(study.refused)} left out" if study.refused else total]
+
+
+def label(plan: Any, study: Study) -> str:
+    """A plan's data, backbone and labels kept, and what distinguishes its settings."""
+    from dataclasses import asdict
+
+    from ampmix._support import components
+
+    settings = [asdict(other.config) for other in study.plans if other.backbone == plan.backbone]
+    own = asdict(plan.config)
+    varied = [key for key in own if any(other[key] != own[key] for other in settings)]
+    parts = [plan.dataset.name, components.spec(plan.backbone)]
+    parts += [f"fraction={plan.fraction:g}"] * (plan.fraction != 1.0)
+    return " ".join([*parts, *(f"{key}={own[key]}" for key in varied)])
+
+
+def _prepare(study: Study, messages: Console) -> None:
+    """Say what is to be said of data and vectors, and have them before workers ask for them."""
+    said: set[str] = set()
+    for plan in study.plans:
+        notes = [f"{plan.dataset.name}: {note}" for note in plan.dataset.notes]
+        split = plan.split(0)
+        if (coverage := plan.backbone.coverage(split.train.texts, split.tokenizer)) is not None:
+            notes.append(f"{label(plan, study)}: vectors: {coverage}")
+        for note in notes:
+            if note not in said:
+                said.add(note)
+                say(messages, f"note: {note}")
+
+
+def _run(
+    arguments: argparse.Namespace,
+    study: Study,
+    tasks: list[Task],
+    records: dict[Task, RunRecord],
+    out: Path,
+    screen: Console,
+    messages: Console,
+) -> int:
+    from ampmix.studies import trackers
+    from ampmix.studies.run import Watchers, left, run_study
+    from ampmix.terminal.study_progress import StudyProgress
+
+    devices = [plan.config.device for plan in study.plans]
+    slots = 1 if arguments.executor == "here" else options.workers_of(arguments, devices)
+    seconds: Mapping[tuple[int, str], float] = {}
+    if len(records) == len(tasks):
+        say(screen, f"{recorded(len(tasks), out)}.")
+    elif not arguments.no_estimate:
+        seconds = _expected(study, tasks, records, slots, screen)
+    if arguments.dry_run:
+        return 0
+    progress = StudyProgress(
+        [label(plan, study) for plan in study.plans],
+        seconds,
+        tasks,
+        records,
+        [plan.config.steps for plan in study.plans],
+        slots,
+        messages,
+    )
+    replicas = [1] * len(study.plans)
+    if arguments.executor != "ray":
+        replicas = [plan.replicas(arguments.replicas, slots) for plan in study.plans]
+    stacked = [plan for plan, n in zip(study.plans, replicas, strict=True) if n > 1]
+    alone = [note for plan in stacked for note in options.alone(plan.backbone, plan.policies)]
+    for note in dict.fromkeys(alone):
+        say(messages, f"note: {note}")
+    told = trackers.of(arguments.track, study.name, study.plans, out)
+    try:
+        with progress, trackers.closing(told):
+            watcher = Watchers([progress, *told])
+            opener = _opener(arguments, slots, replicas)
+            outcome = run_study(study, out, opener, watcher, replicas)
+    except KeyboardInterrupt:
+        kept = len(tasks) - len(left(study, out))
+        say(messages, interrupted(kept, len(tasks), out))
+        return INTERRUPTED
+    return _conclude(study, outcome, out, screen, messages)
+
+
+def _expected(
+    study: Study, tasks: list[Task], records: dict[Task, RunRecord], slots: int, screen: Console
+) -> Mapping[tuple[int, str], float]:
+    """Say how long the rest takes; seconds by plan and policy."""
+    from ampmix._support.wording import duration
+    from ampmix.studies.estimate import estimate
+
+    rest = [task for task in tasks if task not in records]
+    found = estimate(study.plans, rest, records)
+    kinds = f"{found.measured} of {counted(len(found.seconds), 'kind')} of run measured"
+    time = f"about {duration(found.total(rest, slots))} with {slots} at once ({kinds})"
+    say(screen, f"{counted(len(rest), 'run is', 'runs are')} left: {time}.")
+    return found.seconds
+
+
+def _opener(arguments: argparse.Namespace, slots: int, replicas: list[int]) -> Any:
+    from ampmix.studies.executors import InProcess, Pool
+    from ampmix.studies.executors.pool import gpus
+
+    limit = arguments.time_limit
+    if arguments.executor == "here":
+        return partial(InProcess, replicas=replicas, time_limit=limit)
+    if arguments.executor == "processes":
+
+        def pool(plans: Any, models: Any, on_step: Any) -> Any:
+            cuda = any(plan.config.device == "cuda" for plan in plans)
+            devices = gpus() if cuda else ()
+            return Pool(plans, models, on_step, slots, {}, devices, replicas, limit)
+
+        return pool
+
+    def ray(plans: Any, models: Any, on_step: Any) -> Any:
+        from ampmix.studies.executors.on_ray import Ray
+
+        limits = arguments.workers, arguments.gpus_per_run, limit
+        return Ray(plans, models, arguments.address, *limits)
+
+    return ray
+
+
+def _conclude(study: Study, outcome: Outcome, out: Path, screen: Console, messages: Console) -> int:
+    """Say how it ended; 1 if there are runs without a record."""
+    for path, reason in outcome.unreadable:
+        say(messages, f"note: set aside the unreadable record {path.name}: {reason}")
+    done = len(outcome.records) - len(outcome.diverged)
+    total = len(outcome.records) + len(outcome.errors)
+    of_all = f"{done} of {counted(total, 'run is', 'runs are')} done"
+    say(screen, f"{of_all}, {outcome.trained} of them now.")
+    for task in outcome.diverged:
+        error = outcome.records[task].result.error
+        say(screen, f"failed: {_named(study, task)}: {error}")
+    for task, error in outcome.errors.items():
+        say(screen, f"no record: {_named(study, task)}: {error}")
+    if outcome.errors:
+        say(screen, f"The same command tries these again; more is in {out / 'failures'}.")
+    say(screen, f"Written to {out}: study.json, records/.")
+    return 1 if outcome.errors else 0
+
+
+def _named(study: Study, task: Task) -> str:
+    return f"{label(study.plans[task.plan], study)}, {task.run.policy}, seed {task.run.seed}"

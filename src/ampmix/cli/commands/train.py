@@ -1,0 +1,163 @@
+"""Train one model on DATA and save it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ampmix._support.wording import counted
+from ampmix.cli import options
+from ampmix.cli.output import INTERRUPTED, consoles, cut, say
+from ampmix.errors import AmpmixError
+
+if TYPE_CHECKING:
+    from ampmix.data.dataset import Split
+    from ampmix.training.config import TrainConfig
+    from ampmix.training.trainee import Fit
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `ampmix train` takes.
+
+    Under torchrun, its processes train the one model together, each on its part of every batch.
+    The default policy is `none`: another one is worth its name once `ampmix compare` has shown, on
+    the user's own data, that it lowers the error.
+    """
+    options.add_data(parser)
+    parser.add_argument("--out", required=True, metavar="MODEL", help="the folder of the model")
+    what = parser.add_argument_group("what to train")
+    what.add_argument(
+        "--policy",
+        default="none",
+        metavar="SPEC",
+        help="one, such as amp[eps=0.1]; ampmix compare shows which helps (default: %(default)s)",
+    )
+    options.add_backbone(what)
+    what.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    options.add_file(parser, "not at all")
+    options.add_training(parser)
+    run = parser.add_argument_group("running")
+    run.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of PyTorch; 1 gives the very model of compare's run (default: %(default)s)",
+    )
+
+
+def act(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    import torch
+
+    from ampmix._support import components
+    from ampmix._support.components import BACKBONES, POLICIES
+    from ampmix._support.json_files import check_writable
+    from ampmix._support.origin import blaming
+    from ampmix.data.splits import split_train
+    from ampmix.models.classifier import check_replaceable
+    from ampmix.terminal.progress import RunsProgress
+    from ampmix.training import processes
+    from ampmix.training.checks import check_trainable
+    from ampmix.training.fit import fit
+
+    if arguments.threads < 1:
+        raise AmpmixError(f"threads is {arguments.threads}: it must be 1 or more")
+    policy = POLICIES.parse(arguments.policy, trusted=True)
+    backbone = options.backbone_of(arguments)
+    backbone.check_site(policy.mixing_site)
+    config, out = options.config_of(arguments, backbone), Path(arguments.out)
+    check_replaceable(out)
+    check_writable(out.absolute().parent)
+    dataset = options.dataset_of(arguments)
+    split = split_train(dataset, arguments.seed, arguments.fraction)
+    check_trainable(backbone, policy, split, config)
+
+    together = processes.joined(config.device)
+    screen, messages = consoles(together.rank)
+    for note in dataset.notes:
+        say(messages, f"note: {note}")
+    specs = f"{components.spec(backbone)}, {components.spec(policy)}"
+    steps = f"{'at most ' if config.patience else ''}{counted(config.steps, 'step')}"
+    told = f"{describe(split)}; {specs}, seed {arguments.seed}, {steps}."
+    say(screen, told)
+    torch.set_num_threads(arguments.threads)
+    try:
+        with (
+            RunsProgress(1, config.steps, messages) as progress,
+            blaming(backbone, BACKBONES),
+            blaming(policy, POLICIES),
+        ):
+            on_step = lambda step: progress.on_step("the run", step)  # noqa: E731
+            fitted = fit(
+                backbone,
+                policy,
+                split,
+                config,
+                arguments.seed,
+                on_step=on_step,
+                processes=together,
+            )
+        about = facts(split, config, fitted) | {
+            "policy": components.spec(policy),
+            "fraction": arguments.fraction,
+        }
+        if together.count > 1:
+            about["processes"] = together.count  # which part of a batch is paired depends on it
+        if together.rank == 0:
+            fitted.classifier.save(out, about)
+    except KeyboardInterrupt:
+        say(messages, f"Interrupted: nothing is written to {out}.")
+        return INTERRUPTED
+    if fitted.truncated:
+        note = cut(fitted.truncated, counted(fitted.classifier.reader.max_length, "token"))
+        say(messages, note)
+    for line in results(split, fitted, config):
+        say(screen, line)
+    say(screen, f"Written to {out}: its README.md is a model card.")
+    return 0
+
+
+def describe(split: Split) -> str:
+    """The parts of a split, in a line."""
+    tested = f", {len(split.test):,} for testing" if len(split.test) else ""
+    return (
+        f"{split.dataset}: {counted(len(split.train), 'training text')}, "
+        f"{len(split.dev):,} for development"
+        f"{tested}, {len(split.classes)} classes"
+    )
+
+
+def facts(split: Split, config: TrainConfig, fitted: Fit) -> dict[str, Any]:
+    """What the model folder tells of its training."""
+    known = {
+        "dataset": split.dataset,
+        "data_hash": split.data_hash,
+        "n_train": len(split.train),
+        "n_dev": len(split.dev),
+        "n_test": len(split.test),
+        "seed": fitted.seed,
+        "best_step": fitted.best.step,
+        "dev_error": fitted.best.dev_error,
+        "training": asdict(config),
+    }
+    if fitted.stopped is not None:
+        known["stopped"] = fitted.stopped
+    return known | ({"test_error": fitted.test_error} if len(split.test) else {})
+
+
+def results(split: Split, fitted: Fit, config: TrainConfig) -> list[str]:
+    """The errors, in percent."""
+    chosen = f"step {fitted.best.step} of {config.steps}"
+    if config.selection == "best_dev":
+        chosen += ", chosen by it"
+    texts = counted(len(split.dev), "text")
+    said = [f"Development error {fitted.best.dev_error:.1%} ({texts}; {chosen})."]
+    if fitted.stopped is not None:
+        readings = "reading" if config.patience == 1 else f"{config.patience} readings"
+        said.insert(0, f"Ended at step {fitted.stopped}: no improvement in the last {readings}.")
+    if len(split.test):
+        said.append(f"Test error {fitted.test_error:.1%} ({counted(len(split.test), 'text')}).")
+    return said

@@ -1,0 +1,151 @@
+"""The command line: parsing, errors, interruption. The commands are in
+:mod:`ampmix.cli.commands`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import pkgutil
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from ampmix import __version__
+from ampmix.cli import commands
+from ampmix.cli.output import INTERRUPTED
+from ampmix.errors import AmpmixError, out_of_memory, printable
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with one-sentence errors: near names for options that do not exist."""
+
+    def error(self, message: str) -> NoReturn:
+        raise AmpmixError(f"{message} (ampmix --help lists what there is)")
+
+    def reject(self, extra: Sequence[str]) -> NoReturn:
+        """Raise for arguments that no option takes."""
+        if not extra[0].startswith("-"):
+            raise AmpmixError(
+                f"unexpected argument {extra[0]!r}: one DATA at a time (quote spec strings; a test "
+                "set goes with --test)"
+            )
+        known = [name for action in self._actions for name in action.option_strings]
+        near = difflib.get_close_matches(extra[0].split("=")[0], known, n=2, cutoff=0.6)
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else "ampmix COMMAND --help lists what there is"
+        )
+        raise AmpmixError(f"unknown option {extra[0]!r}: {hint}")
+
+
+def build_parser() -> _Parser:
+    """The parser of all commands, one for each module of :mod:`ampmix.cli.commands`."""
+    parser = _Parser(prog="ampmix", allow_abbrev=False)
+    parser.description = "Regularise text classifiers with Mixup and AMP; see whether it helped."
+    parser.add_argument("--version", action="version", version=f"ampmix {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for info in pkgutil.iter_modules(commands.__path__):
+        if info.name.startswith("_"):
+            continue
+        module = importlib.import_module(f"{commands.__name__}.{info.name}")
+        title = (module.__doc__ or "").strip().splitlines()[0]
+        command = subparsers.add_parser(
+            info.name, help=title, description=title, allow_abbrev=False
+        )
+        module.add_arguments(command)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command.set_defaults(act=module.act, parser=command)
+    return parser
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Ctrl-C or SIGTERM: stop in good order; a second one must not disturb that."""
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
+    if _importing(frame):
+        # what PyTorch does in C++ when it is imported aborts at an exception, and tells of pages of
+        # its own; nothing is under way here that the next command would not tidy up
+        os.write(2, b"Interrupted.\n")
+        os._exit(INTERRUPTED)
+    raise KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Return True if a module is being imported where a signal arrived."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 for what the user can mend, 130 if interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    for interrupting in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interrupting, _interrupt)
+    try:
+        parsed, extra = build_parser().parse_known_args(arguments)
+        if extra:
+            getattr(parsed, "parser", build_parser()).reject(extra)
+        if parsed.command is None:
+            build_parser().print_help()
+            return 2
+        return int(parsed.act(parsed))
+    except AmpmixError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"ampmix: {printable(str(error))}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        where = f": {error.filename}" if error.filename else ""
+        print(f"ampmix: {error.strerror or error}{where}; finished runs are kept", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        if debug:
+            traceback.print_exc()
+        told = (str(error).splitlines() or ["by Python"])[0]
+        print(
+            f"ampmix: memory ran out ({told}); finished runs are kept: fewer --workers, a smaller "
+            "--batch-size or --max-length need less",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _swallowed(unraisable: sys.UnraisableHookArgs) -> None:
+    """An interruption that came while something was cleared away, where nobody can catch it."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        os.write(2, b"Interrupted.\n")
+        os._exit(INTERRUPTED)
+    sys.__unraisablehook__(unraisable)
+
+
+def run() -> NoReturn:
+    """The console script: :func:`main` as a process of its own."""
+    sys.unraisablehook = _swallowed
+    try:
+        code = main()
+    except KeyboardInterrupt:  # after main had said all
+        code = INTERRUPTED
+    for late in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(late, signal.SIG_IGN)
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""Data sets in memory, their splits, and the overlap of their parts."""

@@ -1,0 +1,146 @@
+"""Texts with labels: data sets, their splits, and their fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ampmix.errors import AmpmixError
+from ampmix.text.tokenizers import TOKENIZERS
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Texts with their labels: `texts` [n] and `labels`, int64 [n], read-only.
+
+    >>> examples = Examples(("good film", "bad film"), [1, 0])
+    >>> len(examples), examples.take([1]).texts
+    (2, ('bad film',))
+    """
+
+    texts: tuple[str, ...]
+    labels: Integers
+
+    def __post_init__(self) -> None:
+        labels = np.array(self.labels, dtype=np.int64)
+        if labels.shape != (len(self.texts),):
+            raise ValueError(f"{len(self.texts)} texts with labels of shape {labels.shape}")
+        labels.setflags(write=False)
+        object.__setattr__(self, "texts", tuple(self.texts))
+        object.__setattr__(self, "labels", labels)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: Sequence[int] | Integers) -> Examples:
+        """The examples at `indices`, in that order."""
+        wanted = np.asarray(indices, dtype=np.int64)
+        return Examples(tuple(self.texts[i] for i in wanted.tolist()), self.labels[wanted])
+
+
+@dataclass(frozen=True, eq=False)
+class TextDataset:
+    """A data set before it is split; label i is the class ``classes[i]``.
+
+    `tokenizer` is a key of `ampmix.text.tokenizers.TOKENIZERS`; `title` is the name printed in the
+    paper's tables ("" for a user's table); `notes` are sentences for the user. Two data sets are
+    compared by `fingerprint`.
+
+    Raises AmpmixError if there are fewer than two classes or a class has no training text.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Examples
+    dev: Examples | None = None
+    test: Examples | None = None
+    tokenizer: str = "words"
+    notes: tuple[str, ...] = ()
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise AmpmixError(
+                f"data set {self.name!r} has one class only ({', '.join(self.classes) or 'none'}): "
+                "a classifier needs at least two; check the label column"
+            )
+        if self.tokenizer not in TOKENIZERS:
+            raise ValueError(
+                f"tokenizer {self.tokenizer!r} is not in ampmix.text.tokenizers.TOKENIZERS"
+            )
+        for part in filter(None, (self.train, self.dev, self.test)):
+            if not np.all((part.labels >= 0) & (part.labels < len(self.classes))):
+                raise ValueError(f"labels must lie in 0..{len(self.classes) - 1}")
+        counts = np.bincount(self.train.labels, minlength=len(self.classes))
+        if not counts.all():
+            missing = self.classes[int(np.argmin(counts))]
+            raise AmpmixError(
+                f"class {missing!r} of data set {self.name!r} has no training text: "
+                "remove that class or add texts of it"
+            )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the classes, the tokenizer and every part, whatever the name.
+
+        Every list goes in with its lengths before it, so that no two contents spell one message.
+        """
+        digest = hashlib.sha256()
+        _update(digest, ["ampmix data 1", self.tokenizer])
+        _update(digest, self.classes)
+        for part in (self.train, self.dev, self.test):
+            _update(digest, ["absent"] if part is None else ["present"])
+            if part is not None:
+                _update(digest, part.texts)
+                digest.update(part.labels.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One run's training, development and test part, with where each text came from.
+
+    `train_indices` point into ``dataset.train``; `dev_indices` into ``dataset.dev`` if that was
+    given, else into ``dataset.train``; `test_indices` into ``dataset.test``, or into
+    ``dataset.train`` in cross-validation (`fold` of `folds`, both None otherwise). `data_hash` is
+    the data set's fingerprint.
+    """
+
+    dataset: str
+    title: str
+    classes: tuple[str, ...]
+    tokenizer: str
+    train: Examples
+    dev: Examples
+    test: Examples
+    train_indices: Integers
+    dev_indices: Integers
+    test_indices: Integers
+    data_hash: str
+    fold: int | None = None
+    folds: int | None = None
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) over the data set's fingerprint and the three index arrays."""
+        digest = hashlib.sha256(self.data_hash.encode())
+        for indices in (self.train_indices, self.dev_indices, self.test_indices):
+            digest.update(len(indices).to_bytes(8, "little"))
+            digest.update(indices.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+def _update(digest: Any, texts: Iterable[str]) -> None:
+    """Add a list of texts to a hash: their number, their lengths in bytes, then the bytes."""
+    raw = [text.encode("utf-8", "surrogatepass") for text in texts]
+    digest.update(len(raw).to_bytes(8, "little"))
+    digest.update(np.array([len(one) for one in raw], dtype="<i8").tobytes())
+    digest.update(b"".join(raw))

@@ -1,0 +1,1 @@
+"""Readers and streams of a user's own files."""

@@ -1,0 +1,67 @@
+"""Logits, innermost module and BatchNorm statistics of a model that is run in passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from ampmix._torch.compiling import uncompiled
+from ampmix.errors import AmpmixError
+
+
+@uncompiled
+def logits_of(output: Any, name: str = "logits") -> Tensor:
+    """The logits in what a model returned.
+
+    Raises:
+        AmpmixError: if there are none to be found.
+    """
+    found = output
+    if isinstance(output, Mapping):
+        found = output.get(name)
+    elif hasattr(output, name):
+        found = getattr(output, name)
+    elif isinstance(output, tuple | list) and output:
+        found = output[0]
+    if not isinstance(found, Tensor):
+        raise AmpmixError(
+            f"the model returns a {type(output).__name__} in which there are no {name}: it must "
+            f"return them, alone, first in a tuple, or as {name} (another name: logits=NAME)"
+        )
+    return found
+
+
+@uncompiled
+def own_module(model: nn.Module) -> nn.Module:
+    """The module that ``torch.compile`` has wrapped, or the module itself."""
+    own: nn.Module = model._modules.get("_orig_mod") or model
+    return own
+
+
+@contextmanager
+@uncompiled
+def statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Normalise by the batch's statistics, but leave the running ones as they are.
+
+    They are updated with weight 0 rather than not at all: an activation checkpoint must save as
+    many tensors as it does when it runs again in the backward pass, outside of here.
+    """
+    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+    tracking = [
+        (module, module.momentum, module.num_batches_tracked)
+        for module in model.modules()
+        if isinstance(module, kinds) and module.track_running_stats and module.training
+    ]
+    counts = [None if count is None else count.clone() for _, _, count in tracking]
+    for module, *_ in tracking:
+        module.momentum = 0.0
+    try:
+        yield
+    finally:
+        for (module, momentum, counter), count in zip(tracking, counts, strict=True):
+            module.momentum = momentum
+            if counter is not None and count is not None:
+                counter.copy_(count)

@@ -1,0 +1,1 @@
+"""Trained models: prediction, evaluation, export, model cards, loss paths."""

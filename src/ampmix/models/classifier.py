@@ -1,0 +1,237 @@
+"""A trained model as people use it: texts in, labels and probabilities out, a folder on disk."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ampmix._support import components
+from ampmix._support.components import BACKBONES
+from ampmix._support.files import as_of_the_system, drafting, put, sha256_of
+from ampmix._support.json_files import content_sha256
+from ampmix._support.redact import without_paths
+from ampmix.backbones.base import Backbone, CutModule
+from ampmix.backbones.weights import WEIGHTS
+from ampmix.errors import AmpmixError
+from ampmix.models.model_card import CARD, card
+from ampmix.text.encoded import Encoded
+from ampmix.text.reader import Reader
+
+FORMAT = 1
+CONFIG = "config.json"
+LARGEST_CONFIG = 2**28  # bytes, of which a vocabulary of some millions of words takes a tenth
+HARMLESS = {".md", ".png", ".svg", ".csv", ".onnx"}  # may lie beside an encoder
+OF_TRANSFORMERS = {"ampmix_head.safetensors", "tokenizer.json", "tokenizer_config.json"}
+FILES = {WEIGHTS, CONFIG, CARD} | OF_TRANSFORMERS
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained text classifier.
+
+    A folder holds ``model.safetensors`` (weights), ``config.json`` (architecture, classes,
+    tokenizer, vocabulary, what is told of its training, and the SHA-256 of the other files and of
+    itself) and ``README.md``, the model card; nothing in it is executed on loading.
+
+    >>> classifier = Classifier.load("runs/support-tickets/model")      # doctest: +SKIP
+    >>> classifier.predict(["my parcel never arrived"])                 # doctest: +SKIP
+    ['delivery']
+    """
+
+    backbone: Backbone
+    model: CutModule
+    reader: Reader
+    classes: tuple[str, ...]
+
+    def predict_proba(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
+        """Class probabilities, ``[n, classes]``, columns in the order of ``classes``."""
+        if isinstance(texts, str):
+            raise AmpmixError("texts is a single text: give a list of texts")
+        read = list(texts)
+        if not read:
+            return np.empty((0, len(self.classes)), dtype=np.float32)
+        encoded = self.reader.encode(read, [0] * len(read))
+        probabilities = logits_of(self.model, encoded).softmax(1).numpy()
+        return np.asarray(probabilities, dtype=np.float32)
+
+    def predict(self, texts: Iterable[str]) -> list[str]:
+        """The most probable class of each text."""
+        return [self.classes[i] for i in self.predict_proba(texts).argmax(1)]
+
+    def stream_proba(
+        self, texts: Iterable[str], chunk: int = 4096
+    ) -> Iterator[npt.NDArray[np.float32]]:
+        """Class probabilities ``[classes]`` of each text, in order, for texts without end.
+
+        Memory grows with `chunk` texts, not with their number.
+        """
+        remaining = iter(texts)
+        while some := list(itertools.islice(remaining, chunk)):
+            yield from self.predict_proba(some)
+
+    def save(self, folder: str | Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write the model folder; it appears whole or not at all.
+
+        Args:
+            folder: where; an earlier model there is replaced.
+            about: facts on its training, kept in the configuration and told in the model card.
+
+        Raises:
+            AmpmixError: if `folder` holds something else than a model.
+            OSError: if it cannot be written; an earlier model is then still there.
+        """
+        from safetensors import SafetensorError
+
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        config = {
+            "format": FORMAT,
+            "backbone": without_paths(components.spec(self.model.config)),
+            "classes": self.classes,
+            "about": dict(about or {}),
+        }
+        check_replaceable(folder)
+        with drafting(folder.parent) as draft, as_of_the_system(SafetensorError):
+            ready = draft / "ready"
+            ready.mkdir(mode=0o755)
+            config |= self.model.save(ready, self.reader, self.classes)
+            for written in ready.iterdir():
+                written.chmod(0o644)
+            config["files"] = {
+                path.name: sha256_of(path)
+                for path in sorted(ready.iterdir())
+                if path.name != CONFIG
+            }
+            (ready / CARD).write_text(card(config), encoding="utf-8")
+            if (ready / CONFIG).exists():  # transformers' own, which goes on being one
+                config = json.loads((ready / CONFIG).read_text(encoding="utf-8")) | config
+                config.pop("sha256", None)  # of the folder that the encoder was loaded from
+            config["sha256"] = content_sha256(config)
+            text = json.dumps(config, ensure_ascii=False, indent=1)
+            (ready / CONFIG).write_text(text + "\n", encoding="utf-8")
+            put(ready, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Classifier:
+        """The classifier in a folder that :meth:`save` wrote.
+
+        Raises:
+            AmpmixError: if the folder is no such folder, a file was altered since it was saved, its
+                files do not fit each other, one is a link to somewhere else, or it asks for code.
+        """
+        from safetensors import SafetensorError
+
+        folder = Path(folder)
+        try:
+            config = _configuration(folder)
+            if config["format"] != FORMAT:
+                raise ValueError(f"it has format {config['format']!r}, this ampmix reads {FORMAT}")
+            if (own := config.pop("sha256", None)) is not None:  # earlier models have none
+                _check_unaltered(folder / CONFIG, own, content_sha256(config))
+            backbone = BACKBONES.parse(config["backbone"])  # imports nothing
+            _check_files(folder, backbone)
+            for name, saved in dict(config.get("files", {})).items():
+                if name not in FILES:
+                    raise ValueError(f"it lists the file {name[:80]!r}, which no model has")
+                _check_unaltered(folder / name, str(saved), sha256_of(folder / name))
+            classes = _classes(config["classes"])
+            model, reader = backbone.load(folder, config)
+            return cls(backbone, model, reader, classes)
+        except KeyError as error:
+            raise AmpmixError(f"{folder} is not a model folder: {CONFIG} lacks {error}") from error
+        except (OSError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError,
+                MemoryError, SafetensorError) as error:  # fmt: skip
+            reason = " ".join(str(error).split())[:500]
+            raise AmpmixError(f"{folder} is not a model folder: {reason}") from error
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
+    _check_inside(folder, CONFIG)
+    with (folder / CONFIG).open("rb") as file:
+        content = file.read(LARGEST_CONFIG + 1)
+    if len(content) > LARGEST_CONFIG:
+        raise ValueError(f"its {CONFIG} is larger than {LARGEST_CONFIG >> 20} MiB")
+    config = json.loads(content.decode("utf-8"))
+    if not isinstance(config, dict):
+        raise ValueError(f"its {CONFIG} holds no table")
+    return config
+
+
+def _check_files(folder: Path, backbone: Backbone) -> None:
+    """Files of a model are files, in the folder itself; transformers finds no others."""
+    for path in folder.iterdir():
+        if path.name in FILES:
+            _check_inside(folder, path.name)
+        elif backbone.reads_folder and not (path.name.startswith(".") or path.suffix in HARMLESS):
+            raise ValueError(
+                f"it holds {path.name[:80]!r}, which no model of ampmix has: take that away"
+            )
+
+
+def _check_inside(folder: Path, name: str) -> None:
+    path = folder / name
+    if path.exists() and not path.is_file():
+        raise ValueError(f"its {name} is no file")
+    if path.resolve().parent != folder.resolve():
+        raise ValueError(f"its {name} is a link to somewhere else: put the file itself there")
+
+
+def _classes(given: Any) -> tuple[str, ...]:
+    names = tuple(given) if isinstance(given, list) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("its classes are no list of names")
+    if len(set(names)) < len(names):
+        raise ValueError("it names a class twice")
+    "".join(names).encode()  # half a surrogate pair is a name that no file can hold
+    return names
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise AmpmixError unless nothing would be lost with `folder` but one of our models."""
+    if folder.exists() and not (folder.is_dir() and _only_a_model(folder)):
+        raise AmpmixError(f"{folder} holds something else than a model: give another name")
+
+
+def _only_a_model(folder: Path) -> bool:
+    names = {path.name for path in folder.iterdir()}
+    return names <= FILES and names != {CARD}
+
+
+def _check_unaltered(path: Path, saved: str, found: str) -> None:
+    if found != saved:
+        raise AmpmixError(
+            f"{path} was altered after it was saved (its sha256 begins with {found[:12]}, not "
+            f"{saved[:12]}): bring back the original, or train the model anew"
+        )
+
+
+def logits_of(
+    model: CutModule, part: Encoded, device: torch.device | str = "cpu", batch_size: int = 256
+) -> Tensor:
+    """Logits of every text, ``[n, classes]`` on the CPU, without dropout or mixing.
+
+    Texts of like length go together, so that little is computed on padding.
+    """
+    training = model.training
+    model.eval()
+    order = np.argsort(part.lengths, kind="stable")
+    logits = []
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            ids, mask, _ = part.batch(order[start : start + batch_size])
+            outputs = model(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+            logits.append(outputs.float().cpu())
+    model.train(training)
+    if not logits:
+        return torch.empty(0, 0)
+    result = torch.cat(logits)
+    return torch.empty_like(result).index_copy_(0, torch.from_numpy(order), result)

@@ -1,0 +1,195 @@
+"""The loss along the way from one text to another (Figure 2): several models on the same pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ampmix._support.random_streams import numpy_stream
+from ampmix._support.wording import counted
+from ampmix.errors import AmpmixError
+from ampmix.mixing import cross_entropy, interpolate_loss
+from ampmix.models.classifier import Classifier
+from ampmix.policies.heads import forward_mixed, partners_of
+
+Array = npt.NDArray[np.float64]
+BATCH = 64  # pairs at once
+
+
+def frozen_pairs(n: int, pairs: int | None = None, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Pairs of `n` texts, ``[P, 2]``: a shuffled list against itself reversed, as in Figure 2(c).
+
+    No text is in two pairs, and fewer `pairs` are the first of more. The paper counts each pair
+    from both ends, which makes its mean symmetric; :func:`loss_paths` gives one direction.
+
+    Raises:
+        AmpmixError: fewer than two texts, or `pairs` that there are not.
+
+    >>> frozen_pairs(5).shape, bool((frozen_pairs(9, 2) == frozen_pairs(9)[:2]).all())
+    ((2, 2), True)
+    """
+    if n < 2:
+        raise AmpmixError(
+            f"there {'is' if n == 1 else 'are'} {counted(n, 'text')}: a pair needs two"
+        )
+    most = n // 2
+    if pairs is not None and not 1 <= pairs <= most:
+        raise AmpmixError(f"pairs is {pairs}: of {n} texts there are 1 to {most}")
+    order = numpy_stream(seed, "path pairs").permutation(n)
+    return np.stack([order[:most], order[::-1][:most]], axis=1)[: pairs or most]
+
+
+def grid(points: int) -> Array:
+    """`points` coefficients from 0 to 1; AmpmixError for fewer than 2."""
+    if points < 2:
+        raise AmpmixError(f"points is {points}: 2 or more are needed, 0 and 1 among them")
+    return np.linspace(0.0, 1.0, points)
+
+
+def loss_paths(
+    classifier: Classifier,
+    texts: Sequence[str],
+    labels: Sequence[int],
+    pairs: npt.NDArray[np.int64],
+    lams: Array,
+    site: str = "word",
+) -> Array:
+    """The Mixup loss of each pair at each coefficient (Eq. 17), without dropout, in nats.
+
+    ``lam * l(f(mix), y_1) + (1 - lam) * l(f(mix), y_2)``: lam is the weight of a pair's first text,
+    for hidden state and label alike, so that the ends are the losses of the single texts.
+
+    Args:
+        classifier: a trained model whose backbone has the site.
+        texts: of the test set.
+        labels: their classes' places in ``classifier.classes``.
+        pairs: places in `texts`, ``[P, 2]``.
+        lams: coefficients ``[L]`` in [0, 1].
+        site: where to mix.
+
+    Returns:
+        ``[P, L]``.
+
+    Raises:
+        AmpmixError: for a site that the backbone does not have.
+    """
+    classifier.backbone.check_site(site)
+    model = classifier.model.eval()
+    found = np.empty((len(pairs), len(lams)))
+    for start in range(0, len(pairs), BATCH):
+        some = pairs[start : start + BATCH]
+        both = some.T.reshape(-1).tolist()  # all first texts, then all second ones
+        encoded = classifier.reader.encode([texts[i] for i in both], [labels[i] for i in both])
+        ids, mask, y = map(torch.from_numpy, encoded.batch(range(len(both))))
+        perm = torch.arange(len(both)).roll(len(some))
+        with torch.inference_mode():
+            f, g = model.cut(ids, mask, site)
+            partners = partners_of(g, perm)
+            for k, lam in enumerate(lams):
+                weights = torch.cat([_full(some, lam), _full(some, 1.0 - lam)])
+                logits = forward_mixed(f, g, weights, perm, partners)
+                losses = interpolate_loss(cross_entropy, logits, y, weights, perm)
+                found[start : start + len(some), k] = losses[: len(some)].double().numpy()
+    return found
+
+
+def _full(pairs: npt.NDArray[np.int64], lam: float) -> Tensor:
+    return torch.full((len(pairs),), lam)
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """Losses of several models on the same pairs.
+
+    Attributes:
+        names: of the models.
+        lams: coefficients ``[L]``.
+        losses: a ``[P, L]`` for each model, in nats.
+        pairs: places in `texts`, ``[P, 2]``.
+        texts, labels: the test set; labels by name.
+        site: where the hidden states were mixed.
+        seed: of the pairs.
+        notes: what is doubtful about comparing these models.
+    """
+
+    names: tuple[str, ...]
+    lams: Array
+    losses: tuple[Array, ...]
+    pairs: npt.NDArray[np.int64]
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    site: str
+    seed: int
+    notes: tuple[str, ...]
+
+
+def compare_paths(
+    models: Sequence[tuple[str, Classifier]],
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    pairs: int | None = None,
+    points: int = 21,
+    seed: int = 0,
+    site: str = "word",
+) -> Paths:
+    """:func:`loss_paths` of several models on the same frozen pairs.
+
+    Models whose vocabularies differ read the same texts differently; that is noted, not refused.
+
+    Raises:
+        AmpmixError: models of different classes, labels that they do not know, or as
+            :func:`loss_paths`, :func:`frozen_pairs` and :func:`grid`.
+    """
+    name, first = models[0]
+    for other, classifier in models[1:]:
+        if set(classifier.classes) != set(first.classes):
+            raise AmpmixError(
+                f"{other} has classes {_listed(classifier.classes)} and {name} has "
+                f"{_listed(first.classes)}: compare models of the same classes"
+            )
+    if unseen := sorted(set(labels) - set(first.classes)):
+        raise AmpmixError(
+            f"the labels {_listed(unseen)} are not among the models' classes "
+            f"{_listed(first.classes)}: give data with those labels"
+        )
+    chosen, lams = frozen_pairs(len(texts), pairs, seed), grid(points)
+    losses = []
+    for _, classifier in models:
+        places = {label: i for i, label in enumerate(classifier.classes)}
+        own = [places[label] for label in labels]
+        losses.append(loss_paths(classifier, texts, own, chosen, lams, site))
+    return Paths(
+        names=tuple(name for name, _ in models),
+        lams=lams,
+        losses=tuple(losses),
+        pairs=chosen,
+        texts=tuple(texts),
+        labels=tuple(labels),
+        site=site,
+        seed=seed,
+        notes=tuple(_notes(models)),
+    )
+
+
+def _notes(models: Sequence[tuple[str, Classifier]]) -> list[str]:
+    name, first = models[0]
+    told = []
+    for other, classifier in models[1:]:
+        if classifier.reader.as_json() != first.reader.as_json():
+            told.append(
+                f"{other} and {name} have different vocabularies or readers, so that a text is not "
+                "the same to both: models of one seed of one comparison have the same"
+            )
+        if classifier.backbone != first.backbone:
+            told.append(f"{other} and {name} are different backbones")
+    return told
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (" ..." if len(names) > 6 else "")

@@ -1,0 +1,115 @@
+"""The model card: what a model folder says of itself to whoever finds it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ampmix.records.provenance import versions
+
+CARD = "README.md"
+
+_TITLES = {
+    "dataset": "data set",
+    "data_hash": "SHA-256 of the data (texts, labels, classes, tokenizer)",
+    "fraction": "share of the labels kept of each class",
+    "n_train": "texts trained on",
+    "n_dev": "texts for development",
+    "n_test": "texts for testing",
+    "seed": "seed",
+    "run": "run record",
+}
+_RESULTS = {
+    "dev_error": "development error",
+    "test_error": "test error",
+    "best_step": "step chosen",
+    "stopped": "step at which training ended early",
+}
+
+_HEAD = """\
+---
+library_name: ampmix
+pipeline_tag: text-classification
+---
+
+# {title}
+
+Assigns a text to one of {count} classes. Trained with ampmix.
+
+## Use
+
+```python
+from ampmix import Classifier
+
+classifier = Classifier.load("path/to/this/folder")
+classifier.predict(["a text"])  # the most probable class of each text
+classifier.predict_proba(["a text"])  # a probability for each class, in the order below
+```
+
+On the command line, with the column that holds the texts:
+
+```console
+ampmix predict path/to/this/folder texts.csv --text COLUMN --out labelled.csv
+```
+"""
+
+
+def card(config: Mapping[str, Any]) -> str:
+    """The model card, in Markdown, of what ``config.json`` of the model folder holds.
+
+    It tells nothing of the machine but versions: no paths, no user name, no time.
+
+    >>> print(card({"backbone": "cnn", "classes": ["bad", "good"]}).splitlines()[5])
+    # cnn
+    """
+    about, files, classes = config.get("about", {}), config.get("files", {}), config["classes"]
+    title = f"{config['backbone']} on {about['dataset']}" if "dataset" in about else None
+    head = _HEAD.format(title=_line(title or config["backbone"]), count=len(classes))
+    model = {"backbone": config["backbone"], "policy": about.get("policy")}
+    settings = {**model, **about.get("training", {})}
+    sections = {
+        "Classes": [f"{i}. {_code(name)}" for i, name in enumerate(classes)],
+        "Results": [*_items(_RESULTS, about, error=True), *_advice(about)],
+        "Data": _items(_TITLES, about),
+        "Settings": _items({key: key for key in settings}, settings),
+        "Files": [f"- {_code(name)}: SHA-256 {_code(sha)}" for name, sha in files.items()],
+        "Versions": [f"- {name} {version}" for name, version in versions().items()],
+    }
+    told = [f"\n## {name}\n\n" + "\n".join(lines) for name, lines in sections.items() if lines]
+    return head + "\n".join(told) + "\n"
+
+
+def _advice(about: Mapping[str, Any]) -> list[str]:
+    if "dev_error" not in about or about.get("training", {}).get("selection") == "last":
+        return []
+    return [
+        "",
+        "The step was chosen by the development error, which is therefore too low on the whole.",
+    ]
+
+
+def _items(titles: Mapping[str, str], facts: Mapping[str, Any], error: bool = False) -> list[str]:
+    """A list item for each fact that there is; errors, which are fractions, in percent."""
+    known = [(title, facts.get(key), key) for key, title in titles.items()]
+    return [
+        f"- {title}: {f'{value:.2%}' if error and key.endswith('error') else _code(value)}"
+        for title, value, key in known
+        if value is not None
+    ]
+
+
+def _line(text: str) -> str:
+    """Text as one line that Markdown takes literally."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))
+
+
+def _code(value: Any) -> str:
+    """A value as code; names with control characters or outer blanks as JSON strings."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    if not text.isprintable() or text != text.strip() or not text:
+        text = json.dumps(text, ensure_ascii=False)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{text}{pad}{fence}"

@@ -1,0 +1,81 @@
+"""Many texts through a classifier: in constant memory, on all cores, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ampmix.models.classifier import Classifier, logits_of
+
+ROWS, CHARACTERS = 2048, 2**22  # of a chunk, whichever is reached first
+BATCH, TOKENS = 64, 2**13  # texts of a batch (more leave the processor's cache), and their tokens
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Predicted(Generic[T]):
+    """A chunk: its items, their class probabilities ``[n, classes]``, and how many were cut."""
+
+    items: list[T]
+    probabilities: npt.NDArray[np.float32]
+    truncated: int
+
+
+def predict_chunks(
+    classifier: Classifier, items: Iterable[T], text_of: Callable[[T], str], threads: int = 1
+) -> Generator[Predicted[T], None, None]:
+    """Predict items chunk by chunk, in order; memory does not grow with their number.
+
+    Every thread predicts a chunk of its own with one thread of PyTorch: on small batches that does
+    more than several threads on one, and the result does not depend on how many there are. At most
+    ``threads + 1`` chunks are under way. The model is left in evaluation mode.
+
+    Args:
+        classifier: the model.
+        items: what to predict, such as rows of a table.
+        text_of: an item's text.
+        threads: chunks predicted at once.
+    """
+    classifier.model.eval()  # before the threads begin: none of them may switch it
+
+    def predict(chunk: list[T]) -> Predicted[T]:
+        encoded = classifier.reader.encode([text_of(item) for item in chunk], [0] * len(chunk))
+        size = min(BATCH, max(1, TOKENS // int(encoded.lengths.max())))
+        probabilities = logits_of(classifier.model, encoded, batch_size=size).softmax(1).numpy()
+        return Predicted(chunk, probabilities, encoded.truncated)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    pending: deque[Future[Predicted[T]]] = deque()
+    try:
+        for chunk in _chunks(items, text_of):
+            pending.append(pool.submit(predict, chunk))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(before)
+
+
+def _chunks(items: Iterable[T], text_of: Callable[[T], str]) -> Iterator[list[T]]:
+    chunk: list[T] = []
+    characters = 0
+    for item in items:
+        chunk.append(item)
+        characters += len(text_of(item))
+        if len(chunk) == ROWS or characters >= CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk

@@ -1,0 +1,1 @@
+"""Records of runs: their store, schema, provenance and data frame."""

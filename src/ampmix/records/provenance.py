@@ -1,0 +1,58 @@
+"""Where a record comes from: versions, commit, machine and time."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+from functools import lru_cache
+from importlib import metadata
+from typing import Any
+
+PACKAGES = ("ampmix", "torch", "numpy", "scikit-learn")
+
+
+def provenance(seconds: float) -> dict[str, Any]:
+    """Versions, git state of the current folder, the time now (UTC) and the run's duration."""
+    return {
+        "versions": {"python": platform.python_version(), **versions()},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "git": git_state(),
+        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+    }
+
+
+@lru_cache(maxsize=1)
+def git_state() -> dict[str, Any] | None:
+    """Commit of the current folder's repository, and whether tracked files differ; None outside."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {
+            "commit": commit,
+            "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "--no-optional-locks", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    return done.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that a result depends on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found

@@ -1,0 +1,163 @@
+"""Figure 2 as numbers, picture and page: the mean over pairs, and every pair to be looked at."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from functools import lru_cache
+from html import escape
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from ampmix._support.wording import counted
+from ampmix.data.tables.spreadsheet import guarded
+from ampmix.report import charts, page
+from ampmix.report.document import Chart, Document, Section, Table
+
+IN_PAGE = 200  # pairs; all of them are in the CSV file
+LONGEST = 2000  # letters of a text in the page
+
+
+def path_json(found: Any) -> dict[str, Any]:
+    """What ``path.json`` holds, of :class:`ampmix.models.loss_path.Paths`; losses in nats."""
+    mean = {
+        name: [float(value) for value in losses.mean(0)]
+        for name, losses in zip(found.names, found.losses, strict=True)
+    }
+    pairs = [
+        {
+            "texts": [found.texts[i] for i in pair],
+            "labels": [found.labels[i] for i in pair],
+            "losses": {
+                name: [float(value) for value in losses[p]]
+                for name, losses in zip(found.names, found.losses, strict=True)
+            },
+        }
+        for p, pair in enumerate(found.pairs)
+    ]
+    return {
+        "site": found.site,
+        "seed": found.seed,
+        "notes": list(found.notes),
+        "lam": [float(lam) for lam in found.lams],
+        "mean": mean,
+        "pairs": pairs,
+    }
+
+
+def as_csv(content: Mapping[str, Any]) -> str:
+    """One line a pair, model and coefficient; pair ``mean`` is over all pairs."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(["pair", "model", "lam", "loss"])
+    every = [("mean", content["mean"])]
+    every += [(str(i), pair["losses"]) for i, pair in enumerate(content["pairs"], start=1)]
+    for name, losses in every:
+        for model, values in losses.items():
+            for lam, value in zip(content["lam"], values, strict=True):
+                writer.writerow([name, guarded(model), repr(round(lam, 12)), repr(value)])
+    return written.getvalue()
+
+
+def path_document(content: Mapping[str, Any]) -> Document:
+    """The mean over pairs and what the models differ by."""
+    names, lams = list(content["mean"]), content["lam"]
+    averages = {name: float(np.mean(values)) for name, values in content["mean"].items()}
+    told = "; ".join(f"{name}: {value:.3f}" for name, value in averages.items())
+    lead = [
+        f"{counted(len(content['pairs']), 'pair')} of test texts, mixed at {content['site']}; lam "
+        f"is the weight of the first text. Mean loss over pairs and lam, in nats: {told}.",
+        *_differences(content),
+        *(f"Note: {note}." for note in content["notes"]),
+    ]
+    rows = [
+        {"policy": name, "step": round(lam, 6), "mean": round(value, 5)}
+        for name, values in content["mean"].items()
+        for lam, value in zip(lams, values, strict=True)
+    ]
+    numbers = tuple(
+        (f"{lam:.3g}", *(f"{content['mean'][name][k]:.4f}" for name in names))
+        for k, lam in enumerate(lams)
+    )
+    chart = Chart(
+        "path-mean",
+        "Mean over all pairs",
+        f"Mean loss of each model as lam goes from 0 to 1. Over all lam: {told}.",
+        charts.along_lam(rows, names),
+        Table(("lam", *names), numbers, "Mean loss over pairs, in nats."),
+    )
+    return Document("The loss between two texts", tuple(lead), (Section("All pairs", (chart,)),))
+
+
+def _differences(content: Mapping[str, Any]) -> list[str]:
+    """Each model against the first, pair by pair, with a t interval over pairs."""
+    names, pairs = list(content["mean"]), content["pairs"]
+    if len(names) < 2 or len(pairs) < 2:
+        return []
+    said = []
+    for name in names[1:]:
+        values = [
+            np.mean(pair["losses"][name]) - np.mean(pair["losses"][names[0]]) for pair in pairs
+        ]
+        reach = stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / len(values) ** 0.5
+        middle = float(np.mean(values))
+        said.append(
+            f"{name} minus {names[0]}: {middle:+.3g} nats [{middle - reach:+.3g}, "
+            f"{middle + reach:+.3g}], 95 % for new pairs of texts and these very models: other "
+            "seeds may say otherwise."
+        )
+    return said
+
+
+def chooser(content: Mapping[str, Any]) -> str:
+    """The part of the page where a pair is chosen and read."""
+    shown = content["pairs"][:IN_PAGE]
+    names, lams = list(content["mean"]), content["lam"]
+    rows = [
+        {"policy": name, "step": round(lam, 6), "mean": round(value, 5)}
+        for name, values in shown[0]["losses"].items()
+        for lam, value in zip(lams, values, strict=True)
+    ]
+    options = "".join(
+        f'<option value="{i}">{i + 1}: {escape(pair["labels"][0])} and '
+        f"{escape(pair['labels'][1])}</option>"
+        for i, pair in enumerate(shown)
+    )
+    left = len(content["pairs"]) - len(shown)
+    others = counted(left, "pair is", "pairs are")
+    rest = f" The other {others} in path.csv and path.json." if left else ""
+    spec = charts.along_lam(rows, names)
+    held = [
+        {
+            "texts": [text[:LONGEST] + "…" * (len(text) > LONGEST) for text in pair["texts"]],
+            "labels": pair["labels"],
+            "losses": [[round(v, 4) for v in pair["losses"][name]] for name in names],
+        }
+        for pair in shown
+    ]
+    data = {"names": names, "lam": [round(lam, 6) for lam in lams], "pairs": held}
+    return (
+        '<section aria-labelledby="one"><h2 id="one">One pair</h2>'
+        f"<p>Choose a pair and read its texts.{rest}</p>"
+        '<div class="choose"><label for="pair">Pair</label>'
+        f'<select id="pair">{options}</select>'
+        '<button type="button" id="earlier">Previous</button>'
+        '<button type="button" id="later">Next</button></div>'
+        '<figure><div class="chart" id="path-pair" role="img" aria-label="Loss of the chosen pair">'
+        '</div><figcaption id="pair-told" aria-live="polite"></figcaption></figure>'
+        '<div class="pair"><div><h3>At lam = 1: <span id="label-0"></span></h3>'
+        '<blockquote id="text-0"></blockquote></div>'
+        '<div><h3>At lam = 0: <span id="label-1"></span></h3>'
+        f'<blockquote id="text-1"></blockquote></div></div></section>'
+        f"{page.data('path-pair-spec', spec)}{page.data('path-pairs', data)}"
+    )
+
+
+@lru_cache(maxsize=1)
+def script() -> str:
+    """The page's script, which shows the chosen pair."""
+    return (resources.files("ampmix.report") / "assets" / "path.js").read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The report on recorded runs, a section a file."""

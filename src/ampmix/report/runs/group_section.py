@@ -1,0 +1,88 @@
+"""The report's section on one data set and backbone: table and differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ampmix._support.redact import without_folders
+from ampmix._support.wording import interval, mean_std, p_value, signed
+from ampmix.analysis import comparison
+from ampmix.analysis.comparison import Row
+from ampmix.analysis.groups import Group
+from ampmix.analysis.replication import MethodOf
+from ampmix.analysis.sentences import sentences
+from ampmix.errors import AmpmixError
+from ampmix.report import charts
+from ampmix.report.document import Block, Chart, Section, Table
+from ampmix.report.runs import about
+from ampmix.report.runs.curves import _curves
+from ampmix.report.runs.differences import _difference
+from ampmix.report.runs.perturbation import perturbations
+
+
+def _group_section(group: Group, method_of: MethodOf) -> Section:
+    blocks: list[Block] = [without_folders(about.settings_of(group))]
+    try:
+        rows = _rows(group, method_of)
+    except AmpmixError as error:
+        blocks.append(f"Not compared: {without_folders(str(error))}.")
+    else:
+        told = {
+            "rows": [row.as_json() for row in rows],
+            "design": "cross-validation" if group.cross_validated else "test set",
+            "baseline": group.baseline,
+            "model": None,
+        }
+        table = _comparison_table(rows)
+        blocks += [table, *map(without_folders, sentences(told))]
+        if any(row.difference is not None for row in rows):
+            blocks.append(_forest(group, rows))
+    blocks += _curves(group)
+    blocks += perturbations(group)
+    return Section(about.title_of(group), tuple(blocks))
+
+
+def _rows(group: Group, method_of: MethodOf) -> list[Row]:
+    names = {}
+    for policy in group.records:
+        method = method_of(policy)
+        plain = method is not None and method.alpha == 1.0 and method.min_op
+        names[policy] = method.name if method is not None and plain else ""
+    title, backbone = group.printed_as or ("", "")
+    cells = comparison.paper_cells(title, backbone if group.percent == 100 else "", names)
+    return comparison.rows(group.records, group.baseline, cells, group.cross_validated)
+
+
+def _comparison_table(rows: Sequence[Row]) -> Table:
+    with_paper = any(row.paper for row in rows)
+    columns = ("policy", "runs", "test error %", "difference", "95 % interval", "p", "verdict")
+    made = []
+    for row in rows:
+        cells = (
+            row.policy,
+            f"{len(row.errors)}",
+            mean_std(row.mean, row.std),
+            "baseline" if row.decision == "baseline" else signed(row.difference),
+            interval(row.interval),
+            p_value(row.p),
+            row.decision,
+        )
+        paper = row.paper
+        printed = (mean_std(paper["error"], paper["std"]) if paper else "",) if with_paper else ()
+        made.append((*cells, *printed))
+    return Table((*columns, *(["paper"] * with_paper)), tuple(made))
+
+
+def _forest(group: Group, rows: Sequence[Row]) -> Chart:
+    shown = [row for row in rows if row.difference is not None]
+    lines = [_difference(row.policy, row, row.decision) for row in shown]
+    best = ", ".join(f"{row.policy} {signed(row.difference)}" for row in shown)
+    return Chart(
+        f"differences-{group.number}",
+        f"Difference to {group.baseline}",
+        f"Differences in test error to {group.baseline} with 95 % intervals, in points; left of "
+        f"zero is a lower error: {best}.",
+        charts.forest(
+            lines, f"difference to {group.baseline}, points", [row.policy for row in shown]
+        ),
+    )

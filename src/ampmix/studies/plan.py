@@ -1,0 +1,356 @@
+"""What a comparison consists of: its runs, what determines each, and how one is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ampmix import datasets
+from ampmix._support import components
+from ampmix._support.components import BACKBONES, POLICIES
+from ampmix._support.origin import blaming, package_of, source_of
+from ampmix.backbones.base import Backbone
+from ampmix.data.dataset import Split, TextDataset
+from ampmix.data.splits import split_fold, split_holdout
+from ampmix.errors import AmpmixError, unknown
+from ampmix.policies.base import Policy
+from ampmix.records.provenance import provenance
+from ampmix.records.result import Result
+from ampmix.records.store import RunRecord, run_id
+from ampmix.studies import baseline as yardstick
+from ampmix.training.checks import check_trainable
+from ampmix.training.config import TrainConfig
+from ampmix.training.replicas import automatic, fit_many, unstackable
+from ampmix.training.trainee import Diverged, Fit
+
+PAPER_STEPS, TABLE_STEPS = 8000, 1500
+DEFAULT_POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
+
+
+class Run(NamedTuple):
+    """One run of a plan: a policy's spec string (or the yardstick's name) and a seed.
+
+    The spec string names the policy; the plan has the object (:meth:`Plan.policy`).
+    """
+
+    policy: str
+    seed: int
+
+
+def settings(backbone: Backbone, known: bool, **given: Any) -> TrainConfig:
+    """Optimisation settings: what is given and not None, else as suits backbone and data.
+
+    Args:
+        backbone: what is trained.
+        known: whether on a data set that ampmix knows, whose papers train for 8,000 steps.
+        given: fields of :class:`ampmix.training.config.TrainConfig`.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    fallback = PAPER_STEPS if known else TABLE_STEPS
+    steps = chosen.setdefault("steps", backbone.training_defaults.get("steps", fallback))
+    if isinstance(steps, int):
+        chosen.setdefault("eval_every", min(100, max(1, steps // 20)))
+    return TrainConfig.of(backbone, **chosen)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every policy with every seed, on one data set with one backbone.
+
+    With a test set, seed s draws the kept labels, the development set and all else. Without one
+    the seeds are the folds of one stratified cross-validation: every text is tested once.
+
+    Args:
+        dataset: the texts.
+        backbone: the model.
+        policies: the policies to compare, each once.
+        seeds: how many seeds (0, 1, ...), or folds.
+        fraction: labels kept of each class, in (0, 1].
+        config: optimisation settings.
+
+    Raises:
+        AmpmixError: for what cannot run: no seeds, a class too small to split, or as
+            :func:`ampmix.training.checks.check_trainable`.
+    """
+
+    dataset: TextDataset
+    backbone: Backbone
+    policies: tuple[Policy, ...]
+    seeds: int = 5
+    fraction: float = 1.0
+    config: TrainConfig = field(default_factory=TrainConfig)
+    _policy_sources: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    _backbone_source: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise AmpmixError(f"seeds is {self.seeds}: at least 1 is needed, 5 or more to decide")
+        BACKBONES.check(self.backbone)
+        for policy in self.policies:
+            POLICIES.check(policy)
+        components.check_once(self.policy_names, "policy")
+        # here once, for workers that have no source to read: those of Ray
+        sources = {name: source_of(own, POLICIES) for name, own in self._by_name.items()}
+        object.__setattr__(self, "_policy_sources", sources)
+        object.__setattr__(self, "_backbone_source", source_of(self.backbone, BACKBONES))
+        first = self.split(0)
+        for policy in self.policies:
+            with blaming(self.backbone, BACKBONES), blaming(policy, POLICIES):
+                check_trainable(self.backbone, policy, first, self.config)
+        for seed in range(1, self.seeds if self.cross_validated else 1):
+            self.split(seed)
+
+    @classmethod
+    def of(
+        cls,
+        data: TextDataset | str | Path,
+        policies: Sequence[Policy | str] | str = DEFAULT_POLICIES,
+        backbone: Backbone | str = "cnn",
+        *,
+        seeds: int | None = None,
+        fraction: float = 1.0,
+        text: str | None = None,
+        label: str | None = None,
+        test: str | Path | None = None,
+        dev: str | Path | None = None,
+        encoding: str | None = None,
+        **training: Any,
+    ) -> Plan:
+        """A plan of pieces as the command line takes them.
+
+        Args:
+            data: a data set, the name of one (``ampmix list``), or a file.
+            policies: policies, or spec strings, as a list or separated by commas.
+            backbone: a backbone, or its spec string.
+            seeds: how many seeds, or folds without a test set; by default the data set's folds
+                or 5.
+            fraction: labels kept of each class, in (0, 1].
+            text: of a file, as the rest down to `encoding` in :func:`ampmix.load_dataset`.
+            label: of a file.
+            test: of a file.
+            dev: of a file.
+            encoding: of a file.
+            training: fields of :class:`ampmix.TrainConfig`; what is left out suits backbone and
+                data.
+
+        >>> Plan.of("films.csv", [NoMixup(), "amp[eps=0.1]"], seeds=10, steps=500) # doctest: +SKIP
+        """
+        given = [policies] if isinstance(policies, str) else policies
+        listed: list[Policy] = []
+        for one in given:
+            whole = POLICIES.parse_list(one, trusted=True) if isinstance(one, str) else [one]
+            listed += whole
+        parsed = isinstance(backbone, str)
+        model: Any = BACKBONES.parse(str(backbone), trusted=True) if parsed else backbone
+        known = None if isinstance(data, TextDataset | Path) else datasets.known(data)
+        config = settings(model, known is not None, **training)
+        if not isinstance(data, TextDataset):
+            columns = {"text": text, "label": label, "encoding": encoding}
+            data = datasets.load(data, test=test, dev=dev, **columns)
+        elif text or label or test or dev or encoding:
+            raise AmpmixError("text, label, test, dev and encoding go with a file: leave them out")
+        seeds = getattr(known, "folds", 5) if seeds is None else seeds
+        return cls(data, model, tuple(listed), seeds, fraction, config)
+
+    @property
+    def _by_name(self) -> dict[str, Policy]:
+        return {components.spec(policy): policy for policy in self.policies}
+
+    def policy(self, name: str) -> Policy:
+        """The policy that a run names; AmpmixError if the plan has none of that name."""
+        found = self._by_name
+        if name not in found:
+            raise unknown("policy", name, found)
+        return found[name]
+
+    @property
+    def cross_validated(self) -> bool:
+        """Whether the test sets are folds of the data set itself."""
+        return self.dataset.test is None
+
+    @property
+    def policy_names(self) -> tuple[str, ...]:
+        """The spec strings of the policies."""
+        return tuple(components.spec(policy) for policy in self.policies)
+
+    @property
+    def baseline(self) -> str:
+        """The policy that the others are compared with: ``none`` if it is there, else the first."""
+        return "none" if "none" in self.policy_names else self.policy_names[0]
+
+    def split(self, seed: int) -> Split:
+        """The split of one seed, the same for all policies."""
+        if self.cross_validated:
+            return split_fold(self.dataset, seed, self.seeds, fraction=self.fraction)
+        return split_holdout(self.dataset, seed, self.fraction)
+
+    def runs(self) -> list[Run]:
+        """All runs, seed by seed, so that an interrupted comparison leaves complete pairs.
+
+        The policies of every other seed come in reverse: a worker that did the shorter run of one
+        seed takes the longer of the next, so that none is left idle at the end.
+        """
+        names = (yardstick.NAME, *self.policy_names)
+        turns = (names, names[::-1])
+        return [Run(name, seed) for seed in range(self.seeds) for name in turns[seed % 2]]
+
+    def specification(self, run: Run) -> dict[str, Any]:
+        """Everything that determines a run. The policy's name enters no random stream."""
+        specification: dict[str, Any] = {
+            "dataset": self.dataset.name,
+            "data_hash": self.dataset.fingerprint,
+            "fraction": self.fraction,
+            "folds": self.seeds if self.cross_validated else None,
+            "policy": run.policy,
+            "seed": run.seed,
+        }
+        if run.policy != yardstick.NAME:
+            specification["backbone"] = self.backbone.identity
+            specification["training"] = self.config.identity
+            # of somebody's own alone: ampmix's is known by its version
+            if source := self._policy_sources.get(run.policy):
+                specification["policy_source"] = source
+            if self._backbone_source:
+                specification["backbone_source"] = self._backbone_source
+        return specification
+
+    def run_id(self, run: Run) -> str:
+        """The name of a run's record and model."""
+        return run_id(self.specification(run))
+
+    def execute(
+        self, run: Run, models: Path | None, on_step: Callable[[int], None] | None = None
+    ) -> RunRecord:
+        """Do one run: its record, and its model under ``models / run_id`` (None: not kept).
+
+        A run whose loss diverges gives a record that says so.
+        """
+        tell = None if on_step is None else lambda _, step: on_step(step)
+        (record,) = self.execute_many([run], models, tell)
+        return record
+
+    def execute_many(
+        self,
+        runs: Sequence[Run],
+        models: Path | None,
+        on_step: Callable[[Run, int], None] | None = None,
+    ) -> list[RunRecord]:
+        """Do runs of one policy side by side, as :meth:`execute` does one.
+
+        Each has the record that it has alone, up to rounding
+        (:func:`ampmix.training.replicas.fit_many`); the seconds that they took are shared out
+        evenly.
+        """
+        started, (policy,) = time.monotonic(), {run.policy for run in runs}
+        splits = [self.split(run.seed) for run in runs]
+        if policy == yardstick.NAME:
+            results = [_yardstick_result(split) for split in splits]
+        else:
+            with blaming(self.backbone, BACKBONES), blaming(self.policy(policy), POLICIES):
+                results = self._trained(runs, splits, models, on_step)
+        made = provenance((time.monotonic() - started) / len(runs))
+        if policy != yardstick.NAME:  # a record has vectors by content, the paper by name
+            made["printed_as"] = [self.dataset.title, self.backbone.reference_name]
+            owners = (
+                package_of(self.backbone, BACKBONES),
+                package_of(self.policy(policy), POLICIES),
+            )
+            made["versions"] |= dict(filter(None, owners))
+        return [
+            RunRecord(self.specification(run), _parts(split) | result, dict(made))
+            for run, split, result in zip(runs, splits, results, strict=True)
+        ]
+
+    def _trained(
+        self,
+        runs: Sequence[Run],
+        splits: Sequence[Split],
+        models: Path | None,
+        on_step: Callable[[Run, int], None] | None,
+    ) -> list[dict[str, Any]]:
+        """What comes of training; models are saved."""
+        policy = self.policy(runs[0].policy)
+        tell = None if on_step is None else lambda index, step: on_step(runs[index], step)
+        seeds = [run.seed for run in runs]
+        fits = fit_many(self.backbone, policy, splits, self.config, seeds, on_step=tell)
+        results = []
+        for run, split, fitted in zip(runs, splits, fits, strict=True):
+            coverage = self.backbone.coverage(split.train.texts, split.tokenizer)
+            result: dict[str, Any] = {}
+            if coverage is not None:
+                result["vectors"] = coverage._asdict()
+            if isinstance(fitted, Diverged):
+                result |= {"status": "failed", "error": str(fitted)}
+            else:
+                result |= _training_result(fitted, split)
+                if models is not None:
+                    fitted.classifier.save(models / self.run_id(run), self._about(run, fitted))
+            results.append(result)
+        return results
+
+    def replicas(self, given: int | None, workers: int = 1) -> int:
+        """How many seeds of a policy to train at once: those `given`, or None for what is best."""
+        if given is not None:
+            return min(given, self.seeds)
+        trained = [p for p in self.policies if not unstackable(self.backbone, p)]
+        config, split = self.config, self.split(0)
+        return automatic(self.backbone, trained, split, config, self.seeds, workers)
+
+    def most_replicas(self, policy: str) -> int:
+        """How many runs of a policy, by its spec string, can be trained side by side at most."""
+        if policy == yardstick.NAME:
+            return 1
+        return 1 if unstackable(self.backbone, self.policy(policy)) else self.seeds
+
+    def _about(self, run: Run, fitted: Fit) -> dict[str, Any]:
+        """What a saved model says of itself."""
+        return {
+            "dataset": self.dataset.name,
+            "data_hash": self.dataset.fingerprint,
+            "fraction": self.fraction,
+            "policy": run.policy,
+            "seed": run.seed,
+            "dev_error": fitted.best.dev_error,
+            "test_error": fitted.test_error,
+            "run": self.run_id(run),
+            "training": asdict(self.config),
+        }
+
+
+def _parts(split: Split) -> dict[str, Any]:
+    return {
+        "split_hash": split.hash,
+        "n_train": len(split.train),
+        "n_dev": len(split.dev),
+        "n_test": len(split.test),
+    }
+
+
+def _yardstick_result(split: Split) -> dict[str, Any]:
+    wrong, probabilities = yardstick.predictions(split)
+    tested = Result.tested(wrong, split.test.labels, probabilities, split.classes)
+    return tested | {"status": "done", "test_reads": [0]}
+
+
+def _training_result(fitted: Fit, split: Split) -> dict[str, Any]:
+    stopped = {} if fitted.stopped is None else {"stopped": fitted.stopped}
+    moved = {} if fitted.perturbation is None else {"perturbation": fitted.perturbation}
+    return (
+        Result.tested(
+            fitted.test_wrong, split.test.labels, fitted.test_probabilities, split.classes
+        )
+        | stopped
+        | moved
+        | {
+            "status": "done",
+            "test_reads": list(fitted.test_reads),
+            "best_step": fitted.best.step,
+            "dev_error": fitted.best.dev_error,
+            "dev_loss": fitted.best.dev_loss,
+            "truncated": fitted.truncated,
+            "curve": [reading._asdict() for reading in fitted.curve],
+        }
+    )

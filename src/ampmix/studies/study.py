@@ -1,0 +1,183 @@
+"""Studies: lists of plans that share one folder of records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from ampmix import datasets
+from ampmix._support import components
+from ampmix._support.components import BACKBONES, POLICIES
+from ampmix._support.redact import without_paths
+from ampmix._support.wording import counted
+from ampmix.data.dataset import TextDataset
+from ampmix.errors import AmpmixError
+from ampmix.records.store import RunRecord
+from ampmix.studies.executors import Task
+from ampmix.studies.file import Cell, StudyFile
+from ampmix.studies.plan import Plan, settings
+from ampmix.terminal.watchers import Watcher as Watcher
+from ampmix.terminal.watchers import Watchers as Watchers
+from ampmix.training.checks import check_trainable
+from ampmix.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is going to be run.
+
+    Attributes:
+        name: the study's.
+        models: ``none`` or ``best``, the models to keep.
+        plans: one a cell, without what cannot run.
+        refused: what cannot run and why.
+    """
+
+    name: str
+    models: str
+    plans: tuple[Plan, ...]
+    refused: tuple[str, ...] = ()
+
+    def tasks(self) -> list[Task]:
+        """All runs, each once, seed by seed over all plans, so that an early stop is balanced.
+
+        Every other seed in reverse, as in :meth:`ampmix.studies.plan.Plan.runs`.
+        """
+        once: dict[str, Task] = {}
+        for i, plan in enumerate(self.plans):
+            for run in plan.runs():
+                once.setdefault(self.run_id(Task(i, run)), Task(i, run))
+        # stable: the policies of a plan stay in their order
+        return sorted(once.values(), key=lambda t: (t.run.seed, t.plan * (-1) ** t.run.seed))
+
+    def run_id(self, task: Task) -> str:
+        """The name of a task's record."""
+        return self.plans[task.plan].run_id(task.run)
+
+    def best(self, records: Mapping[Task, RunRecord]) -> list[Task]:
+        """Of each policy in each plan the task with the lowest development error, loss, seed."""
+        best: dict[tuple[int, str], tuple[float, float, int, Task]] = {}
+        for task, record in records.items():
+            if (reached := record.result.rank) is not None:
+                rank = (*reached, task.run.seed, task)
+                kind = (task.plan, task.run.policy)
+                best[kind] = min(best.get(kind, rank), rank)
+        return [task for *_, task in best.values()]
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``study.json`` holds: which records the study is made of."""
+        return {
+            "name": self.name,
+            "plans": [
+                {
+                    "dataset": plan.dataset.name,
+                    "data_hash": plan.dataset.fingerprint,
+                    "backbone": without_paths(components.spec(plan.backbone)),
+                    "fraction": plan.fraction,
+                    "policies": list(plan.policy_names),
+                    "seeds": plan.seeds,
+                    "design": "cross-validation" if plan.cross_validated else "test set",
+                    "training": asdict(plan.config),
+                    "runs": [plan.run_id(run) for run in plan.runs()],
+                }
+                for plan in self.plans
+            ],
+            "refused": [without_paths(reason) for reason in self.refused],
+        }
+
+
+def build(file: StudyFile, skip_invalid: bool = False) -> Study:
+    """The plans of a study file; data sets are loaded and every combination is checked.
+
+    Args:
+        file: what the file says.
+        skip_invalid: leave combinations out that cannot run.
+
+    Raises:
+        AmpmixError: that names every combination that cannot run, or if none is left.
+    """
+    load = _Loader()
+    plans: list[Plan] = []
+    refused: list[str] = []
+    for cell in file.cells:
+        try:
+            plan = _plan(cell, load)
+        except AmpmixError as error:
+            refused.append(f"{cell.label}: {error}")
+            continue
+        fitting, first = [], plan.split(0)
+        for policy in _policies(cell):
+            try:
+                check_trainable(plan.backbone, policy, first, plan.config)
+            except AmpmixError as error:
+                refused.append(f"{cell.label} {components.spec(policy)}: {error}")
+            else:
+                fitting.append(policy)
+        if fitting:
+            plans.append(replace(plan, policies=tuple(fitting)))
+    if refused and not skip_invalid:
+        listed = "".join(f"\n  {reason}" for reason in refused)
+        raise AmpmixError(
+            f"{counted(len(refused), 'combination')} cannot run; mend the study or leave "
+            f"{'it' if len(refused) == 1 else 'them'} out with --skip-invalid:{listed}"
+        )
+    if not plans:
+        raise AmpmixError("the study has no combination that can run")
+    return Study(file.name, file.models, tuple(plans), tuple(refused))
+
+
+class _Loader:
+    """Data sets, each loaded once, also one that cannot be."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[tuple[str, str], ...], TextDataset | AmpmixError] = {}
+
+    def __call__(self, given: Mapping[str, str]) -> TextDataset:
+        key = tuple(sorted(given.items()))
+        if key not in self._found:
+            options = {name: value for name, value in given.items() if name != "file"}
+            try:
+                self._found[key] = datasets.load(given["file"], **options)
+            except AmpmixError as error:
+                self._found[key] = error
+        found = self._found[key]
+        if isinstance(found, AmpmixError):
+            raise found
+        return found
+
+
+def _plan(cell: Cell, load: _Loader) -> Plan:
+    """The plan of a cell, still without policies."""
+    backbone = BACKBONES.parse(cell.backbone, trusted=True)
+    if cell.vectors:
+        if not hasattr(backbone, "vectors"):
+            raise AmpmixError(f"backbone {backbone.name} has no word vectors to begin from")
+        backbone = replace(backbone, vectors=cell.vectors)
+    _ = backbone.identity  # says if its files are not there
+    _policies(cell)
+    known = datasets.known(cell.dataset["file"])
+    config = settings(backbone, known is not None, **_converted(cell.training))
+    dataset = load(cell.dataset)
+    seeds = cell.seeds
+    if dataset.test is None:
+        seeds = cell.folds or getattr(known, "folds", None) or seeds
+    return Plan(dataset, backbone, (), seeds, cell.fraction, config)
+
+
+def _policies(cell: Cell) -> list[Any]:
+    return POLICIES.parse_list(",".join(cell.policies), trusted=True)
+
+
+def _converted(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the type that they have: the 1 of ``lr = 1`` is the 1.0 of ``--lr 1``."""
+    kinds = {field.name: type(field.default) for field in fields(TrainConfig)}
+    made = {}
+    for name, value in training.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if kinds[name] is float and number:
+            value = float(value)
+        if not isinstance(value, kinds[name]) or isinstance(value, bool):
+            raise AmpmixError(f"training.{name} is {value!r}: it is a {kinds[name].__name__}")
+        made[name] = value
+    return made

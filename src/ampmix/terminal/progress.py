@@ -1,0 +1,87 @@
+"""Progress of a comparison: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ampmix._support.wording import counted, duration
+from ampmix.terminal.watchers import Watcher
+
+PLAIN_EVERY = 15.0  # seconds between plain lines
+
+
+class RunsProgress(Watcher):
+    """Progress over runs of equally many steps, as a context manager.
+
+    Args:
+        runs: how many runs are to be done.
+        steps: steps of each.
+        console: where to show it.
+    """
+
+    def __init__(self, runs: int, steps: int, console: Console) -> None:
+        self._runs, self._steps, self._console = runs, steps, console
+        self._at: dict[Hashable, int] = {}
+        self._done = self._failed = 0
+        self._started = self._said = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=max(runs * steps, 1))
+
+    def __enter__(self) -> RunsProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def on_step(self, task: Hashable, step: int) -> None:
+        """A run has done so many steps."""
+        if task not in self._at or self._at[task] < step:
+            self._at[task] = step
+        self._show()
+
+    def on_record(self, task: Hashable, record: Any) -> None:
+        """A run is recorded."""
+        self._end(task, not record.done)
+
+    def on_failure(self, task: Hashable, error: str) -> None:
+        """A run has ended without a record."""
+        self._end(task, True)
+
+    def _end(self, task: Hashable, failed: bool) -> None:
+        self._at[task] = self._steps
+        self._done += 1
+        self._failed += failed
+        self._show()
+
+    def _show(self) -> None:
+        steps = sum(self._at.values())
+        failed = f", {self._failed} failed" if self._failed else ""
+        description = f"{self._done} of {counted(self._runs, 'run')}{failed}"
+        self._bar.update(self._task, completed=steps, description=description)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._said > PLAIN_EVERY and steps:
+            self._said = now
+            share = min(1.0, steps / max(self._runs * self._steps, 1))
+            left = (now - self._started) * (1 - share) / share
+            told = f", about {duration(left)} left" if share >= 0.01 else ""
+            self._console.print(f"{description}, {share:.0%}{told}")

@@ -1,0 +1,1 @@
+"""Tokenizers, vocabularies, encoded texts and word vectors."""

@@ -1,0 +1,100 @@
+"""From texts to padded batches: tokenizers, the vocabulary, ragged encoding and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ampmix.text.encoded import Encoded, Integers, Vocabulary
+from ampmix.text.tokenizers import _INVISIBLE, TOKENIZERS
+
+_INVISIBLE |= dict.fromkeys(range(0x202A, 0x202F))
+
+
+class Reader(Protocol):
+    """How a backbone reads texts; made from the training part, saved with the model."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens after which a text is cut."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of token ids."""
+        ...
+
+    def encode(self, texts: Sequence[str], labels: Sequence[int] | Integers) -> Encoded:
+        """Texts as token ids."""
+        ...
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values for the configuration in a model folder."""
+        ...
+
+    def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """Description for other programs to tokenize alike: plain JSON values, and files by name.
+
+        The names of the files begin with `name`; the values refer to them.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WordReader:
+    """Reads words: a tokenizer (a key of `TOKENIZERS`), a vocabulary, a cut-off in tokens.
+
+    Words outside the vocabulary become the unknown word, or are left out (`skip_unknown`).
+
+    >>> reader = WordReader.of_texts(["a film", "a book"], "words")
+    >>> reader.encode(["a play"], [0]).tokens.tolist(), len(reader)
+    ([2, 1], 5)
+    """
+
+    tokenizer: str
+    vocabulary: Vocabulary
+    max_length: int = 512
+    skip_unknown: bool = False
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[str], tokenizer: str, max_length: int = 512) -> WordReader:
+        """A reader with the vocabulary of these texts: the training part's, and no other."""
+        vocabulary = Vocabulary.build(map(TOKENIZERS[tokenizer], texts))
+        return cls(tokenizer, vocabulary, max_length)
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def encode(self, texts: Sequence[str], labels: Sequence[int] | Integers) -> Encoded:
+        """Texts as indices of their words."""
+        lists: Iterable[list[str]] = map(TOKENIZERS[self.tokenizer], texts)
+        if self.skip_unknown:
+            known = set(self.vocabulary.words)
+            lists = ([word for word in words if word in known] for words in lists)
+        return Encoded.of_tokens(lists, labels, self.vocabulary, self.max_length)
+
+    def as_json(self) -> dict[str, Any]:
+        """What :meth:`of_json` needs, as plain JSON values."""
+        return {
+            "tokenizer": self.tokenizer,
+            "max_length": self.max_length,
+            "skip_unknown": self.skip_unknown,
+            "vocabulary": self.vocabulary.words,
+        }
+
+    def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """As :meth:`as_json`; no file is needed."""
+        return self.as_json(), {}
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> WordReader:
+        """The reader that :meth:`as_json` described; ValueError for a tokenizer unknown here."""
+        if content["tokenizer"] not in TOKENIZERS:
+            raise ValueError(f"this ampmix has no tokenizer {content['tokenizer']!r}")
+        words, length = content["vocabulary"], content["max_length"]
+        if not isinstance(words, list | tuple) or not all(isinstance(w, str) for w in words):
+            raise ValueError("its vocabulary is no list of words")
+        if not isinstance(length, int) or not 1 <= length < 2**31:
+            raise ValueError(f"its max_length is {str(length)[:40]}")
+        skip = content.get("skip_unknown", False)  # models saved before it was known lack it
+        return cls(content["tokenizer"], Vocabulary(tuple(words)), length, bool(skip))

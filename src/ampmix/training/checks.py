@@ -1,0 +1,35 @@
+"""Check that a backbone, policy and configuration can be trained together."""
+
+from __future__ import annotations
+
+import torch
+
+from ampmix._torch.precision import check_precision
+from ampmix.backbones.base import Backbone
+from ampmix.data.dataset import Split
+from ampmix.errors import AmpmixError
+from ampmix.policies.base import Policy
+from ampmix.training.config import TrainConfig
+from ampmix.training.trainee import _loss
+
+
+def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: TrainConfig) -> None:
+    """Raise AmpmixError if :func:`fit` could not train so; nothing is built or read for it.
+
+    That is: a site that the backbone does not have, more classes than the policy allows, or class
+    weights or label smoothing with a policy that has a loss of its own, or a precision that the
+    device does not have.
+    """
+    backbone.check_site(policy.mixing_site)
+    policy.outputs(len(data.classes))
+    policy.check_loss(_loss(data, config))
+    check_precision(config.precision, config.device)
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name; AmpmixError unless something can be computed there."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise AmpmixError(f"device is {name!r}: there is none to use here ({reason})") from error

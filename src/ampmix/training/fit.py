@@ -1,0 +1,74 @@
+"""fit(): one model trained with one policy on one split, chosen on the development set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ampmix.backbones.base import Backbone
+from ampmix.data.dataset import Split
+from ampmix.policies.base import Policy
+from ampmix.training.checks import check_trainable, device_of
+from ampmix.training.config import TrainConfig, optimizer_of
+from ampmix.training.processes import ALONE, Processes
+from ampmix.training.step import TrainingStep, _batches, stepper
+from ampmix.training.trainee import Fit, Trainee
+
+
+def fit(
+    backbone: Backbone,
+    policy: Policy,
+    data: Split,
+    config: TrainConfig | None = None,
+    seed: int = 0,
+    *,
+    on_step: Callable[[int], None] | None = None,
+    processes: Processes = ALONE,
+) -> Fit:
+    """Train a backbone with a policy; keep the step with the lowest development error.
+
+    The vocabulary comes from the training part alone. Ties in development error go to the lower
+    development loss, then to the earlier step. The test set is read once, after choosing. Random
+    streams for initial weights, batches, mixing and dropout are separate, and none depends on the
+    policy: with one seed all policies share split, initial weights, batch order and dropout masks.
+    No global random state is touched.
+
+    Args:
+        backbone: what to train, such as ``TextCNN()``.
+        policy: how, such as ``AMP(eps=0.1, site="sent")``.
+        data: a split, from :func:`ampmix.data.splits.split_holdout` or
+            :func:`ampmix.data.splits.split_fold`.
+        config: optimisation settings; by default the backbone's.
+        seed: the run's seed, >= 0.
+        on_step: called with the number of steps done, after each.
+        processes: those that train this one model together
+            (:func:`ampmix.training.processes.joined`), each on its part of every batch, within
+            which it pairs. All return the same.
+
+    Returns:
+        :class:`Fit`.
+
+    Raises:
+        Diverged: if the loss is not finite, with the step.
+        AmpmixError: as :func:`check_trainable`.
+    """
+    config = config or TrainConfig.of(backbone)
+    check_trainable(backbone, policy, data, config)
+    device = processes.device(str(device_of(config.device)))
+    one = Trainee(backbone, policy, data, config, seed, device, processes)
+    optimizer = optimizer_of([*one.model.parameters(), *one.learner.parameters()], config)
+    step = TrainingStep(one.model, one.learner, one.loss, seed, device, processes.rank)
+    step_once = stepper(step, optimizer, config, processes)
+    losses: list[float] = []
+
+    one.model.train()
+    for number, batch in enumerate(_batches(one.parts.train, config, seed), start=1):
+        losses.append(step_once(batch))
+        one.check(losses[-1], number)
+        if number % config.eval_every == 0 or number == config.steps:
+            one.read(number, losses)
+            losses.clear()
+        if on_step is not None:
+            on_step(number)
+        if one.selection.enough:
+            break
+    return one.concluded(step.seen)

@@ -1,0 +1,136 @@
+"""One training step: forward, policy, backward, optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ampmix._support.random_streams import numpy_stream, torch_seed
+from ampmix._torch.precision import autocast, products
+from ampmix.backbones.base import CutModule
+from ampmix.errors import AmpmixError
+from ampmix.mixing import Loss
+from ampmix.policies.base import Learner, Mixed, Policy
+from ampmix.text.encoded import Encoded
+from ampmix.training.config import TrainConfig, set_lr
+from ampmix.training.perturbation import Perturbation
+from ampmix.training.processes import ALONE, Processes
+
+
+def generator_of(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """The random stream of a seed for a purpose."""
+    return torch.Generator(device).manual_seed(torch_seed(seed, purpose))
+
+
+def orders(examples: int, config: TrainConfig, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Which examples are in each of ``config.steps`` batches.
+
+    A new order every epoch, whose last batch may be smaller.
+    """
+    rng, done = numpy_stream(seed, "batches"), 0
+    while True:
+        order = rng.permutation(examples)
+        for start in range(0, examples, config.batch_size):
+            if done == config.steps:
+                return
+            done += 1
+            yield order[start : start + config.batch_size]
+
+
+def _batches(
+    train: Encoded, config: TrainConfig, seed: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The batches of :func:`orders`: token ids, mask and labels."""
+    for order in orders(len(train), config, seed):
+        ids, mask, labels = train.batch(order)
+        yield torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels)
+
+
+class TrainingStep(nn.Module):
+    """What a policy makes of a batch, in one ``forward``, which is what can be made parallel."""
+
+    def __init__(
+        self,
+        model: CutModule,
+        learner: Learner,
+        loss: Loss,
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model, self.learner, self.loss = model, learner, loss
+        own = f" {rank}" if rank else ""  # the first of several draws as one alone
+        self.mixing = generator_of(seed, f"mixing{own}", device)
+        self.dropout = generator_of(seed, f"dropout{own}", device)
+        self.seen, self.counting = Perturbation(), True
+
+    def forward(self, ids: Tensor, mask: Tensor, y: Tensor) -> Tensor:
+        """The loss of each example, ``[B]``, of padded token ids, mask and class indices."""
+        site = self.learner.policy.mixing_site
+        f, g = self.model.cut(ids, mask, site, generator=self.dropout)
+        mixed = self.learner(f, g, y, loss=self.loss, generator=self.mixing)
+        _check_mixed(mixed, y.shape, self.learner.policy)
+        self.seen.add(mixed, self.counting)
+        loss: Tensor = mixed.loss
+        return loss
+
+
+def _check_mixed(mixed: Any, shape: torch.Size, policy: Policy) -> None:
+    """Raise AmpmixError unless a policy gave what :class:`ampmix.Mixed` promises."""
+    if not isinstance(mixed, Mixed):
+        raise AmpmixError(
+            f"policy {policy.name} gave a {type(mixed).__name__}: it must return ampmix.Mixed"
+        )
+    for name in ("loss", "lam", "lam_adv", "mask", "perm"):
+        own = getattr(getattr(mixed, name), "shape", None)
+        if own != shape:
+            told = "no tensor" if own is None else f"of shape {list(own)}"
+            raise AmpmixError(
+                f"policy {policy.name} gave a {name} {told} for a batch of {list(shape)}: there "
+                "must be one number for each example"
+            )
+
+
+def stepper(
+    step: TrainingStep,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    processes: Processes = ALONE,
+) -> Callable[[tuple[Tensor, Tensor, Tensor]], float]:
+    """One optimiser step on a batch, as a function that returns the mean loss."""
+    parameters = [*step.parameters()]
+    parallel = processes.parallel(step)
+    device = processes.device(config.device)
+    done = 0
+
+    def once(batch: tuple[Tensor, Tensor, Tensor]) -> float:
+        nonlocal done
+        set_lr(optimizer, config, done)
+        done += 1
+        size = len(batch[0])
+        mine = processes.share(range(size))
+        # with fewer examples than processes, some have none, but must take part in the exchange
+        own = (
+            [part[mine or [0]].to(device) for part in batch]
+            if processes.count > 1
+            else [part.to(device) for part in batch]
+        )
+        step.counting = bool(mine)
+        # gradients are the mean over the processes, whose parts may differ in size by one
+        with autocast(config.precision, device):
+            losses = parallel(*own)
+        loss = losses.sum() * (processes.count * bool(mine) / size)
+        optimizer.zero_grad()
+        loss.backward()
+        if config.clip:
+            torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimizer.step()
+        return processes.total(loss.detach()).item() / processes.count
+
+    return products(config.precision)(once)

@@ -1,0 +1,64 @@
+"""What README shows works when pasted."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+import ampmix
+from ampmix.cli.main import build_parser
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_loop_runs_and_changes_the_model() -> None:
+    (code,) = blocks("python")
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    loss = names["loss"]
+    assert isinstance(loss, torch.Tensor)
+    assert loss.isfinite()
+    model = names["model"]
+    assert isinstance(model, torch.nn.Module)
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+    loop = code.split("for _")[1].splitlines()
+    assert len([line for line in loop if line.strip()]) <= 10
+
+
+def test_every_command_shown_is_understood() -> None:
+    shown = re.findall(r"^(?:\$ )?(ampmix .*)$", "\n".join(blocks("console")), flags=re.MULTILINE)
+    assert len(shown) >= 2
+    for command in shown:
+        parsed, extra = build_parser().parse_known_args(shlex.split(command, comments=True)[1:])
+        assert not extra, command
+        assert callable(parsed.act), command
+
+
+def test_every_option_named_exists() -> None:
+    commands = ["compare", "x"], ["study", "x"], ["predict", "x", "y"]
+    parsers = (build_parser().parse_known_args(command)[0].parser for command in commands)
+    known = {name for p in parsers for action in p._actions for name in action.option_strings}
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    named = set(re.findall(r"`(--[a-z-]+)", prose))
+    assert {"--text", "--test", "--out"} <= named
+    assert named <= known
+
+
+@pytest.mark.parametrize("name", ampmix.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    assert getattr(ampmix, name).__doc__
+    assert name in dir(ampmix)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nothing"):
+        ampmix.nothing  # noqa: B018

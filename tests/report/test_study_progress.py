@@ -1,0 +1,135 @@
+"""What is shown of a study under way."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from ampmix.records.store import RunRecord
+from ampmix.studies.estimate import estimate
+from ampmix.studies.executors import InProcess, Task
+from ampmix.studies.file import read
+from ampmix.studies.plan import Run
+from ampmix.studies.run import Watchers, run_study
+from ampmix.studies.study import Study, build
+from ampmix.terminal import study_progress
+from ampmix.terminal.study_progress import StudyProgress
+from small_studies import STUDY, write_study
+
+TASKS = [Task(0, Run(policy, seed)) for seed in range(2) for policy in ("none", "mixup")]
+
+
+def record(task: Task, dev_error: float | None = None) -> RunRecord:
+    result: dict[str, Any] = {"status": "done", "dev_error": dev_error, "test_error": 0.987}
+    if dev_error is None:
+        result = {"status": "failed", "error": "the training loss is nan"}
+    return RunRecord({"policy": task.run.policy, "seed": task.run.seed}, result, {})
+
+
+def shown(terminal: bool = False) -> tuple[StudyProgress, io.StringIO]:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=100, highlight=False)
+    return StudyProgress(["toy cnn"], {}, TASKS, {}, [10], 2, console), screen
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_done_running_failed_and_the_best_so_far(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_progress, "PLAIN_EVERY", 0.0)
+    progress, screen = shown(terminal)
+    with progress:
+        for task in TASKS[:2]:
+            progress.on_start(task)
+        progress.on_step(TASKS[0], 5)
+        assert progress.line().startswith("0 of 4 runs done, 2 running, about ")
+        progress.on_record(TASKS[0], record(TASKS[0], 0.25))
+        progress.on_lost(TASKS[1])
+        assert progress.line().startswith("1 of 4 runs done, 1 running, 1 begun anew")
+        progress.on_record(TASKS[1], record(TASKS[1], 0.125))
+        progress.on_record(TASKS[2], record(TASKS[2], 0.05))
+        progress.on_record(TASKS[3], record(TASKS[3]))
+        assert progress.line() == "3 of 4 runs done, 1 failed, 1 begun anew"
+    said = screen.getvalue()
+    assert "mixup, seed 1 failed: the training loss is nan" in said
+    assert "its worker died; begun anew" in said
+    # none has two seeds of 25 and 5 %, mixup one of 12.5 %: the mean of most seeds counts
+    assert "none 15.0 % (2 seeds)" in said
+    assert "98.7" not in said  # nobody chooses by the test set
+    assert "mixup 12.5 %" in said or not terminal
+
+
+def test_time_left_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(study_progress.time, "monotonic", lambda: now[0])
+    progress, _ = shown()
+    progress._expected = {(0, "none"): 10.0, (0, "mixup"): 30.0}
+    progress._work = 80.0
+    assert progress.seconds_left() == 40.0  # nothing done yet: 80 seconds on two slots
+    progress.on_start(TASKS[1])
+    progress.on_step(TASKS[1], 10)
+    now[0] += 60
+    # 30 of 80 are done in 60 seconds, 50 are left
+    assert progress.seconds_left() == pytest.approx(100.0)
+
+
+def test_runs_done_before_are_counted(tmp_path: Path) -> None:
+    screen = io.StringIO()
+    before = {TASKS[0]: record(TASKS[0], 0.5)}
+    console = Console(file=screen, width=100)
+    progress = StudyProgress(["toy"], {}, TASKS, before, [10], 2, console)
+    assert progress.line().startswith("1 of 4 runs done, about ")
+
+
+# ------------------------------------------------------------------ how long it will take
+
+
+def study_of(folder: Path, text: str = STUDY) -> Study:
+    return build(read(write_study(folder, text)))
+
+
+def test_recorded_runs_tell_how_long_others_take(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    done = run_study(study, tmp_path / "out", InProcess, Watchers([])).records
+    slow = {
+        task: RunRecord(r.specification, r.result, {"seconds": 7.0 + task.run.seed})
+        for task, r in done.items()
+    }
+    made = estimate(study.plans, study.tasks(), slow, budget=0.0)
+    assert set(made.seconds.values()) == {7.5}
+    assert made.measured == 3
+    assert made.total(study.tasks(), 2) == 6 * 7.5 / 2
+    assert made.total(study.tasks()[:1], 8) == 7.5  # one run is not done faster by eight
+
+
+def test_what_the_budget_does_not_allow_is_inferred_from_the_steps(tmp_path: Path) -> None:
+    text = STUDY.replace("steps = 4", "steps = [4, 40]")
+    study = study_of(tmp_path, text)
+    known = {task: 2.0 for task in study.tasks() if study.plans[task.plan].config.steps == 4}
+    records = {
+        task: RunRecord({}, {"status": "done"}, {"seconds": seconds})
+        for task, seconds in known.items()
+    }
+    made = estimate(study.plans, study.tasks(), records, budget=0.0)
+    long = [made.seconds[kind] for kind in made.seconds if study.plans[kind[0]].config.steps == 40]
+    assert long == [20.0, 20.0]
+    assert made.measured == 3
+
+
+def test_calibration_extrapolates_to_all_steps(tmp_path: Path) -> None:
+    """A clock on which every look takes a second: the rest of the arithmetic is exact."""
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    study = study_of(tmp_path, STUDY.replace("steps = 4", "steps = 1000"))
+    tasks = [task for task in study.tasks() if task.run.policy == "none"]
+    made = estimate(study.plans, tasks, {}, budget=1e9, clock=clock)
+    # a look after each step: a step is a second; building none, the test set one
+    assert made.seconds == {(0, "none"): pytest.approx(1001.0)}
