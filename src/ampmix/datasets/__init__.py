@@ -1,4 +1,4 @@
-"""Data sets: one file for each known one, and `table` for a user's own files."""
+"""Known data sets, one file each; `load` also reads a user's own files."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,12 +14,52 @@ from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators
 from ampmix._torch.random_state import random_state, replayed
 from ampmix.errors import AmpmixError
-from ampmix.mixing import Loss, interpolate_loss, sloped_loss
+from ampmix.mixing import Loss, cross_entropy, interpolate_loss, mix, sloped_loss
 from ampmix.policies.base import Mixed, Policy, check_alpha, hurried
 from ampmix.policies.heads import Head, anywhere, forward_mixed, is_sloped, partners_of
 from ampmix.policies.mixup import rand_op
 
 DIRECTIONS = ("gradient", "sign")
+
+
+def amp_reference(
+    f: Callable[[Tensor], Tensor],
+    g: Tensor,
+    y: Tensor,
+    lam: Tensor,
+    perm: Tensor,
+    eps: float = 0.002,
+    loss: Loss = cross_entropy,
+) -> Tensor:
+    """Return AMP's loss of each example, written as the paper writes it (Eqs. 11-21).
+
+    This is the algorithm; :class:`AMP` below gives the same losses with fewer passes of f, and
+    the tests hold it to this. lam and the pairs are drawn beforehand (RandOp, Eq. 10:
+    :func:`ampmix.sample_lam` and :func:`ampmix.pair`). f must be free of randomness.
+
+    Args:
+        f: maps hidden states ``[B, *]`` to logits ``[B, C]``.
+        g: hidden states ``[B, *]`` at the site.
+        y: class indices ``[B]``.
+        lam: coefficients ``[B]``.
+        perm: the partner of each example ``[B]``.
+        eps: step size of MaxOp, >= 0.
+        loss: a loss per example, from logits and targets.
+
+    Returns:
+        ``[B]``.
+
+    >>> f, g, y = torch.nn.Linear(4, 3), torch.randn(8, 4), torch.randint(3, (8,))
+    >>> lam, perm = torch.rand(8), torch.randperm(8)
+    >>> amp_reference(f, g, y, lam, perm, eps=0.1).shape
+    torch.Size([8])
+    """
+    hidden_lam = lam.clone().requires_grad_()  # the hidden state's lam; the label's is constant
+    loss_rand = interpolate_loss(loss, f(mix(g, hidden_lam, perm)), y, lam, perm)  # Eqs. 11-14, 17
+    grad = gradient_of(loss_rand, hidden_lam, retain_graph=True)  # of the sum of the losses
+    lam_adv = (lam + eps * grad.clamp(-1.0, 1.0)).clamp(0.0, 1.0).detach()  # MaxOp, Eqs. 15, 16
+    loss_adv = interpolate_loss(loss, f(mix(g, lam_adv, perm)), y, lam, perm)
+    return torch.where(loss_adv > loss_rand, loss_adv, loss_rand)  # MinOp, Eqs. 18-21
 
 
 @uncompiled
@@ -86,6 +127,9 @@ class AMP(Policy):
     Departures from the authors' released code, which departs from the paper: the gradient is that
     of the sum, not the mean, of the losses (a mean would divide eps by the batch size), and there
     is no re-weighting by a running z-score.
+
+    :func:`amp_reference` is the same without these savings, which
+    ``docs/decisions/0009-passes-of-amp.md`` explains and measures.
 
     The two passes run f twice: an f that updates running statistics (BatchNorm) does so twice.
 

@@ -1,1 +1,1 @@
-"""Reports as pages and Markdown, and tables and progress in a terminal."""
+"""Reports as pages and Markdown."""
