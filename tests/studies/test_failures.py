@@ -84,7 +84,7 @@ def test_no_file_of_a_study_holds_a_path_a_name_or_the_environment(
         for private in (*secret, str(Path(ampmix.__file__).parent)):
             assert private not in content, path
     (note, _) = notes(out).values()
-    assert 'File "test_failures.py"' in note["trace"] and "in broken" in note["trace"]
+    assert 'test_failures.py"' in note["trace"] and "in broken" in note["trace"]
     assert note["error"] == "FileNotFoundError: [Errno 2] No such file or directory: 'films.csv'"
 
 

@@ -41,6 +41,8 @@ from ampmix.text.encoded import Encoded, Vocabulary
 from ampmix.text.reader import WordReader
 from ampmix.training import fit as training
 from ampmix.training import step as step_module
+from ampmix.training import step as training_step
+from ampmix.training import trainee as training_trainee
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
 from ampmix.training.trainee import Diverged, Fit
@@ -214,8 +216,8 @@ def test_no_policys_name_enters_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return watched
 
-    monkeypatch.setattr(training, "torch_seed", watch(torch_seed))
-    monkeypatch.setattr(training, "numpy_stream", watch(numpy_stream))
+    monkeypatch.setattr(training_step, "torch_seed", watch(torch_seed))
+    monkeypatch.setattr(training_step, "numpy_stream", watch(numpy_stream))
     for policy in SITED:
         asked.append([])
         fit(CNN, policy, toy(), SHORT, seed=5)
@@ -261,7 +263,7 @@ def scripted(
 ) -> Fit:
     """A run whose development readings are given, one a step."""
     script = iter(readings)
-    monkeypatch.setattr(training, "_measure", lambda *_: next(script))
+    monkeypatch.setattr(training_trainee, "_measure", lambda *_: next(script))
     config = TrainConfig(steps=len(readings), batch_size=7, lr=0.01, eval_every=1)
     return fit(CNN, NoMixup(), data, config)
 
@@ -324,7 +326,7 @@ def test_the_test_set_is_read_once_and_after_choosing(
         order.append("test" if len(part) == len(data.test) else "dev")
         return logits_of(model, part, *args, **options)
 
-    monkeypatch.setattr(training, "logits_of", watched)
+    monkeypatch.setattr(training_trainee, "logits_of", watched)
     result = fit(CNN, policy, data, SHORT)
     assert order == ["dev"] * len(result.curve) + ["test"]
     assert result.test_reads == (result.best.step,)
@@ -611,7 +613,7 @@ def test_a_new_process_predicts_the_same_to_the_bit(trained: Classifier, tmp_pat
         "folder, texts = sys.argv[1], json.loads(sys.argv[2])\n"
         "sys.stdout.write(Classifier.load(folder).predict_proba(texts).tobytes().hex())\n"
     )
-    path = os.pathsep.join([str(Path(training.__file__).parents[1]), *filter(None, sys.path)])
+    path = os.pathsep.join([str(Path(training.__file__).parents[2]), *filter(None, sys.path)])
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "model"), json.dumps(TEXTS)],
         env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "123"},

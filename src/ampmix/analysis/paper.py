@@ -27,8 +27,9 @@ def reference() -> dict[str, Any]:
     >>> reference()["table1"][0]["vocabulary"]
     9592
     """
-    here = Path(__file__).parent
-    for path in (here / "paper" / "reference.toml", here.parents[1] / "paper" / "reference.toml"):
+    package = Path(__file__).parents[1]
+    for folder in (package, package.parents[1]):
+        path = folder / "paper" / "reference.toml"
         if path.exists():
             return read(path)
     raise AmpmixError("paper/reference.toml is missing from this ampmix: install it again")
