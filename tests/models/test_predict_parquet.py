@@ -201,7 +201,7 @@ def test_bad_files_and_places_get_a_sentence(
 
 PEAK = """\
 import sys
-from ampmix.cli import main
+from ampmix.cli.main import main
 code = main(sys.argv[1:])
 print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 sys.exit(code)
