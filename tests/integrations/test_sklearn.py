@@ -44,7 +44,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ampmix import AMP, Classifier, Mixup, MixupTextClassifier, TextCNN, TrainConfig, fit
 from ampmix._support.components import parse
-from ampmix.cli.main import main
+from ampmix.cli import main
 from ampmix.cli import options as _options
 from ampmix.data.dataset import Examples, TextDataset
 from ampmix.data.splits import split_train
