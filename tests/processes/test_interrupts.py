@@ -10,7 +10,7 @@ import pytest
 
 START = """
 import signal, sys
-from ampmix import cli
+from ampmix.cli import main as cli
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, cli._interrupt)
 """
