@@ -75,7 +75,7 @@ def stacked(
     stack = _Stack(trainees, policy, config, device, (lambda _: None) if eager else None)
 
     def steps(count: int) -> None:
-        losses = [stack.step(batch, 0) for batch in stack.feed.batches(count)]
+        losses = [stack.step(batch, 0) for batch in stack.batches.upcoming(count)]
         torch.stack(losses).cpu()
 
     return steps

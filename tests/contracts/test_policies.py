@@ -575,7 +575,9 @@ def test_each_of_several_batches_goes_by_its_own_rows(
     def f(x: Tensor) -> Tensor:
         return x
 
-    monkeypatch.setattr("ampmix.policies.amp.hurried", lambda lam: on_a_gpu and lam.dim() > 1)
+    monkeypatch.setattr(
+        "ampmix.policies.amp.decides_on_device", lambda lam: on_a_gpu and lam.dim() > 1
+    )
     g = torch.tensor([[[1.0], [-1.0], [0.3]], [[2.0], [1.7], [0.1]]], dtype=torch.float64)
     y = torch.tensor([[0, 0, 0], [1, 1, 1]])
     x, policy = g.clone().requires_grad_(), AMP(eps=1.0)

@@ -18,8 +18,16 @@ from ampmix.backbones.heads import Classify
 from ampmix.backbones.stacked.head import StackedClassify
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.errors import AmpmixError
-from ampmix.mixing import Loss, cross_entropy, interpolate_loss, mix, pair, sloped_loss, take_pairs
-from ampmix.policies.heads import is_sloped, partners_of
+from ampmix.mixing import (
+    Loss,
+    cross_entropy,
+    interpolate_loss,
+    loss_and_slope,
+    mix,
+    pair,
+    take_pairs,
+)
+from ampmix.mixing.heads import head_of, partners_of
 from ampmix.text.encoded import Vocabulary
 from ampmix.text.reader import WordReader
 from tiny_encoders import TINY
@@ -69,7 +77,7 @@ def test_a_losss_slope_is_autograds(name: str, soft: bool, shape: tuple[int, ...
     logits = at + slope * moving.unsqueeze(-1)
     expected = interpolate_loss(LOSSES[name], logits, targets, lam, perm)
     (gradient,) = torch.autograd.grad(expected.sum(), moving)
-    found = sloped_loss(LOSSES[name], logits.detach(), slope, targets, lam, perm)
+    found = loss_and_slope(LOSSES[name], logits.detach(), slope, targets, lam, perm)
     torch.testing.assert_close(found[0], expected.detach(), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(found[1], gradient, rtol=1e-10, atol=1e-12)
     assert not any(part.requires_grad for part in found)
@@ -83,7 +91,7 @@ def test_a_losss_slope_is_the_difference_between_two_losses() -> None:
         interpolate_loss(cross_entropy, at + slope * (lam + move).unsqueeze(-1), y, lam, perm)
         for move in (step, -step)
     ]
-    _, gradient = sloped_loss(cross_entropy, at + slope * lam.unsqueeze(-1), slope, y, lam, perm)
+    _, gradient = loss_and_slope(cross_entropy, at + slope * lam.unsqueeze(-1), slope, y, lam, perm)
     torch.testing.assert_close(gradient, (losses[0] - losses[1]) / (2 * step), rtol=1e-6, atol=1e-8)
 
 
@@ -91,7 +99,7 @@ def test_a_losss_slope_is_the_difference_between_two_losses() -> None:
 def test_a_slope_of_large_logits_is_a_number(size: float) -> None:
     logits, slope = (randn(6, CLASSES) * size).float(), randn(6, CLASSES, seed=1).float()
     y, lam, perm = torch.arange(6) % CLASSES, rand(6).float(), pair((6,), generator=rng())
-    losses, gradient = sloped_loss(cross_entropy, logits, slope, y, lam, perm)
+    losses, gradient = loss_and_slope(cross_entropy, logits, slope, y, lam, perm)
     assert losses.isfinite().all()
     assert gradient.isfinite().all()
 
@@ -99,8 +107,8 @@ def test_a_slope_of_large_logits_is_a_number(size: float) -> None:
 def test_a_slope_in_half_precision_is_computed_in_single() -> None:
     logits, slope = randn(6, CLASSES).bfloat16(), randn(6, CLASSES, seed=1).bfloat16()
     y, lam, perm = torch.arange(6) % CLASSES, rand(6).float(), pair((6,), generator=rng())
-    found = sloped_loss(cross_entropy, logits, slope, y, lam, perm)
-    exact = sloped_loss(cross_entropy, logits.double(), slope.double(), y, lam.double(), perm)
+    found = loss_and_slope(cross_entropy, logits, slope, y, lam, perm)
+    exact = loss_and_slope(cross_entropy, logits.double(), slope.double(), y, lam.double(), perm)
     for one, other in zip(found, exact, strict=True):
         assert one.dtype == torch.float32
         torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-5)
@@ -109,7 +117,7 @@ def test_a_slope_in_half_precision_is_computed_in_single() -> None:
 def test_a_loss_without_a_slope_is_an_error() -> None:
     y, lam, perm = torch.arange(6) % CLASSES, rand(6), pair((6,), generator=rng())
     with pytest.raises(AmpmixError, match="lam has no gradient"):
-        sloped_loss(lambda z, y: rand(6), randn(6, CLASSES), randn(6, CLASSES), y, lam, perm)
+        loss_and_slope(lambda z, y: rand(6), randn(6, CLASSES), randn(6, CLASSES), y, lam, perm)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -169,11 +177,11 @@ def cut_of(backbone: Any, site: str, lengths: list[int]) -> tuple[Any, Any, Tens
 @pytest.mark.parametrize(("backbone", "site"), heads(), indirect=["backbone"])
 def test_a_heads_slope_is_autograds(backbone: Any, site: str, lengths: list[int]) -> None:
     f, g, _ = cut_of(backbone, site, lengths)
-    assert is_sloped(f)
+    assert head_of(f).knows_slope
     perm = pair((len(lengths),), generator=rng(1))
     lam = rand(len(lengths)).requires_grad_()
     hidden = tuple(part.detach() for part in g)
-    found = f.sloped_logits(hidden, lam.detach(), perm, partners_of(g, perm))
+    found = f.logits_and_slope(hidden, lam.detach(), perm, partners_of(g, perm))
     logits = f(*(mix(part, lam, perm) for part in hidden))
     torch.testing.assert_close(found[0], logits, rtol=1e-12, atol=1e-13)
     for c in range(CLASSES):
@@ -202,7 +210,7 @@ def test_amp_is_the_same_with_a_head_that_knows_no_slope(
 @pytest.mark.parametrize(("backbone", "site"), heads(), indirect=["backbone"])
 def test_amp_with_no_step_is_mixup_to_the_bit(backbone: Any, site: str) -> None:
     f, g, y = cut_of(backbone, site, [4, 1, 7, 2, 2])
-    assert is_sloped(f)
+    assert head_of(f).knows_slope
     losses = [policy(f, g, y, generator=rng(1)).loss for policy in (AMP(eps=0.0), Mixup())]
     assert torch.equal(*losses)
 
@@ -224,12 +232,12 @@ def test_stacked_heads_have_the_slopes_of_each_alone() -> None:
     stacked = StackedClassify.of(weights, rows, 0.5, ragged)
     features, lam = randn(seeds, rows, width, seed=2), rand(seeds, rows)
     perm = pair((seeds, rows), generator=rng(3))
-    found = stacked.sloped_logits((features,), lam, perm, partners_of((features,), perm))
+    found = stacked.logits_and_slope((features,), lam, perm, partners_of((features,), perm))
     for s in range(seeds):
         layer = torch.nn.Linear(width, CLASSES).double()
         layer.load_state_dict({n.split(".")[1]: value[s] for n, value in weights.items()})
         assert stacked.scale is not None
         alone = Classify(layer, stacked.scale[s])
         own = (features[s],), lam[s], perm[s], partners_of((features[s],), perm[s])
-        for one, other in zip(found, alone.sloped_logits(*own), strict=True):
+        for one, other in zip(found, alone.logits_and_slope(*own), strict=True):
             torch.testing.assert_close(one[s], other, rtol=1e-12, atol=1e-12)

@@ -102,7 +102,7 @@ def stack_of(backbone: Any, policy: Any, config: TrainConfig, emulated: bool) ->
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU's device type decides."""
-    monkeypatch.setattr("ampmix.policies.amp.hurried", lambda lam: lam.dim() > 1)
+    monkeypatch.setattr("ampmix.policies.amp.decides_on_device", lambda lam: lam.dim() > 1)
     monkeypatch.setattr(
         "ampmix.training.replicas.optimizer_of",
         lambda parameters, config, _recorded=False: optimizer_of(parameters, config, True),
@@ -163,7 +163,7 @@ def test_what_is_recorded_draws_from_its_own_generators_alone(backbone: Any) -> 
     """Else a replay without a random state would draw other dropout masks in its second pass."""
     stack, _ = stack_of(backbone, AMP(), BRIEF, False)
     before = torch.get_rng_state()
-    for done, batch in enumerate(stack.feed.batches(3)):
+    for done, batch in enumerate(stack.batches.upcoming(3)):
         stack.step(batch, done)
     assert torch.equal(torch.get_rng_state(), before)
 

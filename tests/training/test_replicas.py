@@ -208,11 +208,11 @@ def test_deciding_on_the_device_decides_alike(policy: AMP, monkeypatch: pytest.M
     """As on a GPU, where nobody waits to see whether the pass at lam must be repeated."""
     decided: list[bool] = []
 
-    def hurried(lam: torch.Tensor) -> bool:
+    def decides_on_device(lam: torch.Tensor) -> bool:
         decided.append(lam.dim() > 1)
         return decided[-1]
 
-    monkeypatch.setattr("ampmix.policies.amp.hurried", hurried)
+    monkeypatch.setattr("ampmix.policies.amp.decides_on_device", decides_on_device)
     for together, alone in zip(*both(CNN, policy, BRIEF), strict=True):
         assert_equal(together, alone, TOLERANCE)
     assert sum(decided) == BRIEF.steps
@@ -246,7 +246,7 @@ WAITLESS = [*((CNN, policy) for policy in POLICIES), (LSTM, AMP()), (FROZEN, AMP
 def test_no_step_waits_for_the_device(
     backbone: Any, policy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ampmix.policies.amp.hurried", lambda lam: lam.dim() > 1)
+    monkeypatch.setattr("ampmix.policies.amp.decides_on_device", lambda lam: lam.dim() > 1)
     config = replace(BRIEF, steps=4, class_weights="balanced")
     with Watched() as watched:
         torch.ones(1).item()
@@ -258,7 +258,7 @@ def test_no_step_waits_for_the_device(
     ]
     stack = _Stack(trainees, policy, config, cpu)
     with Watched() as watched:
-        for done, batch in enumerate(stack.feed.batches(config.steps)):
+        for done, batch in enumerate(stack.batches.upcoming(config.steps)):
             stack.step(batch, done)
     assert not watched.waited
 

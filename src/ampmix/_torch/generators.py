@@ -31,12 +31,34 @@ Generators = torch.Generator | Sequence[torch.Generator] | Ragged | None
 seed draws alike alone and beside others; or None for PyTorch's global one."""
 
 
-def _each(
+def draw_each(
     draw: Callable[[Sequence[int], torch.Generator | None], Tensor],
     shape: Sequence[int],
     generator: Generators,
 ) -> Tensor:
-    """`draw` at once from one generator, or row by row from one for each leading index."""
+    """Draw at once from one generator, or row by row from one for each leading index.
+
+    So a seed draws alike alone and beside others. Rows of a :class:`Ragged` batch that only fill up
+    get ones, or their own indices if `draw` gives integers.
+
+    Args:
+        draw: called with a shape and a generator, gives a tensor of that shape.
+        shape: ``[..., B]``, or with further axes for several numbers an example.
+        generator: see :data:`Generators`.
+
+    Returns:
+        A tensor of that shape.
+
+    Raises:
+        AmpmixError: unless there is a generator for each index of the leading axis.
+
+    >>> def uniform(shape, generator):
+    ...     return torch.rand(*shape, generator=generator)
+    >>> one = draw_each(uniform, (4,), torch.Generator().manual_seed(0))
+    >>> both = draw_each(uniform, (2, 4), [torch.Generator().manual_seed(s) for s in (0, 1)])
+    >>> torch.equal(both[0], one)
+    True
+    """
     if generator is None or isinstance(generator, torch.Generator):
         return draw(shape, generator)
     if len(shape) < 2 or len(generator) != shape[0]:
@@ -50,8 +72,13 @@ def _each(
     return torch.stack([draw(shape[1:], one) for one in generator])
 
 
+def side_by_side(lam: Tensor) -> bool:
+    """Return True if coefficients are those of several batches, ``[S, B]``, rather than of one."""
+    return lam.dim() > 1
+
+
 def _filled(drawn: Tensor, rows: int) -> Tensor:
-    """`drawn` with rows for those that fill up: indices of themselves, coefficients of 1."""
+    """Add rows that only fill up: ones, or indices of themselves if the numbers are integers."""
     n = len(drawn)
     if drawn.is_floating_point():
         return torch.cat([drawn, drawn.new_ones(rows - n, *drawn.shape[1:])])

@@ -1,4 +1,4 @@
-"""What a backbone is: a description that builds a module which can be cut into g and f."""
+"""The base classes of backbones: descriptions, modules that can be cut into g and f, stacking."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CutModule(nn.Module, ABC):
         *,
         generator: torch.Generator | None = None,
     ) -> Cut:
-        """The model as f(g) on a batch.
+        """Return the model as f(g) on a batch.
 
         Dropout masks are drawn here, once, so that f is a deterministic function: every pass of a
         training step sees the same.
@@ -72,35 +72,6 @@ class CutModule(nn.Module, ABC):
         self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None
     ) -> Cut: ...
 
-    def stacked_cut(
-        self,
-        weights: Mapping[str, Tensor],
-        inputs: Tensor,
-        mask: Tensor,
-        site: str | None,
-        dropout: Ragged,
-    ) -> Cut:
-        """:meth:`cut` of S training models at once, each on a batch of its own.
-
-        Only modules whose description names weights to stack (:attr:`Backbone.stacked`) have it.
-
-        Args:
-            weights: those weights of all S models by name, ``[S, ...]``; the first axis of one
-                model may end in rows that only fill up.
-            inputs: token ids ``[S, B, L]``, or ``[S, B, d]`` of what :meth:`constant` gives.
-            mask: true where there is a token, ``[S, B, L]``.
-            site: one of the backbone's ``sites``; None for the cheapest.
-            dropout: the sources of dropout masks, and how many rows of each batch are examples.
-
-        Returns:
-            f and g, with S as their leading axis.
-        """
-        raise NotImplementedError(f"{type(self).__name__} cannot be stacked")
-
-    def constant(self, part: Encoded, device: torch.device) -> Tensor | None:
-        """What no step of training changes of texts, ``[n, d]``, if that is all the rest reads."""
-        return None
-
     @property
     def head(self) -> nn.Linear:
         """The last layer, which gives the logits; called ``output`` unless a backbone says else."""
@@ -117,26 +88,74 @@ class CutModule(nn.Module, ABC):
         return self
 
 
+class Stacking(ABC):
+    """Computes S models of one architecture as one: their weights have a leading axis of seeds.
+
+    An optional acceleration for GPUs (``docs/decisions/0013-replicas.md``); one for each backbone
+    in :mod:`ampmix.backbones.stacked`.
+    """
+
+    weights: ClassVar[tuple[str, ...]]
+    """Names of the weights with that axis: at least all that train."""
+
+    @abstractmethod
+    def cut(
+        self,
+        weights: Mapping[str, Tensor],
+        inputs: Tensor,
+        mask: Tensor,
+        site: str | None,
+        dropout: Ragged,
+    ) -> Cut:
+        """Return f and g of S training models at once, each on a batch of its own.
+
+        Args:
+            weights: those weights of all S models by name, ``[S, ...]``; the first axis of one
+                model may end in rows that only fill up.
+            inputs: token ids ``[S, B, L]``, or features ``[S, B, d]`` from :meth:`constant`.
+            mask: true where there is a token, ``[S, B, L]``.
+            site: one of the backbone's ``sites``; None for the cheapest.
+            dropout: the sources of dropout masks, and how many rows of each batch are examples.
+
+        Returns:
+            As :meth:`CutModule.cut`, with S as the leading axis.
+        """
+
+    def constant(self, model: CutModule, part: Encoded, device: torch.device) -> Tensor | None:
+        """Return features that stay fixed during training, ``[n, d]``, or None.
+
+        A frozen encoder computes them once; training then reads these instead of token ids.
+        """
+        return None
+
+
 @dataclass(frozen=True)
 class Backbone(ABC):
-    """A frozen description of an architecture; :meth:`build` makes the module."""
+    """Describes an architecture; :meth:`build` makes the module.
+
+    What a backbone can do beyond that, it declares by the class variables and :attr:`stacking`.
+    """
 
     name: ClassVar[str]
     sites: ClassVar[tuple[str, ...]]
     reads_folder: ClassVar[bool] = False
-    """Whether loading looks for more files than ampmix itself writes, as transformers does."""
+    """True if loading looks for more files than ampmix itself writes, as transformers does."""
+    takes_vectors: ClassVar[bool] = False
+    """True if it has an option ``vectors``, a file of pretrained word vectors."""
     printed_as: ClassVar[str] = ""
-    """What the paper's tables call it with default settings, if they do."""
+    """Name of its default settings in the paper's tables; "" if they lack it."""
+    tiny: ClassVar[Mapping[str, Any]] = {}
+    """Options with which it trains in a second: contract tests run a backbone with these."""
 
     @property
     def reference_name(self) -> str:
-        """What the paper's tables call it, or "" if they do not have it."""
+        """Name in the paper's tables, or "" if they lack it."""
         default = all(getattr(self, f.name) == f.default for f in fields(self))
         return self.printed_as if default else ""
 
     @property
     def identity(self) -> str:
-        """What determines it, as a run's specification has it: files by content, not by name."""
+        """Spec string for a run's specification: files by content, not by name."""
         return components.spec(self)
 
     @property
@@ -145,16 +164,13 @@ class Backbone(ABC):
         return components.spec(self)
 
     def coverage(self, texts: tuple[str, ...], tokenizer: str) -> Coverage | None:
-        """How many words of the texts have a pretrained vector; None if it uses no vectors."""
+        """Count the words of the texts that have a pretrained vector; None without vectors."""
         return None
 
     @property
-    def stacked(self) -> tuple[str, ...]:
-        """The weights that S seeds trained at once have an axis for, among them all that train.
-
-        Empty unless its modules have :meth:`CutModule.stacked_cut`: seeds then train one by one.
-        """
-        return ()
+    def stacking(self) -> Stacking | None:
+        """The form with an axis of seeds, or None: its seeds are then trained one by one."""
+        return None
 
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or one of ``sites``."""
@@ -193,7 +209,7 @@ class Backbone(ABC):
         """
         from safetensors.torch import load_file
 
-        if vectors := getattr(self, "vectors", ""):
+        if self.takes_vectors and (vectors := getattr(self, "vectors", "")):
             raise ValueError(
                 f"it names the vectors {vectors[:80]!r}, and a saved model has its own"
             )

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ampmix._torch.generators import Ragged
 from ampmix._torch.matmul import linear
-from ampmix.backbones.base import Cut, CutModule
+from ampmix.backbones.base import Cut, CutModule, Stacking
 from ampmix.backbones.heads import Classify, dropout_scale
 from ampmix.backbones.recurrence import _Recurrence
-from ampmix.backbones.stacked.bilstm_attention import _StackedAttend, _StackedProject, _StackedRest
-from ampmix.backbones.stacked.head import StackedClassify, affine, stacked_words
+from ampmix.backbones.stacked.bilstm_attention import StackedBiLSTM
 from ampmix.backbones.words import WordBackbone, distinct, hold_embedding
 from ampmix.errors import AmpmixError
+from ampmix.mixing.heads import Head
 from ampmix.text.reader import Reader
 
 ROOM = 2**25
@@ -61,6 +60,7 @@ class BiLSTMAttention(WordBackbone):
     rank: ClassVar[int] = 1
     sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
     printed_as: ClassVar[str] = "rnn-rand"
+    tiny: ClassVar[Mapping[str, Any]] = {"embedding_dim": 8, "hidden_size": 8}
     embedding_dim: int = 300
     hidden_size: int = 1024
     dropout: float = 0.5
@@ -78,10 +78,9 @@ class BiLSTMAttention(WordBackbone):
         self.check_words()
 
     @property
-    def stacked(self) -> tuple[str, ...]:
-        """All weights."""
-        own = ("embedding", "inputs", "bias", "recurrent", "attention")
-        return (*own, "output.weight", "output.bias")
+    def stacking(self) -> Stacking:
+        """All weights have an axis of seeds."""
+        return StackedBiLSTM(self.dropout)
 
     def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The module; embeddings from U(-0.25, 0.25) or vectors, the rest as PyTorch's layers."""
@@ -169,26 +168,6 @@ class BiLSTMAttentionModule(CutModule):
         vectors = F.embedding(words, self.embedding, padding_idx=0)
         return F.embedding(inverse, linear(vectors, self.inputs.t(), self.bias))
 
-    def stacked_cut(
-        self,
-        weights: Mapping[str, Tensor],
-        inputs: Tensor,
-        mask: Tensor,
-        site: str | None,
-        dropout: Ragged,
-    ) -> Cut:
-        """See :meth:`CutModule.stacked_cut`; all directions of all seeds take a step at once."""
-        classify = StackedClassify.of(weights, inputs.shape[1], self.config.dropout, dropout)
-        attend = _StackedAttend(weights["recurrent"], weights["attention"])
-        project = _StackedProject(weights["inputs"], weights["bias"], attend, classify)
-        words = stacked_words(weights["embedding"], inputs)
-        if site == "embedding":
-            return project, (words, mask)
-        x = affine(words, project.inputs, project.bias)
-        if site == "word":
-            return _StackedRest(attend, classify), (x, mask)
-        return classify, (attend(x, mask),)
-
 
 @dataclass(frozen=True)
 class _Attend:
@@ -208,7 +187,7 @@ class _Attend:
 
 
 @dataclass(frozen=True)
-class _AttendAndClassify:
+class _AttendAndClassify(Head):
     """f after the ``word`` site."""
 
     attend: _Attend
@@ -219,7 +198,7 @@ class _AttendAndClassify:
 
 
 @dataclass(frozen=True)
-class _ProjectAndAttend:
+class _ProjectAndAttend(Head):
     """f after the ``embedding`` site: the projection of every word, then the ``word`` site's f."""
 
     inputs: Tensor

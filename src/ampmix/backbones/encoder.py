@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ampmix._support import components
-from ampmix._torch.generators import Ragged
 from ampmix._torch.random_state import seeded
-from ampmix.backbones.base import Backbone, Cut, CutModule
+from ampmix.backbones.base import Backbone, Cut, CutModule, Stacking
 from ampmix.backbones.heads import Classify, dropout_scale
 from ampmix.backbones.hf_loading import (
     MINILM,
@@ -27,9 +26,10 @@ from ampmix.backbones.hf_loading import (
     whole_model,
 )
 from ampmix.backbones.hf_reader import HFReader
-from ampmix.backbones.stacked.head import StackedClassify
+from ampmix.backbones.stacked.encoder import StackedFrozenEncoder
 from ampmix.backbones.weights import WEIGHTS, header_of
 from ampmix.errors import AmpmixError
+from ampmix.mixing.heads import Head
 from ampmix.mixstep.site import last_linear
 from ampmix.text.encoded import Encoded
 from ampmix.text.reader import Reader
@@ -146,9 +146,9 @@ class Encoder(Backbone):
         return HFReader.of_model(self.model, max_length)
 
     @property
-    def stacked(self) -> tuple[str, ...]:
-        """The last layer of a frozen encoder; nothing of one that is fine-tuned."""
-        return ("output.weight", "output.bias") if self.freeze else ()
+    def stacking(self) -> Stacking | None:
+        """The last layer of a frozen encoder has an axis of seeds; fine-tuned ones have none."""
+        return StackedFrozenEncoder(self.dropout) if self.freeze else None
 
     def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The pretrained module; layers that are new are drawn from `generator`."""
@@ -184,7 +184,7 @@ class MiniLM(Encoder):
 
 
 @dataclass(frozen=True)
-class _EncodeAndClassify:
+class _EncodeAndClassify(Head):
     """f after ``word`` and ``embedding``: the body, then :class:`Classify`."""
 
     module: EncoderModule
@@ -270,21 +270,8 @@ class EncoderModule(CutModule):
             self.encoded.update(zip((keys[i] for i in new), rows, strict=True))
         return torch.stack([self.encoded[key] for key in keys])
 
-    def stacked_cut(
-        self,
-        weights: Mapping[str, Tensor],
-        inputs: Tensor,
-        mask: Tensor,
-        site: str | None,
-        dropout: Ragged,
-    ) -> Cut:
-        """See :meth:`CutModule.stacked_cut`; `inputs` are the features that a text always has."""
-        return StackedClassify.of(weights, inputs.shape[1], self.config.dropout, dropout), (inputs,)
-
-    def constant(self, part: Encoded, device: torch.device) -> Tensor | None:
-        """The features of a frozen encoder, kept as those of any text while it trains."""
-        if not self.config.freeze:
-            return None
+    def encode_all(self, part: Encoded, device: torch.device) -> Tensor:
+        """Return a frozen encoder's features of all texts, ``[n, d]``, kept while it trains."""
         order, found = np.argsort(part.lengths, kind="stable"), []
         for start in range(0, len(order), AT_ONCE):
             ids, mask, _ = part.batch(order[start : start + AT_ONCE])

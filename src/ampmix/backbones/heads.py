@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ampmix.mixing import blend
+from ampmix.mixing.heads import Head
 
 
 def dropout_scale(
     like: Tensor, p: float, training: bool, generator: torch.Generator | None
 ) -> Tensor | None:
-    """A dropout mask for tensors like `like`, already divided by the share kept; None for none."""
+    """Draw a dropout mask, already divided by the share kept; None where nothing is dropped."""
     if not training or p == 0.0:
         return None
     keep = torch.rand(like.shape, generator=generator, device=like.device) >= p
     return keep.to(like.dtype).div_(1.0 - p)
 
 
-class AffineHead(ABC):
-    """An f of affine maps alone, whose logits change alike at every lam."""
+class AffineHead(Head):
+    """An f of affine maps alone, whose slope in lam is the same at every lam."""
+
+    knows_slope: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, features: Tensor) -> Tensor:
-        """Logits of features."""
+        """Return logits of features."""
 
     @abstractmethod
     def slope(self, features: Tensor) -> Tensor:
-        """How fast the logits change where the features change that fast."""
+        """Return the derivative of the logits along a derivative of the features."""
 
-    def sloped_logits(
+    def logits_and_slope(
         self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
-        """See :class:`ampmix.policies.heads.SlopedHead`."""
+        """See :meth:`ampmix.mixing.heads.Head.logits_and_slope`."""
         (features,), (partner,) = g, partners
         return self(blend(features, lam, partner)), self.slope(features - partner)
 
@@ -49,7 +53,7 @@ class Classify(AffineHead):
     scale: Tensor | None
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Logits ``[B, C]`` of features ``[B, d]``."""
+        """Return logits ``[B, C]`` of features ``[B, d]``."""
         logits: Tensor = self.output(_kept(features, self.scale))
         return logits
 

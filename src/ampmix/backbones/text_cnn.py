@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ampmix._torch.generators import Ragged
 from ampmix._torch.matmul import linear
-from ampmix.backbones.base import Cut, CutModule
+from ampmix.backbones.base import Cut, CutModule, Stacking
 from ampmix.backbones.heads import Classify, dropout_scale
-from ampmix.backbones.stacked.head import StackedClassify, stacked_words
-from ampmix.backbones.stacked.text_cnn import _stacked_windows, _StackedConvolve, _StackedPool
+from ampmix.backbones.stacked.text_cnn import StackedTextCNN
 from ampmix.backbones.windows import (
     add_windows,
     masked_max,
+    max_and_slope,
     mixed_max,
-    sloped_max,
     window_mask,
     windows_of_words,
 )
 from ampmix.backbones.words import WordBackbone, distinct, hold_embedding
 from ampmix.errors import AmpmixError
+from ampmix.mixing.heads import Head
 from ampmix.text.reader import Reader
 
 
@@ -60,6 +59,7 @@ class TextCNN(WordBackbone):
     name: ClassVar[str] = "cnn"
     sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
     printed_as: ClassVar[str] = "cnn-rand"
+    tiny: ClassVar[Mapping[str, Any]] = {"embedding_dim": 8, "feature_maps": 4}
     embedding_dim: int = 300
     filter_sizes: tuple[int, ...] = (3, 4, 5)
     feature_maps: int = 100
@@ -78,9 +78,9 @@ class TextCNN(WordBackbone):
         self.check_words()
 
     @property
-    def stacked(self) -> tuple[str, ...]:
-        """All weights."""
-        return ("embedding", "filters", "bias", "output.weight", "output.bias")
+    def stacking(self) -> Stacking:
+        """All weights have an axis of seeds."""
+        return StackedTextCNN(self.filter_sizes, self.dropout)
 
     def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The module; embeddings from U(-0.25, 0.25) or vectors, the rest as PyTorch's layers."""
@@ -167,33 +167,6 @@ class TextCNNModule(CutModule):
         responses = linear(vectors, self.filters.flatten(1).t())
         return windows_of_words(responses, places, sizes)
 
-    def stacked_cut(
-        self,
-        weights: Mapping[str, Tensor],
-        inputs: Tensor,
-        mask: Tensor,
-        site: str | None,
-        dropout: Ragged,
-    ) -> Cut:
-        """See :meth:`CutModule.stacked_cut`.
-
-        What lies between the filters and the features knows no weights: there all texts of all
-        seeds are one batch. No distinct words are looked for, which on a GPU would have to be
-        waited for.
-        """
-        sizes, p = self.config.filter_sizes, self.config.dropout
-        classify = StackedClassify.of(weights, inputs.shape[1], p, dropout)
-        pool = _StackedPool(weights["bias"], classify)
-        convolve = _StackedConvolve(weights["filters"], sizes, pool)
-        words = stacked_words(weights["embedding"], inputs)
-        if site == "embedding":
-            return convolve, (words, mask)
-        h, windows = convolve.responses(words), _stacked_windows(mask, sizes)
-        if site == "word":
-            return pool, (h, windows)
-        features = masked_max(h.flatten(0, 1), windows.flatten(0, 1))
-        return classify, (pool.features(features, len(inputs)),)
-
 
 class _PlainTextCNN(nn.Module):
     """A copy of a TextCNN that looks up word by word and convolves: slower, common operations."""
@@ -221,12 +194,13 @@ class _PlainTextCNN(nn.Module):
 
 
 @dataclass(frozen=True)
-class _PoolAndClassify:
+class _PoolAndClassify(Head):
     """f after the ``word`` site: maximum over time, ReLU, then :class:`Classify`.
 
     Bias and ReLU come after the maximum, which is the same and cheaper.
     """
 
+    knows_slope: ClassVar[bool] = True
     bias: Tensor
     classify: Classify
 
@@ -240,23 +214,23 @@ class _PoolAndClassify:
     def mixed_logits(
         self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
     ) -> Tensor:
-        """Logits of the mixed windows (see :class:`ampmix.policies.heads.MixingHead`)."""
+        """Logits of the mixed windows (see :meth:`ampmix.mixing.heads.Head.mixed_logits`)."""
         (h, windows), (partner, partner_windows) = g, partners
         pooled = mixed_max(h, windows | partner_windows, lam, perm, partner)
         return self.classify(self.features(pooled))
 
-    def sloped_logits(
+    def logits_and_slope(
         self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
-        """See :class:`ampmix.policies.heads.SlopedHead`."""
+        """See :meth:`ampmix.mixing.heads.Head.logits_and_slope`."""
         (h, windows), (partner, partner_windows) = g, partners
-        pooled, slope = sloped_max(h, windows | partner_windows, lam, partner)
+        pooled, slope = max_and_slope(h, windows | partner_windows, lam, partner)
         features = self.features(pooled)
         return self.classify(features), self.classify.slope(slope * (features > 0))
 
 
 @dataclass(frozen=True)
-class _Convolve:
+class _Convolve(Head):
     """f after the ``embedding`` site: the convolution of every word, then the ``word`` site's f."""
 
     filters: Tensor

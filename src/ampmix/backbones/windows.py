@@ -201,7 +201,9 @@ def mixed_max(h: Tensor, windows: Tensor, lam: Tensor, perm: Tensor, partner: Te
     return pooled
 
 
-def sloped_max(h: Tensor, windows: Tensor, lam: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
+def max_and_slope(
+    h: Tensor, windows: Tensor, lam: Tensor, partner: Tensor
+) -> tuple[Tensor, Tensor]:
     """What :func:`mixed_max` gives and its derivative by lam, without a graph."""
     values, index = _mixed_max(h, windows, lam, partner)
     return values, _slope(h, partner, index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,7 @@ class WordBackbone(Backbone):
       code released with the AMP paper does; so are words that training never showed.
     """
 
+    takes_vectors: ClassVar[bool] = True
     embedding_dim: int
     vectors: str
     tuned: bool

@@ -177,7 +177,7 @@ def with_vectors(backbone: Any, vectors: str) -> Any:
     """The backbone with the pretrained vectors of ``--vectors``."""
     from dataclasses import replace
 
-    if not hasattr(backbone, "vectors"):
+    if not backbone.takes_vectors:
         raise AmpmixError(f"--vectors: backbone {backbone.name} has no word vectors to begin from")
     return replace(backbone, vectors=vectors)
 

@@ -22,7 +22,6 @@ from ampmix._torch.random_state import random_state, replayed
 from ampmix.errors import AmpmixError
 from ampmix.mixstep.model_parts import statistics_kept
 from ampmix.mixstep.step import MixStep
-from ampmix.policies.amp import AMP
 from ampmix.policies.base import Mixed, Policy
 from ampmix.policies.none import NoMixup
 
@@ -193,7 +192,7 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
         loss, size = mixed.loss.mean(), len(mixed.loss)
         if self.log_as:
             pl_module.log(self.log_as, loss.detach(), prog_bar=True, batch_size=size)
-        if self.log_as and isinstance(self.policy, AMP):
+        if self.log_as and mixed.moved:
             shift = (mixed.lam_adv - mixed.lam).abs().mean()
             pl_module.log("amp_shift", shift, batch_size=size)
             pl_module.log("amp_share", mixed.mask.float().mean(), batch_size=size)

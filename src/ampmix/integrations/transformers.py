@@ -174,7 +174,7 @@ class MixupTrainerMixin:
         """Add up what was done to a batch, where it was done: nothing waits for a device."""
         if not self._mix_trained and mixed.loss.requires_grad:
             mixed.loss.register_hook(self._note_backward)  # type: ignore[no-untyped-call]
-        if mixed.lam_adv is mixed.lam:  # a policy that moves no lam
+        if not mixed.moved:
             return
         shift = (mixed.lam_adv - mixed.lam).abs()
         sums = torch.stack((shift, mixed.mask.to(shift.dtype), torch.ones_like(shift))).sum(1)
@@ -193,7 +193,7 @@ class MixupTrainerMixin:
     def _check_arguments(self) -> None:
         """Raise for what could only fail, or go wrong without a word, once training."""
         policy = self.mix_policy
-        if not isinstance(policy, Policy) or type(policy).prepare is not Policy.prepare:
+        if not isinstance(policy, Policy) or policy.learns:
             name = policy.name if isinstance(policy, Policy) else type(policy).__name__
             raise AmpmixError(
                 f"policy is {name}: MixupTrainer takes a policy without parameters of its own, "

@@ -41,7 +41,7 @@ def _check_reached(
             "nothing but the labels: choose a site that the logits depend on"
         )
     if passed_by(hidden, seen, nodes_of(passes.recorded.values())):
-        if shards and mixed.lam_adv is not mixed.lam:
+        if shards and mixed.moved:
             raise AmpmixError(
                 f"site {site} lies inside {shards[-1]}, which fully_shard wraps, and part of what "
                 "that is given goes around the site: give fully_shard smaller modules, or mix "

@@ -61,7 +61,7 @@ def gather(running: Iterable[nn.Module]) -> None:
 
 
 @uncompiled
-def anywhere(rows: Tensor, step: nn.Module) -> bool:
+def any_process_has(rows: Tensor, step: nn.Module) -> bool:
     """Return True if any of `rows` is true in a process that must run as many passes as this one.
 
     All processes must run equally many where a pass communicates: under FSDP2, which gathers

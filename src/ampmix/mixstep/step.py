@@ -13,13 +13,14 @@ from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss
+from ampmix.mixing.heads import Head
 from ampmix.mixstep.batch_inputs import MASKS, PADDING_MASKS
 from ampmix.mixstep.checks import _check_reached, _traceable
 from ampmix.mixstep.losses import usual_loss
 from ampmix.mixstep.model_parts import logits_of, own_module
 from ampmix.mixstep.outputs import _with_loss
 from ampmix.mixstep.passes import REENTRANT, Cut, Passes
-from ampmix.mixstep.sharding import anywhere, gather, refuse_fsdp1, shards_around
+from ampmix.mixstep.sharding import any_process_has, gather, refuse_fsdp1, shards_around
 from ampmix.mixstep.site import Site, find_site
 from ampmix.policies.base import Learner, Mixed, Policy
 
@@ -95,7 +96,7 @@ class MixStep(nn.Module):
             )
         self.model = model
         self.learner = policy if isinstance(policy, Learner) else policy.prepare((), 1)
-        if isinstance(policy, Policy) and type(policy).prepare is not Policy.prepare:
+        if isinstance(policy, Policy) and policy.learns:
             raise AmpmixError(
                 f"policy {policy.name} has parameters of its own to train: give what "
                 "policy.prepare(shape, classes) returns"
@@ -249,19 +250,19 @@ class MixStep(nn.Module):
 
 
 @uncompiled
-class _Rest:
-    """f of a batch: the logits, from the site on, as policies ask for them."""
+class _Rest(Head):
+    """Runs the model from the site on: f of a batch, in whose passes other processes may share."""
 
     def __init__(self, step: MixStep, passes: Passes) -> None:
         self.step, self.passes = step, passes
 
-    def __call__(self, *g: Tensor) -> Tensor:
+    def __call__(self, *g: Any, **_: Any) -> Tensor:
         gather((self.step, self.step.model))
         return logits_of(self.passes.f(*g), self.step.logits)
 
-    def anywhere(self, rows: Tensor) -> bool:
-        """See :class:`ampmix.policies.heads.CommonHead`."""
-        return anywhere(rows, self.step)
+    def any_process_has(self, rows: Tensor) -> bool:
+        """See :meth:`ampmix.mixing.heads.Head.any_process_has`."""
+        return any_process_has(rows, self.step)
 
 
 _PREFIX = "model."

@@ -14,8 +14,8 @@ from ampmix._support.random_streams import numpy_stream
 from ampmix._support.wording import counted
 from ampmix.errors import AmpmixError
 from ampmix.mixing import cross_entropy, interpolate_loss
+from ampmix.mixing.heads import head_of, partners_of
 from ampmix.models.classifier import Classifier
-from ampmix.policies.heads import forward_mixed, partners_of
 
 Array = npt.NDArray[np.float64]
 BATCH = 64  # pairs at once
@@ -88,11 +88,11 @@ def loss_paths(
         ids, mask, y = map(torch.from_numpy, encoded.batch(range(len(both))))
         perm = torch.arange(len(both)).roll(len(some))
         with torch.inference_mode():
-            f, g = model.cut(ids, mask, site)
-            partners = partners_of(g, perm)
+            made, g = model.cut(ids, mask, site)
+            f, partners = head_of(made), partners_of(g, perm)
             for k, lam in enumerate(lams):
                 weights = torch.cat([_full(some, lam), _full(some, 1.0 - lam)])
-                logits = forward_mixed(f, g, weights, perm, partners)
+                logits = f.mixed_logits(g, weights, perm, partners)
                 losses = interpolate_loss(cross_entropy, logits, y, weights, perm)
                 found[start : start + len(some), k] = losses[: len(some)].double().numpy()
     return found

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ampmix._torch.autograd import gradient_of
 from ampmix._torch.compiling import uncompiled
-from ampmix._torch.generators import Generators
+from ampmix._torch.generators import Generators, side_by_side
 from ampmix._torch.random_state import random_state, replayed
 from ampmix.errors import AmpmixError
-from ampmix.mixing import Loss, cross_entropy, interpolate_loss, mix, sloped_loss
-from ampmix.policies.base import Mixed, Policy, check_alpha, hurried
-from ampmix.policies.heads import Head, anywhere, forward_mixed, is_sloped, partners_of
+from ampmix.mixing import Loss, cross_entropy, interpolate_loss, loss_and_slope, mix
+from ampmix.mixing.heads import Head, partners_of
+from ampmix.policies.base import Mixed, Policy, check_alpha, decides_on_device
 from ampmix.policies.mixup import rand_op
 
 DIRECTIONS = ("gradient", "sign")
@@ -121,7 +121,7 @@ class AMP(Policy):
     (a backward one counting for two) where Mixup's costs 3, and takes no more memory. Batches side
     by side on a GPU are not waited for: each row's lam is chosen there before the one pass with a
     graph, 6 passes in all. It is one less where f knows how its logits change with lam
-    (:class:`~ampmix.policies.heads.SlopedHead`), as our backbones' do where but a maximum and a
+    (:attr:`ampmix.mixing.heads.Head.knows_slope`), as our backbones' do where but a maximum and a
     linear layer are left.
 
     Departures from the authors' released code, which departs from the paper: the gradient is that
@@ -146,6 +146,7 @@ class AMP(Policy):
 
     name: ClassVar[str] = "amp"
     rank: ClassVar[int] = 2
+    moves_lam: ClassVar[bool] = True
     alpha: float = 1.0
     eps: float = 0.002
     site: str = "word"
@@ -174,14 +175,14 @@ class AMP(Policy):
     ) -> Mixed:
         lam, perm = rand_op(self.alpha, shape, g[0], generator)
         repeatable = self.shared_dropout or not self.min_op
-        state = random_state(g[0]) if self.shared_dropout and not is_sloped(f) else None
+        state = random_state(g[0]) if self.shared_dropout and not f.knows_slope else None
         passes = _Passes(f, y, loss, lam, perm, partners_of(g, perm), state)
         # a pass that can be repeated is run for lam's gradient alone
         hidden = tuple(part.detach() for part in g) if repeatable else g
         loss_rand, grad, unit = passes.first(hidden, retain_graph=not repeatable)
         lam_adv = max_op(lam, grad, self.eps, self.direction)
 
-        if self.min_op and repeatable and hurried(lam):
+        if self.min_op and repeatable and decides_on_device(lam):
             with torch.no_grad():
                 gain = passes.again(hidden, lam_adv) - loss_rand
             keeps = _keeps(gain, _lower(gain, loss_rand, unit))
@@ -194,11 +195,11 @@ class AMP(Policy):
             return Mixed(loss_adv, lam, lam_adv, everywhere, perm, gain)
         if repeatable:
             lower = _lower(gain, loss_rand, unit)
-            if not anywhere(f, lower):
+            if not f.any_process_has(lower):
                 return Mixed(loss_adv, lam, lam_adv, gain > 0, perm, gain)
             loss_rand = passes.again(g, lam)
         final, mask = min_op(loss_rand, loss_adv)
-        if repeatable and lam.dim() > 1:  # of batches side by side each goes by its own rows
+        if repeatable and side_by_side(lam):  # each batch goes by its own rows
             final = torch.where(_keeps(gain, lower), loss_adv, loss_rand)
         return Mixed(final, lam, lam_adv, mask, perm, gain)
 
@@ -206,7 +207,7 @@ class AMP(Policy):
 @uncompiled
 @dataclass(frozen=True, eq=False)
 class _Passes:
-    """The passes of a step: one batch with its pairs and its dropout, mixed at this lam or that."""
+    """Computes the losses of one batch at any lam, with the same pairs and dropout masks."""
 
     f: Head
     y: Tensor
@@ -215,26 +216,26 @@ class _Passes:
     perm: Tensor
     partners: tuple[Tensor, ...]
     state: Any | None
-    """PyTorch's random state before the first, if others are to draw as that one did."""
+    """PyTorch's random state before the first pass; the others replay it. None: they draw anew."""
 
     def first(self, g: tuple[Tensor, ...], retain_graph: bool) -> tuple[Tensor, Tensor, float]:
-        """The losses at lam, their gradients by it (Eq. 16), and the unit that they round to."""
-        if is_sloped(self.f) and not retain_graph:
+        """Return the losses at lam, their gradients by lam (Eq. 16), and their unit roundoff."""
+        if self.f.knows_slope and not retain_graph:
             with torch.no_grad():
-                logits, slope = self.f.sloped_logits(g, self.lam, self.perm, self.partners)
-            losses, grad = sloped_loss(self.loss, logits, slope, self.y, self.lam, self.perm)
+                logits, slope = self.f.logits_and_slope(g, self.lam, self.perm, self.partners)
+            losses, grad = loss_and_slope(self.loss, logits, slope, self.y, self.lam, self.perm)
             return losses, grad, torch.finfo(logits.dtype).eps
         with torch.enable_grad():
             moving = self.lam.clone().requires_grad_()
-            logits = forward_mixed(self.f, g, moving, self.perm, self.partners)
+            logits = self.f.mixed_logits(g, moving, self.perm, self.partners)
             losses = self._losses(logits)
             grad = gradient_of(losses, moving, retain_graph)
         return losses if retain_graph else losses.detach(), grad, torch.finfo(logits.dtype).eps
 
     def again(self, g: tuple[Tensor, ...], lam: Tensor) -> Tensor:
-        """The losses with the hidden states mixed at another lam."""
+        """Return the losses with the hidden states mixed at another lam."""
         with replayed(self.state):
-            return self._losses(forward_mixed(self.f, g, lam, self.perm, self.partners))
+            return self._losses(self.f.mixed_logits(g, lam, self.perm, self.partners))
 
     def _losses(self, logits: Tensor) -> Tensor:
         # the label keeps lam (Eq. 8)
@@ -243,7 +244,7 @@ class _Passes:
 
 @uncompiled
 def _lower(gain: Tensor, loss: Tensor, unit: float) -> Tensor:
-    """Where the loss at lam_adv is the lower one by more than rounding, ``[..., B]``.
+    """Return True for rows whose loss is lower at lam_adv by more than rounding, ``[..., B]``.
 
     Two losses within 8 units in the last place are one number computed twice.
     """
@@ -252,5 +253,5 @@ def _lower(gain: Tensor, loss: Tensor, unit: float) -> Tensor:
 
 @uncompiled
 def _keeps(gain: Tensor, lower: Tensor) -> Tensor:
-    """Where the loss at lam_adv is kept, ``[..., B]``: everywhere in a batch with no `lower`."""
+    """Return True for rows that keep the loss at lam_adv: all of a batch without `lower` rows."""
     return (gain > 0) | ~lower.any(-1, keepdim=True)

@@ -1,65 +1,110 @@
-"""What all policies share: how they are called and what they return."""
+"""The base class of policies: how they are called and what they return."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ampmix._torch.compiling import uncompiled
-from ampmix._torch.generators import Generators
+from ampmix._torch.generators import Generators, side_by_side
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy
-from ampmix.policies.heads import Head, Hidden
+from ampmix.mixing.heads import Head, Hidden, head_of
 
 
 @uncompiled
-def hurried(lam: Tensor) -> bool:
-    """Whether to decide on the device rather than ask it: it does many batches at once."""
-    return lam.dim() > 1 and lam.is_cuda
+def decides_on_device(lam: Tensor) -> bool:
+    """Return True if the choice between lam and lam_adv should be made on the GPU.
+
+    With several seeds in one batch, asking the host (``rows.any()``) would synchronise once a step
+    and cost more than one extra forward pass.
+    """
+    return side_by_side(lam) and lam.is_cuda
 
 
 @dataclass(frozen=True, eq=False)
 class Mixed:
-    """What a policy did to a batch of B examples.
+    """The loss of a batch of B examples, and how they were mixed for it.
+
+    A policy that mixes nothing gives the loss alone, and one without MaxOp ``lam`` and ``perm``
+    besides: the rest has defaults.
 
     Attributes:
         loss: per-example loss to minimise, ``[..., B]``, with its graph.
-        lam: mixing coefficients, ``[..., B]``; ones where nothing was mixed.
-        lam_adv: the coefficients after MaxOp, ``[..., B]``; `lam` itself for policies without it.
-        mask: where the loss was taken at `lam_adv` (Eq. 21), boolean ``[..., B]``.
-        perm: partners, int64 ``[..., B]``.
-        gain: what moving lam changed the loss by, ``loss_adv - loss``, ``[..., B]``, a constant;
-            None for policies without MaxOp.
+        lam: mixing coefficients, ``[..., B]``; by default ones, for nothing mixed.
+        lam_adv: the coefficients after MaxOp, ``[..., B]``; by default `lam` itself.
+        mask: where the loss was taken at `lam_adv` (Eq. 21), boolean ``[..., B]``; by default
+            nowhere.
+        perm: partners, int64 ``[..., B]``; by default each example's own index.
+        gain: the change of the loss by MaxOp, ``loss_adv - loss``, ``[..., B]``, a constant; None
+            for policies without MaxOp.
+
+    >>> mixed = Mixed(torch.tensor([0.5, 2.0]))
+    >>> mixed.lam.tolist(), mixed.perm.tolist(), mixed.mask.tolist(), mixed.moved
+    ([1.0, 1.0], [0, 1], [False, False], False)
     """
 
     loss: Tensor
-    lam: Tensor
-    lam_adv: Tensor
-    mask: Tensor
-    perm: Tensor
+    lam: Tensor = field(default=None)  # type: ignore[assignment]
+    lam_adv: Tensor = field(default=None)  # type: ignore[assignment]
+    mask: Tensor = field(default=None)  # type: ignore[assignment]
+    perm: Tensor = field(default=None)  # type: ignore[assignment]
     gain: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        given: dict[str, Any] = vars(self)  # a frozen dataclass refuses assignment
+        shape, device = self.loss.shape, self.loss.device
+        if self.lam is None:
+            given["lam"] = torch.ones(shape, device=device)
+        if self.lam_adv is None:
+            given["lam_adv"] = self.lam
+        if self.mask is None:
+            given["mask"] = torch.zeros_like(self.lam, dtype=torch.bool)
+        if self.perm is None:
+            given["perm"] = torch.arange(shape[-1], device=device).expand(shape)
+
+    @property
+    def moved(self) -> bool:
+        """True if MaxOp moved lam: `lam_adv`, `mask` and `gain` then say how far, and what for."""
+        return self.gain is not None
 
 
 @dataclass(frozen=True)
 class Policy(ABC):
-    """A way to turn hidden states and targets into a training loss.
+    """Turns hidden states and targets into a training loss.
 
     A policy knows no model: it is handed ``g`` (hidden states at the site) and ``f`` (the rest of
     the model), as in the paper's f(x) = f_k(g_k(x)). Policies are immutable and hold no state.
+
+    A subclass writes :meth:`_train` and declares what is special about it by the class variables.
+    If it changes the boolean parts of g (masks), every row must keep at least one true element: a
+    softmax over a row that is all false is NaN.
     """
 
     name: ClassVar[str]
     own_loss: ClassVar[str] = ""
-    """What the policy minimises in place of any ``loss=``, if it does."""
+    """The loss that the policy minimises in place of any ``loss=``, in words; "" for none."""
+    learns: ClassVar[bool] = False
+    """True if the policy trains parameters, or f does not give logits: :meth:`prepare` must then be
+    called before training. Set by itself in a class that overrides :meth:`prepare`."""
+    draws_pairs: ClassVar[bool] = True
+    """True if the policy draws a coefficient and a partner for each example."""
+    moves_lam: ClassVar[bool] = False
+    """True if the policy has MaxOp, so that its :class:`Mixed` has a ``gain``."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "prepare" in vars(cls) and "learns" not in vars(cls):
+            cls.learns = True
 
     @property
     def reference_name(self) -> str:
-        """What the paper's tables call this policy (``word-amp``), or "" if they do not have it."""
+        """Name of this policy in the paper's tables (``word-amp``), "" if they lack it."""
         changed = {f.name for f in fields(self) if getattr(self, f.name) != f.default}
         if changed - {"site"}:
             return ""
@@ -73,7 +118,7 @@ class Policy(ABC):
     @uncompiled
     def __call__(
         self,
-        f: Head,
+        f: Callable[..., Tensor],
         g: Hidden,
         y: Tensor,
         *,
@@ -81,10 +126,10 @@ class Policy(ABC):
         generator: Generators = None,
         batch_dims: int | None = None,
     ) -> Mixed:
-        """The training loss of a batch.
+        """Return the training loss of a batch.
 
         Args:
-            f: hidden states to logits.
+            f: hidden states to logits, any callable; a :class:`Head` may be faster.
             g: hidden states ``[..., B, *]``, or a tuple (see :data:`Hidden`).
             y: targets, ``[..., B]`` class indices or whatever `loss` takes.
             loss: any per-example loss, ``loss(logits, y) -> [..., B]``.
@@ -99,10 +144,10 @@ class Policy(ABC):
             AmpmixError: for shapes that do not fit, with the shapes.
         """
         parts, shape = batch_of(g, y, batch_dims)
-        return self._train(f, parts, y, shape, loss, generator)
+        return self._train(head_of(f), parts, y, shape, loss, generator)
 
     def outputs(self, classes: int) -> int:
-        """How many outputs f needs for that many classes: as many, unless the policy says else."""
+        """Return the number of outputs that f needs for so many classes; by default as many."""
         return classes
 
     def check_loss(self, loss: Loss) -> None:
@@ -116,7 +161,7 @@ class Policy(ABC):
     def prepare(
         self, shape: Sequence[int], classes: int, generator: torch.Generator | None = None
     ) -> Learner:
-        """The policy for one run, with parameters of its own if it learns any.
+        """Return the policy for one run, with its trainable parameters if it has any.
 
         Args:
             shape: of one example's hidden state, at its longest.
@@ -134,7 +179,17 @@ class Policy(ABC):
         shape: torch.Size,
         loss: Loss,
         generator: Generators,
-    ) -> Mixed: ...
+    ) -> Mixed:
+        """Return the training loss of a batch whose shapes were checked.
+
+        Args:
+            f: the rest of the model.
+            g: the parts of the hidden states.
+            y: targets.
+            shape: the batch's, ``[..., B]``.
+            loss: per-example loss; :func:`ampmix.mixing.per_example` checks its shape.
+            generator: source of all that is drawn (:func:`ampmix.mixing.draw_each`).
+        """
 
 
 class Headed(Protocol):
@@ -147,10 +202,10 @@ class Headed(Protocol):
 
 
 class Learner(nn.Module):
-    """A policy during one run, called as the policy is; its parameters train with the model's.
+    """Holds a policy during one run; its parameters train with the model's.
 
-    This one has none and changes nothing. A policy that learns, or whose f does not give logits,
-    returns one of its own from :meth:`Policy.prepare`.
+    It is called as the policy is. This one has no parameters and changes nothing. A policy that
+    learns, or whose f does not give logits, returns one of its own from :meth:`Policy.prepare`.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -160,7 +215,7 @@ class Learner(nn.Module):
     @uncompiled
     def forward(
         self,
-        f: Head,
+        f: Callable[..., Tensor],
         g: Hidden,
         y: Tensor,
         *,

@@ -11,8 +11,8 @@ from torch import Tensor
 from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators, Ragged
 from ampmix.mixing import Loss, interpolate_loss, pair, sample_lam
+from ampmix.mixing.heads import Head, partners_of
 from ampmix.policies.base import Mixed, Policy, check_alpha
-from ampmix.policies.heads import Head, forward_mixed, partners_of
 
 
 @uncompiled
@@ -74,6 +74,6 @@ class Mixup(Policy):
         generator: Generators,
     ) -> Mixed:
         lam, perm = rand_op(self.alpha, shape, g[0], generator)
-        logits = forward_mixed(f, g, lam, perm, partners_of(g, perm))
+        logits = f.mixed_logits(g, lam, perm, partners_of(g, perm))
         per_example = interpolate_loss(loss, logits, y, lam, perm)
-        return Mixed(per_example, lam, lam, torch.zeros_like(lam, dtype=torch.bool), perm)
+        return Mixed(per_example, lam, perm=perm)

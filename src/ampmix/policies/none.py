@@ -11,8 +11,8 @@ from torch import Tensor
 from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators
 from ampmix.mixing import Loss, per_example
+from ampmix.mixing.heads import Head
 from ampmix.policies.base import Mixed, Policy
-from ampmix.policies.heads import Head
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,4 @@ class NoMixup(Policy):
         loss: Loss,
         generator: Generators,
     ) -> Mixed:
-        lam = torch.ones(shape, device=g[0].device)
-        perm = torch.arange(shape[-1], device=g[0].device).expand(shape)
-        mask = torch.zeros_like(lam, dtype=torch.bool)
-        return Mixed(per_example(loss, f(*g), y, shape), lam, lam, mask, perm)
+        return Mixed(per_example(loss, f(*g), y, shape))

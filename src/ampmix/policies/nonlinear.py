@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NoReturn
 
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ampmix._torch.generators import Generators
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, mix, pair, sample_lam, take_pairs
+from ampmix.mixing.heads import Hidden
 from ampmix.policies.base import Headed, Learner, Mixed, Policy, batch_of, check_alpha
-from ampmix.policies.heads import Head, Hidden
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class NonlinearMixup(Policy):
     name: ClassVar[str] = "nonlinear"
     rank: ClassVar[int] = 3
     own_loss: ClassVar[str] = "1 - cosine"
+    learns: ClassVar[bool] = True
     alpha: float = 1.0
     label_dim: int = 0
     site: str = "embedding"
@@ -71,7 +72,7 @@ class NonlinearMixup(Policy):
         return "nonlinear-mixup" if self == NonlinearMixup() else ""
 
     def outputs(self, classes: int) -> int:
-        """The width of the label embeddings."""
+        """Return the width of the label embeddings."""
         if 0 < self.label_dim < classes:
             raise AmpmixError(
                 f"label_dim is {self.label_dim} with {classes} classes, which cannot be "
@@ -124,7 +125,7 @@ class LabelPolicy(Learner):
 
     def forward(
         self,
-        f: Head,
+        f: Callable[..., Tensor],
         g: Hidden,
         y: Tensor,
         *,
@@ -147,7 +148,7 @@ class LabelPolicy(Learner):
         target = torch.lerp(take_pairs(own, perm), own, phi)
         values = 1 - F.cosine_similarity(outputs, target, dim=-1)
         lam = coefficients[0].reshape(*shape, -1).mean(-1)
-        return Mixed(values, lam, lam, torch.zeros_like(lam, dtype=torch.bool), perm)
+        return Mixed(values, lam, perm=perm)
 
     def label_weights(self, mixed: Sequence[Tensor], batch_dims: int) -> Tensor:
         """``phi = sigmoid(W vec(x) + b)`` of a mixed hidden state, ``[..., B, d_l]``."""
@@ -179,7 +180,7 @@ class LabelPolicy(Learner):
         )
 
     def _check(self, y: Tensor) -> None:
-        """Labels are looked up."""
+        """Raise AmpmixError unless targets are class indices, whose embeddings are looked up."""
         if y.is_floating_point():
             raise AmpmixError(
                 f"policy nonlinear was given targets of {y.dtype}: it needs class indices"

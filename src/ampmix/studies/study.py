@@ -151,7 +151,7 @@ def _plan(cell: Cell, load: _Loader) -> Plan:
     """The plan of a cell, still without policies."""
     backbone = BACKBONES.parse(cell.backbone, trusted=True)
     if cell.vectors:
-        if not hasattr(backbone, "vectors"):
+        if not backbone.takes_vectors:
             raise AmpmixError(f"backbone {backbone.name} has no word vectors to begin from")
         backbone = replace(backbone, vectors=cell.vectors)
     _ = backbone.identity  # says if its files are not there

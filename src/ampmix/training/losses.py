@@ -1,12 +1,13 @@
-"""What training minimises: cross-entropy, with classes weighed or labels smoothed if asked for."""
+"""The training loss: cross-entropy, with weighted classes or smoothed labels on request."""
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from ampmix.mixing import Loss, cross_entropy
 
@@ -14,7 +15,7 @@ CLASS_WEIGHTS = ("none", "balanced")
 
 
 def balanced_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float64]:
-    """Weights by which all classes that occur count alike, ``n / (C n_c)``.
+    """Return weights by which all classes that occur count alike, ``n / (C n_c)``.
 
     C is the number of classes that occur, so that the examples' mean weight is 1 and the loss keeps
     its scale; a class without an example weighs nothing.
@@ -34,6 +35,23 @@ def balanced_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray
     return np.where(present, len(labels) / (present.sum() * np.maximum(counts, 1)), 0.0)
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingLoss:
+    """Cross-entropy of each example with weighted classes or smoothed labels.
+
+    Args:
+        weights: of the classes, ``[C]``; None for equal ones.
+        smoothing: see :func:`ampmix.mixing.cross_entropy`.
+    """
+
+    weights: Tensor | None = None
+    smoothing: float = 0.0
+
+    def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Return the losses ``[..., B]`` of logits ``[..., B, C]``."""
+        return cross_entropy(logits, y, weights=self.weights, smoothing=self.smoothing)
+
+
 def training_loss(
     labels: npt.NDArray[np.int64],
     classes: int,
@@ -41,7 +59,7 @@ def training_loss(
     smoothing: float = 0.0,
     device: torch.device | str = "cpu",
 ) -> Loss:
-    """The loss of each example to train with, for a policy's ``loss=``.
+    """Return the training loss of each example, for a policy's ``loss=``.
 
     Policies interpolate the losses of an example and its partner, each with the weight of its own
     class. (Weighing a mixed label as PyTorch weighs soft targets is the same; only dividing by the
@@ -62,4 +80,4 @@ def training_loss(
         weights = torch.as_tensor(balanced_weights(labels, classes), device=device)
     if weights is None and not smoothing:
         return cross_entropy  # itself, which policies with a loss of their own can tell
-    return partial(cross_entropy, weights=weights, smoothing=smoothing)
+    return TrainingLoss(weights, smoothing)

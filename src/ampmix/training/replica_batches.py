@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ampmix.text.encoded import Encoded
+from ampmix.backbones.base import Stacking
+from ampmix.text.encoded import Integers
 from ampmix.training.config import TrainConfig
 from ampmix.training.step import orders
 from ampmix.training.trainee import Trainee
@@ -20,7 +21,7 @@ AHEAD = 64
 
 
 class Batch(NamedTuple):
-    """A step's texts of S seeds side by side, as :meth:`CutModule.stacked_cut` takes them.
+    """A step's texts of S seeds side by side, as :meth:`Stacking.cut` takes them.
 
     Attributes:
         inputs, mask: see there.
@@ -37,56 +38,80 @@ class Batch(NamedTuple):
 
     @property
     def ragged(self) -> bool:
-        """Whether some rows only fill up."""
+        """True if some rows only fill up."""
         return min(self.sizes) < self.labels.shape[1]
 
 
-class Feed:
-    """Batches of several training parts, gathered on the device, where the texts lie.
+@dataclass(frozen=True, eq=False)
+class _Texts:
+    """The training texts of one seed, as rows of what lies on the device for all.
+
+    Attributes:
+        starts: place of each text's first token, or of its features.
+        lengths: tokens of each text.
+        labels: its class.
+        order: the texts of each batch.
+    """
+
+    starts: Integers
+    lengths: Integers
+    labels: Integers
+    order: Iterator[Integers]
+
+
+class ReplicaBatches:
+    """Gathers batches of several training parts on the device, where the texts lie.
 
     Args:
         trainees: whose parts, in the order of their epochs.
+        stacking: the form that is trained; it may read fixed features instead of tokens.
         config: the batch size, and how many there are.
         device: where to.
     """
 
     def __init__(
-        self, trainees: Sequence[Trainee], config: TrainConfig, device: torch.device
+        self,
+        trainees: Sequence[Trainee],
+        stacking: Stacking,
+        config: TrainConfig,
+        device: torch.device,
     ) -> None:
         self._device = device
-        self._parts: list[Encoded] = [one.parts.train for one in trainees]
-        self._orders = [orders(len(one.parts.train), config, one.seed) for one in trainees]
-        self._padding = self._parts[0].padding
-        constants = [one.model.constant(one.parts.train, device) for one in trainees]
+        parts = [one.parts.train for one in trainees]
+        self._padding = parts[0].padding
+        constants = [stacking.constant(one.model, one.parts.train, device) for one in trainees]
         self._features = None
         if known := [part for part in constants if part is not None]:
             self._features = torch.cat(known)
-            self._starts = [np.arange(len(part)) for part in self._parts]
-            counts = [len(part) for part in self._parts]
+            starts = [np.arange(len(part)) for part in parts]
+            counts = [len(part) for part in parts]
         else:
-            tokens = np.concatenate([part.tokens for part in self._parts])
+            tokens = np.concatenate([part.tokens for part in parts])
             self._tokens = torch.from_numpy(tokens).to(device)
-            self._starts = [part.offsets[:-1] for part in self._parts]
-            counts = [len(part.tokens) for part in self._parts]
+            starts = [part.offsets[:-1] for part in parts]
+            counts = [len(part.tokens) for part in parts]
         firsts = np.cumsum([0, *counts[:-1]])
-        self._starts = [own + first for own, first in zip(self._starts, firsts, strict=True)]
-        self._lengths = [part.lengths for part in self._parts]
+        self._texts = [
+            _Texts(own + first, part.lengths, part.labels, orders(len(part), config, one.seed))
+            for own, first, part, one in zip(starts, firsts, parts, trainees, strict=True)
+        ]
 
     @property
     def longest(self) -> int:
         """Tokens of the longest text, or 1 where texts are features."""
-        return 1 if self._features is not None else int(max(map(np.max, self._lengths)))
+        if self._features is not None:
+            return 1
+        return int(max(texts.lengths.max() for texts in self._texts))
 
-    def keep(self, positions: Sequence[int]) -> None:
-        """Go on with some of the seeds."""
-        for name in ("_parts", "_orders", "_starts", "_lengths"):
-            setattr(self, name, [getattr(self, name)[i] for i in positions])
+    def take(self, positions: Sequence[int]) -> None:
+        """Go on with the seeds at these positions."""
+        self._texts = [self._texts[i] for i in positions]
 
-    def batches(self, count: int) -> Iterator[Batch]:
+    def upcoming(self, count: int) -> Iterator[Batch]:
         """The next `count` batches; what is in them is sent some steps ahead, in one piece."""
         for start in range(0, count, AHEAD):
             ahead = range(min(AHEAD, count - start))
-            steps = [[next(order) for order in self._orders] for _ in ahead]
+            steps = [[next(texts.order) for texts in self._texts] for _ in ahead]
             tables = [self._table(rows) for rows in steps]
             sent = torch.from_numpy(np.concatenate([t.reshape(4, -1) for t in tables], axis=1))
             if self._device.type == "cuda":
@@ -96,16 +121,17 @@ class Feed:
                 sizes = tuple(map(len, rows))
                 yield self._batch(piece.view(table.shape), sizes, int(table[1].max()))
 
-    def _table(self, rows: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-        """Of every row where it starts, how long it is, its label and its batch's size.
+    def _table(self, rows: Sequence[Integers]) -> Integers:
+        """Return start, length, label and batch size of every row, ``[4, S, B]``.
 
-        ``[4, S, B]``. Where a batch is smaller than the others, its first text fills it up, with
+        Where a batch is smaller than the others, its first text fills it up, with
         size 0.
         """
         table = np.empty((4, len(rows), max(map(len, rows))), dtype=np.int64)
         for i, chosen in enumerate(rows):
             n = len(chosen)
-            columns = (self._starts[i], self._lengths[i], self._parts[i].labels)
+            texts = self._texts[i]
+            columns = (texts.starts, texts.lengths, texts.labels)
             for j, column in enumerate(columns):
                 table[j, i, :n] = column[chosen]
                 table[j, i, n:] = table[j, i, 0]

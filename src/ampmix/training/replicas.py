@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -20,8 +20,9 @@ from ampmix.policies.base import Policy
 from ampmix.training.checks import check_trainable, device_of
 from ampmix.training.config import TrainConfig, optimizer_of, set_lr
 from ampmix.training.fit import fit
+from ampmix.training.losses import TrainingLoss
 from ampmix.training.perturbation import Perturbation
-from ampmix.training.replica_batches import Batch, Feed
+from ampmix.training.replica_batches import Batch, ReplicaBatches
 from ampmix.training.step import generator_of
 from ampmix.training.trainee import Diverged, Fit, Trainee
 
@@ -86,7 +87,7 @@ def fit_many(
 
 
 def unstackable(backbone: Backbone, policy: Policy) -> str:
-    """Why seeds of a backbone with a policy are trained one by one; "" if they need not be.
+    """Return why seeds of a backbone with a policy are trained one by one; "" if they need not be.
 
     >>> from ampmix import AMP, NonlinearMixup, TextCNN
     >>> unstackable(TextCNN(), AMP())
@@ -94,9 +95,9 @@ def unstackable(backbone: Backbone, policy: Policy) -> str:
     >>> unstackable(TextCNN(), NonlinearMixup())
     'policy nonlinear has parameters of its own'
     """
-    if type(policy).prepare is not Policy.prepare:
+    if policy.learns:
         return f"policy {policy.name} has parameters of its own"
-    if not backbone.stacked:
+    if backbone.stacking is None:
         return f"backbone {backbone.name} has no form with an axis of seeds"
     return ""
 
@@ -145,10 +146,10 @@ def footprint(backbone: Backbone, policy: Policy, split: Split, config: TrainCon
         kept += saved.nbytes
         return saved
 
-    batch = next(stack.feed.batches(1))
+    batch = next(stack.batches.upcoming(1))
     with torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
         stack.step(batch, 0)
-    longest = stack.feed.longest / batch.mask.shape[-1]
+    longest = stack.batches.longest / batch.mask.shape[-1]
     (one,) = stack.trainees
     held = sum(weight.nbytes for weight in _named(one).values())
     trained = sum(weight.nbytes for weight in stack.weights.values() if weight.requires_grad)
@@ -169,11 +170,22 @@ def _alone(
         return error
 
 
-class _Stack:
-    """Trainees whose weights are rows of common tensors, and what moves these on.
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """A model of the stack: its index among the splits given, and its random streams."""
 
-    Every model's own weights are views into the stack: what reads, chooses and saves it knows
-    nothing of the others. Who has ended leaves the stack.
+    index: int
+    trainee: Trainee
+    mixing: torch.Generator
+    dropout: torch.Generator
+
+
+class _Stack:
+    """Trains S models as one.
+
+    Each weight is a tensor ``[S, ...]``; every model's own parameters are views into it, so that
+    evaluation, selection and saving work on them unchanged. A model that has finished or diverged
+    is dropped from the stack.
 
     Args:
         trainees: those to train.
@@ -189,16 +201,25 @@ class _Stack:
         device: torch.device,
         recorder: Callable[[Sequence[torch.Generator]], Recorder | None] | None = None,
     ) -> None:
+        stacking = trainees[0].model.config.stacking
+        assert stacking is not None  # see unstackable
         self._policy, self._config = policy, config
-        self.trainees = list(trainees)
-        self._indices = list(range(len(trainees)))
+        self._rows = [
+            _Row(
+                index,
+                one,
+                mixing=generator_of(one.seed, "mixing", device),
+                dropout=generator_of(one.seed, "dropout", device),
+            )
+            for index, one in enumerate(trainees)
+        ]
         self._results: dict[int, Fit | Diverged] = {}
         for one in trainees:
             one.model.train()
-        self.feed = Feed(trainees, config, device)
+        self._stacking = stacking
+        self.batches = ReplicaBatches(trainees, stacking, config, device)
         self.weights = {
-            name: _stacked([_named(one)[name] for one in trainees])
-            for name in trainees[0].backbone.stacked
+            name: _stacked([_named(one)[name] for one in trainees]) for name in stacking.weights
         }
         self._on_gpu = device.type == "cuda"
         if recorder is None and self._on_gpu:
@@ -206,11 +227,14 @@ class _Stack:
         self._recorder = recorder
         self._optimizer = optimizer_of(self._trained(), config, self._on_gpu)
         self._bind()
-        self._mixing = [generator_of(one.seed, "mixing", device) for one in trainees]
-        self._dropout = [generator_of(one.seed, "dropout", device) for one in trainees]
         self._loss = _side_by_side([one.loss for one in trainees])
         self._seen = Perturbation()
         self._moved_on = self._recording()
+
+    @property
+    def trainees(self) -> list[Trainee]:
+        """Those that still train."""
+        return [row.trainee for row in self._rows]
 
     def _trained(self) -> list[Tensor]:
         return [weight for weight in self.weights.values() if weight.requires_grad]
@@ -227,13 +251,13 @@ class _Stack:
         """All steps of all trainees; what became of them, in their order."""
         done, config = 0, self._config
         step = products(config.precision)(self.step)
-        while self.trainees and done < config.steps:
+        while self._rows and done < config.steps:
             losses = []
-            for batch in self.feed.batches(min(config.eval_every, config.steps - done)):
+            for batch in self.batches.upcoming(min(config.eval_every, config.steps - done)):
                 losses.append(step(batch, done))
                 done += 1
-                for index in self._indices:
-                    tell(index, done)
+                for row in self._rows:
+                    tell(row.index, done)
             self._read(done, torch.stack(losses))
         return [self._results[index] for index in sorted(self._results)]
 
@@ -249,7 +273,7 @@ class _Stack:
 
     def _recording(self) -> Recorded:
         """The work of a step on the device, to be recorded anew whenever the stack changes."""
-        draws = [*self._mixing, *self._dropout]
+        draws = [*(row.mixing for row in self._rows), *(row.dropout for row in self._rows)]
         return Recorded(self._work, self._recorder(draws) if self._recorder else None)
 
     def _work(
@@ -258,16 +282,13 @@ class _Stack:
         """A step of all: each seed's loss, and with MaxOp what it changed lam and the loss by."""
         batch = Batch(inputs, mask, labels, shares, sizes)
         self._optimizer.zero_grad()
-        mixing = Ragged(tuple(self._mixing), sizes) if batch.ragged else self._mixing
+        mixing = tuple(row.mixing for row in self._rows)
+        dropout = Ragged(tuple(row.dropout for row in self._rows), sizes)
         with autocast(self._config.precision, batch.labels.device):
-            f, g = self.trainees[0].model.stacked_cut(
-                self.weights,
-                batch.inputs,
-                batch.mask,
-                self._policy.mixing_site,
-                Ragged(tuple(self._dropout), sizes),
-            )
-            mixed = self._policy(f, g, batch.labels, loss=self._loss, generator=mixing)
+            site = self._policy.mixing_site
+            f, g = self._stacking.cut(self.weights, batch.inputs, batch.mask, site, dropout)
+            draws = Ragged(mixing, sizes) if batch.ragged else mixing
+            mixed = self._policy(f, g, batch.labels, loss=self._loss, generator=draws)
         losses = (mixed.loss * batch.shares.to(mixed.loss.dtype)).sum(1)
         torch.autograd.backward(losses.sum())
         if self._config.clip:
@@ -281,7 +302,8 @@ class _Stack:
         """Read the development sets after a step; losses ``[steps, S]`` since the last time."""
         values = losses.double().cpu().numpy()
         first, going_on = done - len(values) + 1, []
-        for position, (index, one) in enumerate(zip(self._indices, self.trainees, strict=True)):
+        for position, row in enumerate(self._rows):
+            index, one = row.index, row.trainee
             own = values[:, position].tolist()
             try:
                 for step, loss in enumerate(own, start=first):
@@ -294,22 +316,21 @@ class _Stack:
                 self._results[index] = self._concluded(position)
             else:
                 going_on.append(position)
-        if len(going_on) < len(self.trainees):
+        if len(going_on) < len(self._rows):
             self._keep(going_on)
 
     def _concluded(self, position: int) -> Fit:
-        one = self.trainees[position]
+        one = self._rows[position].trainee
         for name in self.weights:
             _named(one)[name].data = _named(one)[name].data.clone()  # no longer the stack's
         return one.concluded(self._seen.of(position))
 
     def _keep(self, positions: Sequence[int]) -> None:
         """Go on with some of the seeds: their rows of the weights and of the optimiser's state."""
-        for name in ("trainees", "_indices", "_mixing", "_dropout"):
-            setattr(self, name, [getattr(self, name)[i] for i in positions])
+        self._rows = [self._rows[i] for i in positions]
         if not positions:
             return
-        self.feed.keep(positions)
+        self.batches.take(positions)
         self._loss = _side_by_side([one.loss for one in self.trainees])
         self._seen = self._seen.of(positions)
         states = [self._optimizer.state[weight] for weight in self._trained()]
@@ -344,7 +365,7 @@ def _side_by_side(losses: Sequence[Loss]) -> Loss:
 
     Seeds whose classes have weights of their own differ; all others share one.
     """
-    if all(loss is cross_entropy or _unweighted(loss) for loss in losses):
+    if all(_unweighted(loss) for loss in losses):
         return losses[0]
 
     def loss(logits: Tensor, y: Tensor) -> Tensor:
@@ -355,7 +376,7 @@ def _side_by_side(losses: Sequence[Loss]) -> Loss:
 
 
 def _unweighted(loss: Loss) -> bool:
-    return isinstance(loss, partial) and loss.keywords["weights"] is None
+    return loss is cross_entropy or (isinstance(loss, TrainingLoss) and loss.weights is None)
 
 
 def _clip(gradients: Sequence[Tensor | None], largest: float) -> None:

@@ -182,8 +182,8 @@ def _prepare(
     seed: int,
 ) -> Learner:
     """The policy with what it learns, for hidden states up to those of the longest text."""
-    if type(policy).prepare is Policy.prepare:
-        return policy.prepare((), classes)  # it learns nothing: no text need be encoded for it
+    if not policy.learns:
+        return policy.prepare((), classes)  # no text need be encoded for it
     ids, mask, _ = train.batch([int(train.lengths.argmax())])
     model.eval()
     with torch.no_grad():

@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
+from ampmix._torch.generators import Ragged
+from ampmix.backbones.base import Cut, Stacking
 from ampmix.backbones.recurrence import _Recurrence
-from ampmix.backbones.stacked.head import StackedClassify, affine
+from ampmix.backbones.stacked.head import StackedClassify, affine, stacked_words
+from ampmix.mixing.heads import Head
+
+
+@dataclass(frozen=True)
+class StackedBiLSTM(Stacking):
+    """BiLSTMs with an axis of seeds; all directions of all seeds take a step at once."""
+
+    weights: ClassVar[tuple[str, ...]] = (
+        "embedding",
+        "inputs",
+        "bias",
+        "recurrent",
+        "attention",
+        "output.weight",
+        "output.bias",
+    )
+    dropout: float
+
+    def cut(
+        self,
+        weights: Mapping[str, Tensor],
+        inputs: Tensor,
+        mask: Tensor,
+        site: str | None,
+        dropout: Ragged,
+    ) -> Cut:
+        """See :meth:`Stacking.cut`."""
+        classify = StackedClassify.of(weights, inputs.shape[1], self.dropout, dropout)
+        attend = _StackedAttend(weights["recurrent"], weights["attention"])
+        project = _StackedProject(weights["inputs"], weights["bias"], attend, classify)
+        words = stacked_words(weights["embedding"], inputs)
+        if site == "embedding":
+            return project, (words, mask)
+        x = affine(words, project.inputs, project.bias)
+        if site == "word":
+            return _StackedRest(attend, classify), (x, mask)
+        return classify, (attend(x, mask),)
 
 
 @dataclass(frozen=True)
@@ -26,7 +67,7 @@ class _StackedAttend:
 
 
 @dataclass(frozen=True)
-class _StackedRest:
+class _StackedRest(Head):
     """:class:`_AttendAndClassify` of S models."""
 
     attend: _StackedAttend
@@ -37,7 +78,7 @@ class _StackedRest:
 
 
 @dataclass(frozen=True)
-class _StackedProject:
+class _StackedProject(Head):
     """:class:`_ProjectAndAttend` of S models; inputs ``[S, d, 8n]``, bias ``[S, 8n]``."""
 
     inputs: Tensor

@@ -2,30 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ampmix.backbones.stacked.head import StackedClassify
+from ampmix._torch.generators import Ragged
+from ampmix.backbones.base import Cut, Stacking
+from ampmix.backbones.stacked.head import StackedClassify, stacked_words
 from ampmix.backbones.windows import (
     add_windows,
     masked_max,
+    max_and_slope,
     mixed_max,
-    sloped_max,
     window_mask,
 )
+from ampmix.mixing.heads import Head
 
 
 @dataclass(frozen=True)
-class _StackedPool:
+class StackedTextCNN(Stacking):
+    """TextCNNs with an axis of seeds.
+
+    The layers between the filters and the features have no weights: there all texts of all seeds
+    are one batch. Every word is looked up, not each distinct word once as in one model: to find
+    those, a GPU would have to be waited for.
+    """
+
+    weights: ClassVar[tuple[str, ...]] = (
+        "embedding",
+        "filters",
+        "bias",
+        "output.weight",
+        "output.bias",
+    )
+    filter_sizes: tuple[int, ...]
+    dropout: float
+
+    def cut(
+        self,
+        weights: Mapping[str, Tensor],
+        inputs: Tensor,
+        mask: Tensor,
+        site: str | None,
+        dropout: Ragged,
+    ) -> Cut:
+        """See :meth:`Stacking.cut`."""
+        sizes = self.filter_sizes
+        classify = StackedClassify.of(weights, inputs.shape[1], self.dropout, dropout)
+        pool = _StackedPool(weights["bias"], classify)
+        convolve = _StackedConvolve(weights["filters"], sizes, pool)
+        words = stacked_words(weights["embedding"], inputs)
+        if site == "embedding":
+            return convolve, (words, mask)
+        h, windows = convolve.responses(words), _stacked_windows(mask, sizes)
+        if site == "word":
+            return pool, (h, windows)
+        features = masked_max(h.flatten(0, 1), windows.flatten(0, 1))
+        return classify, (pool.features(features, len(inputs)),)
+
+
+@dataclass(frozen=True)
+class _StackedPool(Head):
     """:class:`_PoolAndClassify` of S models.
 
     Shapes: bias ``[S, widths * maps]``, h ``[S, B, T, widths * maps]``, windows ``[S, B, T,
     widths]``.
     """
 
+    knows_slope: ClassVar[bool] = True
     bias: Tensor
     classify: StackedClassify
 
@@ -53,14 +101,14 @@ class _StackedPool:
         )
         return self.classify(self.features(pooled, seeds))
 
-    def sloped_logits(
+    def logits_and_slope(
         self, g: tuple[Tensor, ...], lam: Tensor, perm: Tensor, partners: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
-        """See :class:`ampmix.policies.heads.SlopedHead`."""
+        """See :meth:`ampmix.mixing.heads.Head.logits_and_slope`."""
         (h, windows), (partner, partner_windows) = g, partners
         both = (windows | partner_windows).flatten(0, 1)
         parts = h.flatten(0, 1), both, lam.flatten(), partner.flatten(0, 1)
-        pooled, slope = sloped_max(*parts)
+        pooled, slope = max_and_slope(*parts)
         features = self.features(pooled, len(h))
         return self.classify(features), self.classify.slope(
             slope.view_as(features) * (features > 0)
@@ -68,7 +116,7 @@ class _StackedPool:
 
 
 @dataclass(frozen=True)
-class _StackedConvolve:
+class _StackedConvolve(Head):
     """:class:`_Convolve` of S models; filters ``[S, d, sum(sizes), maps]``."""
 
     filters: Tensor

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from ampmix._torch.autograd import gradient_of
 from ampmix._torch.compiling import uncompiled
-from ampmix._torch.generators import Generators, Ragged, _each
+from ampmix._torch.generators import Generators, Ragged, draw_each
 from ampmix.errors import AmpmixError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -91,7 +91,7 @@ def sample_lam(
         log_gamma = boosted.log() + u.log() / alpha
         return torch.sigmoid(log_gamma[0] - log_gamma[1])
 
-    return _each(draw, shape, generator)
+    return draw_each(draw, shape, generator)
 
 
 @_disable_dynamo
@@ -124,8 +124,8 @@ def pair(
         return torch.rand(*shape, generator=generator, device=device)
 
     if isinstance(generator, Ragged):  # fillers must not come between a batch's own
-        return _each(lambda *drawn: _cyclic(draw(*drawn)), shape, generator)
-    return _cyclic(_each(draw, shape, generator))
+        return draw_each(lambda *drawn: _cyclic(draw(*drawn)), shape, generator)
+    return _cyclic(draw_each(draw, shape, generator))
 
 
 def _cyclic(values: Tensor) -> Tensor:
@@ -250,7 +250,7 @@ def interpolate_loss(loss: Loss, logits: Tensor, y: Tensor, lam: Tensor, perm: T
 
 
 @uncompiled
-def sloped_loss(
+def loss_and_slope(
     loss: Loss, logits: Tensor, slope: Tensor, y: Tensor, lam: Tensor, perm: Tensor
 ) -> tuple[Tensor, Tensor]:
     """:func:`interpolate_loss` and its derivative by the lam that the logits depend on (Eq. 16).
