@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ampmix._support.components import parse, spec
-from ampmix.backbones import bilstm_attention
+from ampmix.backbones import bilstm_attention, recurrence
 from ampmix.backbones.bilstm_attention import BiLSTMAttention, BiLSTMAttentionModule
 from ampmix.errors import AmpmixError
 from ampmix.policies.amp import AMP
@@ -176,13 +176,13 @@ def test_the_gradient_of_lam_computes_none_of_the_recurrent_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[bool] = []
-    wanted = bilstm_attention.wanted
+    wanted = recurrence.wanted
 
     def watched(*arguments: Any) -> bool:
         asked.append(wanted(*arguments))
         return asked[-1]
 
-    monkeypatch.setattr(bilstm_attention, "wanted", watched)
+    monkeypatch.setattr(recurrence, "wanted", watched)
     model, (ids, mask, y) = build(), batch([4, 1, 7])
     f, g = model.cut(ids, mask, "word")
     loss = AMP(eps=0.1)(f, g, y, generator=rng()).loss

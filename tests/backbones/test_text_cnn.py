@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -13,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ampmix._support.components import find, spec
+from ampmix._support.components import spec
 from ampmix.backbones.base import CutModule
-from ampmix.backbones.encoder import Encoder
 from ampmix.backbones.heads import dropout_scale
 from ampmix.backbones.text_cnn import TextCNN, TextCNNModule
 from ampmix.errors import AmpmixError
@@ -27,22 +25,12 @@ from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.text.encoded import Vocabulary
 from ampmix.text.reader import WordReader
-from tiny_encoders import TINY
+from every_backbone import every_backbone as every_backbones
+from every_backbone import made_from_a_folder
 
 VOCABULARY, CLASSES = 12, 3
-SMALL = {
-    "embedding_dim": 5,
-    "filter_sizes": (2, 3, 4),
-    "feature_maps": 3,
-    "hidden_size": 4,
-    "hidden": 4,
-}
 CNN = TextCNN(embedding_dim=5, filter_sizes=(2, 3, 4), feature_maps=3, dropout=0.0)
-BACKBONES = [
-    cls(**{f.name: SMALL[f.name] for f in fields(cls) if f.name in SMALL})
-    for cls in find("ampmix.backbones").values()
-    if "model" not in {f.name for f in fields(cls)}
-]
+BACKBONES = every_backbones()
 
 
 def sites_of(backbones: list[Any]) -> Any:
@@ -51,8 +39,7 @@ def sites_of(backbones: list[Any]) -> Any:
     return pytest.mark.parametrize(("backbone", "site"), found, indirect=["backbone"])
 
 
-every_word_site = sites_of(BACKBONES)
-BACKBONES.append(Encoder(model=TINY))
+every_word_site = sites_of([b for b in BACKBONES if not made_from_a_folder(b)])
 every_site = sites_of(BACKBONES)
 every_backbone = pytest.mark.parametrize("backbone", BACKBONES, ids=lambda b: b.name, indirect=True)
 VARIANTS = [NoMixup(), Mixup(), AMP(), AMP(eps=0.3), AMP(eps=0.3, min_op=False)]

@@ -20,15 +20,10 @@ from ampmix.studies.file import read
 from ampmix.studies.run import Watchers, run_study
 from ampmix.studies.study import Study, build
 from conftest import Folders
+from every_backbone import every_spec
 from every_policy import every_policy_and_site
 from small_studies import digests, write_study
 
-SMALL = {
-    "cnn": "cnn[embedding_dim=8,feature_maps=4]",
-    "bilstm": "bilstm[embedding_dim=8,hidden_size=4]",
-    "encoder": "encoder[model={bert}]",
-}
-OF_ANOTHER = {"minilm"}  # an encoder whose weights come with a package
 STEPS = 3
 
 
@@ -38,7 +33,7 @@ def study_text(bert: str) -> str:
         [
             'name = "all"',
             'datasets = ["films.csv"]',
-            f"backbones = {json.dumps([spec.format(bert=bert) for spec in SMALL.values()])}",
+            f"backbones = {json.dumps([*every_spec(bert).values()])}",
             f"policies = {json.dumps(policies)}",
             "seeds = 2",
             f"[training]\nsteps = {STEPS}\neval_every = 2\nlr = 0.01\n",
@@ -46,18 +41,14 @@ def study_text(bert: str) -> str:
     )
 
 
-def test_every_backbone_takes_part() -> None:
-    assert set(SMALL) | OF_ANOTHER == set(components.find("ampmix.backbones"))
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Study:
     pytest.importorskip("transformers")
     text = study_text(folders["bert"])
     made = build(read(write_study(tmp_path_factory.mktemp("study"), text)), skip_invalid=True)
-    assert {plan.backbone.name for plan in made.plans} == set(SMALL)
+    assert {plan.backbone.name for plan in made.plans} == set(every_spec(""))
     policies = len(every_policy_and_site())
-    assert len(made.tasks()) == 2 * (1 + len(SMALL) * policies) and policies > 4
+    assert len(made.tasks()) == 2 * (1 + len(every_spec("")) * policies) and policies > 4
     return made
 
 

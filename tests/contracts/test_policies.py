@@ -26,7 +26,7 @@ from ampmix.policies.none import NoMixup
 from ampmix.policies.nonlinear import NonlinearMixup
 
 EVERY = [cls() for cls in find("ampmix.policies").values()]
-ANY_LOSS = [policy for policy in EVERY if not isinstance(policy, NonlinearMixup)]
+ANY_LOSS = [policy for policy in EVERY if not policy.own_loss]
 AMPS = [
     AMP(),
     AMP(eps=0.1),
@@ -239,10 +239,9 @@ def test_what_is_returned_has_the_batchs_shape(policy: Policy, n: int) -> None:
     mixed = ready(policy)(head(4), hidden(0, n, 4), labels(0, n), generator=rng())
     for part in fields(Mixed):
         value = getattr(mixed, part.name)
-        if part.name == "gain" and not isinstance(policy, AMP):
-            assert value is None
-        else:
-            assert value.shape == (n,)
+        assert value.shape == (n,) if part.name != "gain" or mixed.moved else value is None
+    if not mixed.moved:
+        assert torch.equal(mixed.lam_adv, mixed.lam) and not mixed.mask.any()
     assert mixed.loss.requires_grad
     assert not mixed.lam.requires_grad and not mixed.lam_adv.requires_grad
     assert mixed.mask.dtype == torch.bool and mixed.perm.dtype == torch.int64
@@ -367,8 +366,8 @@ def test_dropout_advances_the_global_state_as_one_pass_does(
     f, g, y = DropoutHead(), hidden(0, 20, 4), labels(0, 20)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        if not own_generator and not isinstance(policy, NoMixup):
-            Mixup()(lambda z: z, g, y)  # draws lam and partners from the global generator
+        if not own_generator:
+            policy(lambda z: z, g, y)  # draws what it draws from the global generator
         f(g)
         expected = torch.get_rng_state()
         torch.manual_seed(3)

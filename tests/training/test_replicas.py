@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ampmix._support.components import find, spec
+from ampmix._support.components import spec
 from ampmix.backbones.bilstm_attention import BiLSTMAttention
 from ampmix.backbones.encoder import Encoder
 from ampmix.backbones.text_cnn import TextCNN
@@ -36,6 +36,7 @@ from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
 from ampmix.training.replicas import _Stack, automatic, fit_many, fitting, footprint, unstackable
 from ampmix.training.trainee import Diverged, Fit, Trainee
+from every_backbone import every_backbone
 from small_studies import STUDY, contents, write_study, write_texts
 from tiny_encoders import TINY
 
@@ -162,20 +163,23 @@ def test_every_seed_is_as_it_is_alone(backbone: Any, policy: Any, config: TrainC
         assert_equal(together, alone, TOLERANCE)
 
 
-@pytest.mark.parametrize("cls", find("ampmix.backbones").values(), ids=lambda cls: cls.name)
-def test_what_is_stacked_are_the_weights_that_train(cls: Any, folders: Any) -> None:
-    """Of every backbone found: a weight left out would stay as it began, without a word."""
-    options: dict[str, Any] = {}
-    if issubclass(cls, Encoder):
-        cls, options = Encoder, {"model": folders["bert"], "freeze": True}
-    backbone = cls(**options)
+STACKABLE = [b for b in (*every_backbone(), FROZEN) if b.stacking is not None]
+
+
+@pytest.mark.parametrize("backbone", STACKABLE, ids=lambda b: b.name, indirect=True)
+def test_what_is_stacked_are_the_weights_that_train(backbone: Any) -> None:
+    """Of every backbone that can be: a weight left out would stay as it began, without a word."""
+    names = set(backbone.stacking.weights)
     module = backbone.build(
         backbone.reader(SPLITS[0].train.texts, "words", 512), 3, torch.Generator()
     )
     trained = {name for name, weight in module.named_parameters() if weight.requires_grad}
-    assert trained <= set(backbone.stacked)
-    assert set(backbone.stacked) <= {*dict(module.named_parameters())}
-    assert not options or not replace(backbone, freeze=False).stacked
+    assert trained <= names <= {*dict(module.named_parameters())}
+
+
+def test_an_encoder_is_stackable_only_if_frozen() -> None:
+    assert FROZEN.stacking is not None
+    assert replace(FROZEN, freeze=False).stacking is None
 
 
 @pytest.mark.parametrize(("splits", "seeds"), [(SPLITS, (1, 2)), ([SPLITS[0], OTHER], (1, 2))])

@@ -10,7 +10,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from ampmix._support.components import find, spec
 from ampmix._support.json_files import content_sha256
 from ampmix._support.random_streams import numpy_stream, torch_seed
 from ampmix.backbones.base import CutModule
-from ampmix.backbones.encoder import Encoder
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.data.dataset import Examples, Split, TextDataset
 from ampmix.data.splits import split_holdout
@@ -46,23 +45,12 @@ from ampmix.training import trainee as training_trainee
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
 from ampmix.training.trainee import Diverged, Fit
+from every_backbone import every_backbone as every_backbones
+from every_backbone import made_from_a_folder
 from every_policy import every_policy_and_site
-from tiny_encoders import TINY
 
-SMALL = {
-    "embedding_dim": 8,
-    "filter_sizes": (1, 2),
-    "feature_maps": 4,
-    "hidden_size": 8,
-    "hidden": 8,
-}
-BACKBONES = [
-    cls(**{f.name: SMALL[f.name] for f in fields(cls) if f.name in SMALL})
-    for cls in find("ampmix.backbones").values()
-    if "model" not in {f.name for f in fields(cls)}
-]
-WORDS = list(BACKBONES)
-BACKBONES.append(Encoder(model=TINY))
+BACKBONES = every_backbones()
+WORDS = [backbone for backbone in BACKBONES if not made_from_a_folder(backbone)]
 CNN = TextCNN(embedding_dim=8, filter_sizes=(1, 2), feature_maps=4)
 POLICIES = [cls() for cls in find("ampmix.policies").values()]
 SITED = every_policy_and_site()

@@ -66,8 +66,10 @@ class HFReader:
                 "embeddings: save a model with the tokenizer that it was trained with"
             )
 
-    def encode(self, texts: Sequence[str], labels: Sequence[int] | Integers) -> Encoded:
-        """Texts as ids of the model's tokens, special ones included."""
+    def encode(
+        self, texts: Sequence[str], labels: Sequence[int] | Integers | None = None
+    ) -> Encoded:
+        """Return texts as ids of the model's tokens, special ones included."""
         rows: list[list[int]] = []
         cut = 0
         for start in range(0, len(texts), CHUNK):

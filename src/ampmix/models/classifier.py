@@ -59,7 +59,7 @@ class Classifier:
         read = list(texts)
         if not read:
             return np.empty((0, len(self.classes)), dtype=np.float32)
-        encoded = self.reader.encode(read, [0] * len(read))
+        encoded = self.reader.encode(read)
         probabilities = logits_of(self.model, encoded).softmax(1).numpy()
         return np.asarray(probabilities, dtype=np.float32)
 

@@ -92,7 +92,7 @@ def export_onnx(classifier: Classifier, path: str | Path) -> tuple[Path, ...]:
 
 def _reading(classifier: Classifier) -> dict[str, Any]:
     """What a program must know to turn texts into ids and logits into classes."""
-    nothing = classifier.reader.encode([""], [0])
+    nothing = classifier.reader.encode([""])
     return {
         "inputs": INPUTS,
         "outputs": OUTPUTS,

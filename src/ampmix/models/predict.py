@@ -47,7 +47,7 @@ def predict_chunks(
     classifier.model.eval()  # before the threads begin: none of them may switch it
 
     def predict(chunk: list[T]) -> Predicted[T]:
-        encoded = classifier.reader.encode([text_of(item) for item in chunk], [0] * len(chunk))
+        encoded = classifier.reader.encode([text_of(item) for item in chunk])
         size = min(BATCH, max(1, TOKENS // int(encoded.lengths.max())))
         probabilities = logits_of(classifier.model, encoded, batch_size=size).softmax(1).numpy()
         return Predicted(chunk, probabilities, encoded.truncated)

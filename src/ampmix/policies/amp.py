@@ -146,7 +146,6 @@ class AMP(Policy):
 
     name: ClassVar[str] = "amp"
     rank: ClassVar[int] = 2
-    moves_lam: ClassVar[bool] = True
     alpha: float = 1.0
     eps: float = 0.002
     site: str = "word"

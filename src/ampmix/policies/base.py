@@ -92,10 +92,6 @@ class Policy(ABC):
     learns: ClassVar[bool] = False
     """True if the policy trains parameters, or f does not give logits: :meth:`prepare` must then be
     called before training. Set by itself in a class that overrides :meth:`prepare`."""
-    draws_pairs: ClassVar[bool] = True
-    """True if the policy draws a coefficient and a partner for each example."""
-    moves_lam: ClassVar[bool] = False
-    """True if the policy has MaxOp, so that its :class:`Mixed` has a ``gain``."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -144,7 +140,13 @@ class Policy(ABC):
             AmpmixError: for shapes that do not fit, with the shapes.
         """
         parts, shape = batch_of(g, y, batch_dims)
-        return self._train(head_of(f), parts, y, shape, loss, generator)
+        mixed = self._train(head_of(f), parts, y, shape, loss, generator)
+        if mixed.loss.shape != shape:
+            raise AmpmixError(
+                f"policy {self.name} gives a loss of shape {list(mixed.loss.shape)} for a batch of "
+                f"{list(shape)}: it must give one value per example"
+            )
+        return mixed
 
     def outputs(self, classes: int) -> int:
         """Return the number of outputs that f needs for so many classes; by default as many."""

@@ -15,6 +15,7 @@ from ampmix.errors import AmpmixError
 
 PADDING = 0
 UNKNOWN = 1
+UNLABELLED = -1  # no class: a loss or a count that came upon it would fail
 
 Integers = npt.NDArray[np.int64]
 
@@ -65,7 +66,8 @@ class Encoded:
     """Texts as token indices, kept ragged: memory grows with the tokens, not the longest text.
 
     Text i is ``tokens[offsets[i]:offsets[i + 1]]``, at least one token. `tokens` int32 [T],
-    `offsets` int64 [n + 1], `labels` int64 [n]; `truncated` texts were cut to `max_length` tokens.
+    `offsets` int64 [n + 1], `labels` int64 [n], all -1 for texts without (labels None); `truncated`
+    texts were cut to `max_length` tokens.
 
     >>> encoded = Encoded.of_tokens([["a", "b"], []], [0, 1], Vocabulary(("a", "b")))
     >>> ids, mask, labels = encoded.batch([0, 1])
@@ -83,7 +85,7 @@ class Encoded:
     def of_tokens(
         cls,
         token_lists: Iterable[Sequence[str]],
-        labels: Sequence[int] | Integers,
+        labels: Sequence[int] | Integers | None,
         vocabulary: Vocabulary,
         max_length: int = 512,
     ) -> Encoded:
@@ -97,7 +99,7 @@ class Encoded:
     def of_ids(
         cls,
         rows: Iterable[Sequence[int] | Integers],
-        labels: Sequence[int] | Integers,
+        labels: Sequence[int] | Integers | None,
         max_length: int = 512,
         padding: int = PADDING,
         unknown: int = UNKNOWN,
@@ -112,7 +114,7 @@ class Encoded:
         lengths = np.fromiter(map(len, kept), np.int64, len(kept))
         tokens = np.concatenate(kept) if kept else np.empty(0, dtype=np.int32)
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-        targets = np.array(labels, dtype=np.int64)
+        targets = np.array(labels if labels is not None else [UNLABELLED] * len(kept), np.int64)
         if targets.shape != lengths.shape:
             raise ValueError(f"{len(kept)} texts with labels of shape {targets.shape}")
         return cls(tokens, offsets, targets, truncated, padding)

@@ -24,8 +24,10 @@ class Reader(Protocol):
         """Number of token ids."""
         ...
 
-    def encode(self, texts: Sequence[str], labels: Sequence[int] | Integers) -> Encoded:
-        """Texts as token ids."""
+    def encode(
+        self, texts: Sequence[str], labels: Sequence[int] | Integers | None = None
+    ) -> Encoded:
+        """Return texts as token ids, with their class indices if they have any."""
         ...
 
     def as_json(self) -> dict[str, Any]:
@@ -47,7 +49,7 @@ class WordReader:
     Words outside the vocabulary become the unknown word, or are left out (`skip_unknown`).
 
     >>> reader = WordReader.of_texts(["a film", "a book"], "words")
-    >>> reader.encode(["a play"], [0]).tokens.tolist(), len(reader)
+    >>> reader.encode(["a play"]).tokens.tolist(), len(reader)
     ([2, 1], 5)
     """
 
@@ -65,8 +67,10 @@ class WordReader:
     def __len__(self) -> int:
         return len(self.vocabulary)
 
-    def encode(self, texts: Sequence[str], labels: Sequence[int] | Integers) -> Encoded:
-        """Texts as indices of their words."""
+    def encode(
+        self, texts: Sequence[str], labels: Sequence[int] | Integers | None = None
+    ) -> Encoded:
+        """Return texts as indices of their words."""
         lists: Iterable[list[str]] = map(TOKENIZERS[self.tokenizer], texts)
         if self.skip_unknown:
             known = set(self.vocabulary.words)
