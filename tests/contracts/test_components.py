@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,17 @@ def test_policies_stand_in_the_order_of_their_rank() -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_every_module_of_a_package_defines_a_component(package: str) -> None:
+def test_every_concrete_dataclass_with_a_name_is_a_component(package: str) -> None:
+    """Whatever its file is called: bases and helpers stand beside components."""
     folder = Path(importlib.import_module(package).__path__[0])
-    modules = {f"{package}.{file.stem}" for file in folder.glob("[!_]*.py")}
-    assert {cls.__module__ for cls in find(package).values()} == modules
+    modules = [importlib.import_module(f"{package}.{f.stem}") for f in folder.glob("[!_]*.py")]
+    named = {
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type) and is_dataclass(value) and hasattr(value, "name")
+    }
+    assert named == set(find(package).values())
 
 
 @pytest.mark.parametrize(

@@ -122,8 +122,8 @@ def assert_close(one: Any, other: Any, atol: float) -> None:
 
 def environment() -> dict[str, str]:
     """For another process that imports this ampmix."""
-    src = str(Path(ampmix.__file__).parents[1])
-    paths = [src, *filter(None, [os.environ.get("PYTHONPATH")])]
+    src, helpers = str(Path(ampmix.__file__).parents[1]), str(Path(__file__).parents[1] / "helpers")
+    paths = [src, helpers, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
@@ -263,7 +263,7 @@ def test_killed_and_resumed_ends_as_undisturbed(tmp_path: Path) -> None:
         "import test_transformers_trainer as t; "
         "t.resumable(pathlib.Path(sys.argv[2]), [t.Killed()]).train()"
     )
-    here, killed = str(Path(__file__).parents[1] / "helpers"), tmp_path / "killed"
+    here, killed = str(Path(__file__).parent), tmp_path / "killed"
     run = subprocess.run(
         [sys.executable, "-c", code, here, str(killed)],
         env=environment(),
@@ -513,7 +513,7 @@ def in_processes(file: Path) -> None:
 def test_two_processes_are_one(tmp_path: Path) -> None:
     """Under DistributedDataParallel, as torchrun starts it: half the batch in each process."""
     script = tmp_path / "run.py"
-    here, file = str(Path(__file__).parents[1] / "helpers"), tmp_path / "two.pt"
+    here, file = str(Path(__file__).parent), tmp_path / "two.pt"
     script.write_text(
         f"import sys, pathlib; sys.path.insert(0, {here!r})\n"
         "import test_transformers_trainer as t\n"

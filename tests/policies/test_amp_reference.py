@@ -4,15 +4,40 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ampmix import AMP
+from ampmix import AMP, Loss, cross_entropy
 from ampmix.policies.amp import amp_reference
 
 
 def model(seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4)).double()
+
+
+def smoothed(logits: Tensor, y: Tensor) -> Tensor:
+    return cross_entropy(logits, y, weights=torch.tensor([1.0, 2.0, 0.5, 1.0]), smoothing=0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("loss", [cross_entropy, smoothed], ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize("eps", [0.0, 0.002, 0.1, 1.0, 5.0])
+@pytest.mark.parametrize("alpha", [1.0, 0.2])
+def test_losses_are_those_of_the_paper_to_the_bit(
+    alpha: float, eps: float, loss: Loss, dtype: torch.dtype
+) -> None:
+    """Where MinOp has a choice: two losses within 8 units in the last place count as one."""
+    for seed in range(12):
+        f, y = model(seed).to(dtype), torch.randint(4, (16,))
+        g = torch.randn(16, 6, dtype=dtype)
+        mixed = AMP(alpha, eps)(f, g, y, loss=loss, generator=torch.Generator().manual_seed(seed))
+        plain = amp_reference(f, g, y, mixed.lam, mixed.perm, eps, loss)
+        bound = 8 * torch.finfo(dtype).eps * plain.abs()
+        assert mixed.gain is not None
+        chosen = mixed.gain.abs() > bound
+        assert torch.equal(mixed.loss[chosen], plain[chosen])
+        assert ((mixed.loss - plain).abs() <= bound).all()
+        assert chosen.any() or eps == 0.0
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.002, 0.1, 1.0])

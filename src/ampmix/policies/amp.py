@@ -33,9 +33,10 @@ def amp_reference(
 ) -> Tensor:
     """Return AMP's loss of each example, written as the paper writes it (Eqs. 11-21).
 
-    This is the algorithm; :class:`AMP` below gives the same losses with fewer passes of f, and
-    the tests hold it to this. lam and the pairs are drawn beforehand (RandOp, Eq. 10:
-    :func:`ampmix.sample_lam` and :func:`ampmix.pair`). f must be free of randomness.
+    This is the algorithm; :class:`AMP` below gives the same losses to the bit with fewer passes of
+    f (``docs/decisions/0009-passes-of-amp.md``), and the tests hold it to this. lam and the pairs
+    are drawn beforehand (RandOp, Eq. 10: :func:`ampmix.sample_lam` and :func:`ampmix.pair`). f must
+    be free of randomness.
 
     Args:
         f: maps hidden states ``[B, *]`` to logits ``[B, C]``.
@@ -57,7 +58,7 @@ def amp_reference(
     hidden_lam = lam.clone().requires_grad_()  # the hidden state's lam; the label's is constant
     loss_rand = interpolate_loss(loss, f(mix(g, hidden_lam, perm)), y, lam, perm)  # Eqs. 11-14, 17
     grad = gradient_of(loss_rand, hidden_lam, retain_graph=True)  # of the sum of the losses
-    lam_adv = (lam + eps * grad.clamp(-1.0, 1.0)).clamp(0.0, 1.0).detach()  # MaxOp, Eqs. 15, 16
+    lam_adv = torch.add(lam, grad.clamp(-1.0, 1.0), alpha=eps).clamp(0.0, 1.0)  # MaxOp, Eqs. 15, 16
     loss_adv = interpolate_loss(loss, f(mix(g, lam_adv, perm)), y, lam, perm)
     return torch.where(loss_adv > loss_rand, loss_adv, loss_rand)  # MinOp, Eqs. 18-21
 
