@@ -29,20 +29,20 @@ MODULES = {
 NEEDED = {
     "hub": "components.parse('hf[path=ag_news]', 'ampmix.datasets', 'data set').load()",
     "glove": """
-from ampmix import vectors
-from ampmix.datasets import _files
+from ampmix._support import download
+from ampmix.text import vectors
 def no_network(*_): raise ampmix.AmpmixError('no network')
-_files._download = no_network
+download._download = no_network
 vectors.select('glove.6B.50d', ('the',))""",
     "onnx": """
-from ampmix.export import export_onnx
+from ampmix.models.export import export_onnx
 backbone = ampmix.TextCNN(embedding_dim=2, feature_maps=1)
 reader = backbone.reader(['a'], 'words', 4)
 model = backbone.build(reader, 2, torch.Generator())
 export_onnx(ampmix.Classifier(backbone, model, reader, ('a', 'b')), 'm.onnx')""",
     "plots": """
-from ampmix.metrics import evaluate
-from ampmix.report.evaluation import save_confusion
+from ampmix.models.evaluate import evaluate
+from ampmix.terminal.evaluation import save_confusion
 save_confusion(evaluate(np.eye(2, dtype=np.float32), [0, 1], ('a', 'b')), Path('c.png'))""",
     "report": "from ampmix.report import charts; charts.library()",
     "encoder": """
@@ -71,7 +71,7 @@ sys.meta_path[:] = [Finder(f) for f in sys.meta_path if hasattr(f, 'find_spec')]
 import numpy as np, torch
 import ampmix
 from ampmix import *
-from ampmix import components
+from ampmix._support import components
 for kind in ('policies', 'backbones', 'datasets'):
     components.find(f'ampmix.{kind}')
 told = {}

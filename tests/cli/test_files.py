@@ -64,7 +64,7 @@ def test_a_disk_that_does_not_take_it_leaves_the_old_file(
 WRITE = """
 import sys, time
 from pathlib import Path
-from ampmix.files import drafting
+from ampmix._support.files import drafting
 with drafting(Path(sys.argv[1])) as draft:
     (draft / "half").write_text("half")
     print(draft.name, flush=True)

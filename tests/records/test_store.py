@@ -151,7 +151,7 @@ def test_two_processes_on_one_store_train_each_run_once(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from ampmix.claims import Claims
+from ampmix.studies.run_locks import Claims
 claims = Claims(Path(sys.argv[1]))
 print(claims.take("a"), flush=True)
 time.sleep(60)

@@ -57,7 +57,7 @@ def table1() -> dict[str, tuple[Statistics, Mapping[str, Any]]]:
 
     Raises AmpmixError if a data set cannot be had.
     """
-    known = {getattr(cls, "title", ""): cls for cls in components.find(__package__).values()}
+    known = {getattr(cls, "title", ""): cls for cls in components.find("ampmix.datasets").values()}
     made = {}
     for printed in paper.reference()["table1"]:
         cls = known[printed["dataset"]]

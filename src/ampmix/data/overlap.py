@@ -12,6 +12,7 @@ from ampmix.text.tokenizers import TOKENIZERS
 def overlap(data: TextDataset | Split) -> int:
     """Number of test texts that the training part has too, token for token; 0 without test part.
 
+    >>> from ampmix.data.dataset import Examples
     >>> part = Examples(("Good film!", "bad"), [1, 0])
     >>> overlap(TextDataset("toy", ("A", "B"), part, test=Examples(("good film !",), [1])))
     1

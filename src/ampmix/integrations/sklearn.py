@@ -79,7 +79,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             folder that is safe to pass on; a pickle of this object is not: whoever loads a pickle
             runs what it says. Its classes are the labels as strings.
         config_: the :class:`ampmix.TrainConfig` that was used.
-        curve_: the readings of the development set (:class:`ampmix.training.fit.Reading`).
+        curve_: the readings of the development set (:class:`ampmix.training.selection.Reading`).
         best_step_: the step whose model was kept.
         dev_error_: its share of the development texts misclassified (too low on the whole, where it
             was chosen by it); NaN without development texts.

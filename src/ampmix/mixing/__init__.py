@@ -7,8 +7,8 @@ have any leading axes before it (seeds trained at once, say): shapes are written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,12 @@ from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators, Ragged, draw_each
 from ampmix.errors import AmpmixError
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""``loss(logits, y)``: one value per example, shape ``[..., B]``."""
+
+class Loss(Protocol):
+    """A loss per example: any ``loss(logits, y)`` that returns ``[..., B]``, unreduced."""
+
+    def __call__(self, logits: Tensor, y: Tensor, /) -> Tensor:
+        """Return the loss of each example, ``[..., B]``."""
 
 
 def cross_entropy(

@@ -62,6 +62,7 @@ class MixStep(nn.Module):
             has no batch axis or nothing to mix, or does not reach the loss; without labels; for
             reentrant checkpointing, FSDP1, and a model inside DistributedDataParallel.
 
+    >>> import torch
     >>> from ampmix import AMP
     >>> model = torch.nn.Sequential(
     ...     torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 3)

@@ -66,7 +66,8 @@ class Mixed:
         if self.mask is None:
             given["mask"] = torch.zeros_like(self.lam, dtype=torch.bool)
         if self.perm is None:
-            given["perm"] = torch.arange(shape[-1], device=device).expand(shape)
+            given["perm"] = torch.arange(self.loss.size(-1) if shape else 1, device=device)
+            given["perm"] = given["perm"].expand(shape or (1,))
 
     @property
     def moved(self) -> bool:
@@ -137,15 +138,12 @@ class Policy(ABC):
             :class:`Mixed`.
 
         Raises:
-            AmpmixError: for shapes that do not fit, with the shapes.
+            AmpmixError: for shapes that do not fit, of what is given or of what `_train` returns,
+                with the shapes.
         """
         parts, shape = batch_of(g, y, batch_dims)
         mixed = self._train(head_of(f), parts, y, shape, loss, generator)
-        if mixed.loss.shape != shape:
-            raise AmpmixError(
-                f"policy {self.name} gives a loss of shape {list(mixed.loss.shape)} for a batch of "
-                f"{list(shape)}: it must give one value per example"
-            )
+        _check_mixed(mixed, shape, self.name)
         return mixed
 
     def outputs(self, classes: int) -> int:
@@ -234,6 +232,23 @@ class Learner(nn.Module):
 
     def fold(self, model: Headed) -> None:
         """Make :meth:`scores` part of the model's head: it is an ordinary model afterwards."""
+
+
+@uncompiled
+def _check_mixed(mixed: Any, shape: torch.Size, policy: str) -> None:
+    """Raise AmpmixError unless a policy returned what :class:`Mixed` promises for a batch."""
+    if not isinstance(mixed, Mixed):
+        raise AmpmixError(
+            f"policy {policy} gave a {type(mixed).__name__}: it must return ampmix.Mixed"
+        )
+    for name in ("loss", "lam", "lam_adv", "mask", "perm"):
+        own = getattr(getattr(mixed, name), "shape", None)
+        if own != shape:
+            found = "no tensor" if own is None else f"of shape {list(own)}"
+            raise AmpmixError(
+                f"policy {policy} gave a {name} {found} for a batch of {list(shape)}: there "
+                "must be one number for each example"
+            )
 
 
 @uncompiled

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,8 @@ from torch import Tensor, nn
 from ampmix._support.random_streams import numpy_stream, torch_seed
 from ampmix._torch.precision import autocast, products
 from ampmix.backbones.base import CutModule
-from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss
-from ampmix.policies.base import Learner, Mixed, Policy
+from ampmix.policies.base import Learner
 from ampmix.text.encoded import Encoded
 from ampmix.training.config import TrainConfig, set_lr
 from ampmix.training.perturbation import Perturbation
@@ -75,26 +73,9 @@ class TrainingStep(nn.Module):
         site = self.learner.policy.mixing_site
         f, g = self.model.cut(ids, mask, site, generator=self.dropout)
         mixed = self.learner(f, g, y, loss=self.loss, generator=self.mixing)
-        _check_mixed(mixed, y.shape, self.learner.policy)
         self.seen.add(mixed, self.counting)
         loss: Tensor = mixed.loss
         return loss
-
-
-def _check_mixed(mixed: Any, shape: torch.Size, policy: Policy) -> None:
-    """Raise AmpmixError unless a policy gave what :class:`ampmix.Mixed` promises."""
-    if not isinstance(mixed, Mixed):
-        raise AmpmixError(
-            f"policy {policy.name} gave a {type(mixed).__name__}: it must return ampmix.Mixed"
-        )
-    for name in ("loss", "lam", "lam_adv", "mask", "perm"):
-        own = getattr(getattr(mixed, name), "shape", None)
-        if own != shape:
-            told = "no tensor" if own is None else f"of shape {list(own)}"
-            raise AmpmixError(
-                f"policy {policy.name} gave a {name} {told} for a batch of {list(shape)}: there "
-                "must be one number for each example"
-            )
 
 
 def stepper(
