@@ -29,7 +29,7 @@ from ampmix.backbones.base import Backbone
 from ampmix.data.splits import split_holdout
 from ampmix.studies.plan import settings
 from ampmix.training.step import _batches
-from ampmix.training.trainee import _encode
+from ampmix.training.training_run import _encode
 
 BACKBONES = ("cnn", "bilstm", "minilm")
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")

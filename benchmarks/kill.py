@@ -2,7 +2,7 @@
 
     python benchmarks/kill.py [--steps 400] [--seeds 10] [--kills 20] [--out benchmarks/results]
 
-Runs of TREC with six policies (and the yardstick), once undisturbed, once under ``kill -9`` of the
+Runs of TREC with six policies (and the baseline), once undisturbed, once under ``kill -9`` of the
 whole process group at random moments, workers included. Prints and writes the figures as JSON.
 """
 

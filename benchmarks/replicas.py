@@ -42,7 +42,7 @@ from ampmix.data.splits import split_holdout
 from ampmix.training.config import TrainConfig, optimizer_of
 from ampmix.training.replicas import _Stack, footprint
 from ampmix.training.step import TrainingStep, _batches, stepper
-from ampmix.training.trainee import Trainee
+from ampmix.training.training_run import TrainingRun
 
 Steps = Callable[[int], None]
 """Does so many steps."""
@@ -51,7 +51,7 @@ Steps = Callable[[int], None]
 def alone(backbone: Any, policy: Any, split: Split, config: TrainConfig) -> Steps:
     """The steps that fit() takes."""
     device = torch.device(config.device)
-    one = Trainee(backbone, policy, split, config, 0, device)
+    one = TrainingRun(backbone, policy, split, config, 0, device)
     one.model.train()
     step = TrainingStep(one.model, one.learner, one.loss, 0, device)
     optimizer = optimizer_of(one.model.parameters(), config)
@@ -69,10 +69,10 @@ def stacked(
 ) -> Steps:
     """The steps that fit_many() takes; losses are read once at the end of them."""
     device = torch.device(config.device)
-    trainees = [
-        Trainee(backbone, policy, split, config, i, device) for i, split in enumerate(splits)
+    runs = [
+        TrainingRun(backbone, policy, split, config, i, device) for i, split in enumerate(splits)
     ]
-    stack = _Stack(trainees, policy, config, device, (lambda _: None) if eager else None)
+    stack = _Stack(runs, policy, config, device, (lambda _: None) if eager else None)
 
     def steps(count: int) -> None:
         losses = [stack.step(batch, 0) for batch in stack.batches.upcoming(count)]

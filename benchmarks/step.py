@@ -38,7 +38,7 @@ from ampmix.data.splits import split_holdout
 from ampmix.text.reader import WordReader
 from ampmix.training.config import TrainConfig
 from ampmix.training.step import _batches, generator_of
-from ampmix.training.trainee import _encode
+from ampmix.training.training_run import _encode
 
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
 WANTED = (

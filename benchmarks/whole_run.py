@@ -37,7 +37,7 @@ from ampmix.models.classifier import logits_of
 from ampmix.records.store import RunRecord
 from ampmix.studies.plan import Plan, Run, settings
 from ampmix.training.step import _batches, generator_of
-from ampmix.training.trainee import _encode
+from ampmix.training.training_run import _encode
 
 BY_HAND = "by hand"
 POLICIES = ("none", "mixup", "amp", "amp[site=sent]")

@@ -2,7 +2,7 @@
 
     python benchmarks/workers.py [--steps 1000] [--seeds 6] [--repeats 1]
 
-TextCNN, `none` and `amp`; whole commands from start to end, imports and yardsticks included, one
+TextCNN, `none` and `amp`; whole commands from start to end, imports and baselines included, one
 thread a worker, in turn. Written to ``benchmarks/results/workers.json``.
 """
 
@@ -56,7 +56,7 @@ def main() -> None:
             for number, name in enumerate(times, start=1):
                 times[name].append(timed(study, number))
     wanted = [("throughput of 2 workers / 1", "1 worker", "2 workers", ">= 1.8")]
-    runs = 3 * arguments.seeds  # with the yardstick's
+    runs = 3 * arguments.seeds  # with the baseline's
     report("workers", times, ratios(times, wanted), runs=runs, steps=arguments.steps)
 
 

@@ -127,7 +127,7 @@ def test_no_difference_shown_names_the_smallest_that_could_have_been() -> None:
     assert f"{made.detectable:.0f} points" in made.verdict
 
 
-def test_holm_runs_over_the_policies_and_leaves_the_yardstick_out() -> None:
+def test_holm_runs_over_the_policies_and_leaves_the_baseline_out() -> None:
     records = {
         "tfidf-logreg": runs("tfidf-logreg", YARD, dev=None),
         "none": runs("none", NONE),

@@ -536,7 +536,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     command[command.index("none,mixup")] = "none"
     command += ["--test", "texts.csv"]
     with started(tmp_path, command, records=1) as process:
-        time.sleep(0.7)  # the yardstick is done: one worker trains, the other has nothing to do
+        time.sleep(0.7)  # the baseline is done: one worker trains, the other has nothing to do
         family = children(process.pid)
         assert sum("spawn_main" in command for command in family.values()) == 2
         process.kill()

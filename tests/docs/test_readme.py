@@ -40,7 +40,7 @@ def test_every_command_shown_is_understood() -> None:
     for command in shown:
         parsed, extra = build_parser().parse_known_args(shlex.split(command, comments=True)[1:])
         assert not extra, command
-        assert callable(parsed.act), command
+        assert callable(parsed.run), command
 
 
 def test_every_option_named_exists() -> None:

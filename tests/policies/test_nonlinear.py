@@ -27,7 +27,7 @@ from ampmix.policies.nonlinear import LabelPolicy, NonlinearMixup, orthonormal
 from ampmix.studies.plan import Plan
 from ampmix.text.encoded import Vocabulary
 from ampmix.text.reader import WordReader
-from ampmix.training import trainee as training_trainee
+from ampmix.training import training_run
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
 
@@ -360,7 +360,7 @@ def test_evaluation_never_mixes(monkeypatch: pytest.MonkeyPatch) -> None:
         return logits
 
     monkeypatch.setattr(nonlinear, "mix", watched_mix)
-    monkeypatch.setattr(training_trainee, "logits_of", watched_reading)
+    monkeypatch.setattr(training_run, "logits_of", watched_reading)
     often = fit(CNN, NonlinearMixup(), toy(), replace(SHORT, eval_every=1))
     seldom = fit(CNN, NonlinearMixup(), toy(), replace(SHORT, eval_every=12))
     assert len(readings) == 12 + 1 + 1 + 1 and not any(readings)

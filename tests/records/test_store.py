@@ -24,7 +24,7 @@ from ampmix.studies.executors import Ended, InProcess, Pool, Task, drive
 from ampmix.studies.file import read
 from ampmix.studies.plan import Plan, Run
 from ampmix.studies.run import Watchers, run_study
-from ampmix.studies.run_locks import Claims
+from ampmix.studies.run_locks import RunLocks
 from ampmix.studies.study import Study, build
 from small_studies import STUDY, contents, digests, write_study
 
@@ -151,8 +151,8 @@ def test_two_processes_on_one_store_train_each_run_once(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from ampmix.studies.run_locks import Claims
-claims = Claims(Path(sys.argv[1]))
+from ampmix.studies.run_locks import RunLocks
+claims = RunLocks(Path(sys.argv[1]))
 print(claims.take("a"), flush=True)
 time.sleep(60)
 """
@@ -162,7 +162,7 @@ def test_a_claim_keeps_others_off_and_ends_with_its_process(tmp_path: Path) -> N
     with started([sys.executable, "-c", HOLD, str(tmp_path)]) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "True\n"
-        mine = Claims(tmp_path)
+        mine = RunLocks(tmp_path)
         assert not mine.take("a")
         assert mine.take("b")
         assert str(holder.pid) in (tmp_path / "a.lock").read_text()
@@ -171,14 +171,14 @@ def test_a_claim_keeps_others_off_and_ends_with_its_process(tmp_path: Path) -> N
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
         assert mine.take("a")
-    assert not Claims(tmp_path).take("a")
+    assert not RunLocks(tmp_path).take("a")
     mine.give_all_back()
-    assert Claims(tmp_path).take("a")
+    assert RunLocks(tmp_path).take("a")
 
 
 def test_a_claim_is_not_taken_on_a_name_that_is_gone(tmp_path: Path) -> None:
     """Given back while another waits: the file that was locked is not the file that is there."""
-    one, other = Claims(tmp_path), Claims(tmp_path)
+    one, other = RunLocks(tmp_path), RunLocks(tmp_path)
     for _ in range(50):
         assert one.take("a")
         assert not other.take("a")
@@ -350,4 +350,4 @@ def test_a_folder_that_cannot_be_locked_is_one_sentence(
 
     monkeypatch.setattr(fcntl, "flock", unable)
     with pytest.raises(AmpmixError, match="cannot be locked"):
-        Claims(tmp_path).take("a")
+        RunLocks(tmp_path).take("a")

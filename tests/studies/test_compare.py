@@ -30,7 +30,7 @@ from ampmix.policies.base import Mixed
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.records.store import RecordStore, RunRecord
-from ampmix.studies import baseline as yardstick
+from ampmix.studies import baseline
 from ampmix.studies.compare import Summary, compare
 from ampmix.studies.plan import Plan, Run
 from ampmix.training.config import TrainConfig
@@ -135,12 +135,12 @@ def test_the_summary_names_what_was_compared(finished: Finished) -> None:
     assert content["classes"] == ["ask", "bad", "good"]
 
 
-def test_the_yardstick_comes_first_then_the_policies_in_their_order(finished: Finished) -> None:
-    assert [row["policy"] for row in finished.summary["rows"]] == [yardstick.NAME, *SPECS]
+def test_the_baseline_comes_first_then_the_policies_in_their_order(finished: Finished) -> None:
+    assert [row["policy"] for row in finished.summary["rows"]] == [baseline.NAME, *SPECS]
 
 
 def test_there_is_one_record_a_run_named_by_its_specification(finished: Finished) -> None:
-    names = [yardstick.NAME, *SPECS]
+    names = [baseline.NAME, *SPECS]
     assert set(finished.records) == {(name, seed) for name in names for seed in range(SEEDS)}
     store = RecordStore(finished.out / "records")
     for content in finished.records.values():
@@ -166,7 +166,7 @@ def test_a_record_holds_what_it_must(finished: Finished) -> None:
         assert {"python", "ampmix", "torch", "numpy"} <= set(versions)
         assert torch.__version__.split("+")[0] == versions["torch"].split("+")[0]
         assert {"git", "finished", "seconds"} <= set(content["provenance"])
-        if policy == yardstick.NAME:
+        if policy == baseline.NAME:
             continue
         assert specification["backbone"] == SMALL
         assert specification["training"]["steps"] == STEPS
@@ -239,7 +239,7 @@ def test_p_values_are_holms_over_the_policies(finished: Finished) -> None:
     for rank, policy in enumerate(policies):
         largest = max(largest, min(1.0, (len(policies) - rank) * raw(policy)))
         assert finished.row(policy)["p"] == pytest.approx(largest, rel=1e-9), policy
-    assert finished.row(yardstick.NAME)["p"] == pytest.approx(raw(yardstick.NAME))
+    assert finished.row(baseline.NAME)["p"] == pytest.approx(raw(baseline.NAME))
 
 
 def test_every_text_is_tested_once(finished: Finished) -> None:
@@ -329,7 +329,7 @@ def test_another_folder_and_one_worker_give_the_same_records_to_the_bit(finished
     expected = {
         run: digest
         for run, digest in digests(finished.out).items()
-        if run[0] in (yardstick.NAME, "none", "amp[eps=0.5,site=sent]")
+        if run[0] in (baseline.NAME, "none", "amp[eps=0.5,site=sent]")
     }
     assert digests(finished.folder / "elsewhere") == expected
 
@@ -372,7 +372,7 @@ def test_adding_a_policy_trains_that_policy_alone(tmp_path: Path, serial: list[R
     assert {name: after[name] for name in before} == before
 
 
-def test_another_backbone_or_setting_does_not_train_the_yardstick_again(
+def test_another_backbone_or_setting_does_not_train_the_baseline_again(
     tmp_path: Path, serial: list[Run]
 ) -> None:
     compare(plan(NoMixup()), tmp_path)
@@ -447,7 +447,7 @@ def test_with_a_test_set_seeds_and_texts_are_crossed(tmp_path: Path, serial: lis
         return np.array([[c == "1" for c in string] for string in strings])
 
     assert wrong("none").shape == (3, 30)
-    for name in ("mixup", "amp[eps=0.3]", yardstick.NAME):
+    for name in ("mixup", "amp[eps=0.3]", baseline.NAME):
         expected = statistics.crossed_difference(wrong(name), wrong("none"))
         row = by_name(summary)[name]
         assert row.difference == pytest.approx(100 * expected.difference)
@@ -482,7 +482,7 @@ def test_nothing_is_read_from_the_test_set_to_choose(tmp_path: Path, serial: lis
     assert weights[0] == weights[1]
     a, b = records_in(tmp_path / "one"), records_in(tmp_path / "other")
     for run in a:
-        if run[0] != yardstick.NAME:
+        if run[0] != baseline.NAME:
             assert a[run]["result"]["curve"] == b[run]["result"]["curve"]
             assert a[run]["result"]["test_wrong"] != b[run]["result"]["test_wrong"]
 
@@ -598,7 +598,7 @@ def test_the_papers_number_stands_beside_its_own_setting_alone(
     assert rows["none"].paper == {"error": 8.8, "std": 0.86}
     assert rows["amp[site=sent]"].paper == {"error": 8.1, "std": 0.71}
     assert rows["amp[eps=0.5]"].paper is None
-    assert rows[yardstick.NAME].paper is None
+    assert rows[baseline.NAME].paper is None
 
 
 def test_another_backbone_or_part_of_the_labels_is_not_in_the_paper(
@@ -614,8 +614,8 @@ def test_another_backbone_or_part_of_the_labels_is_not_in_the_paper(
 # ------------------------------------------------------------------ plans
 
 
-def test_runs_go_seed_by_seed_from_the_yardstick_on_and_back_in_turn() -> None:
-    names = [yardstick.NAME, "none", "amp[eps=0.1]"]
+def test_runs_go_seed_by_seed_from_the_baseline_on_and_back_in_turn() -> None:
+    names = [baseline.NAME, "none", "amp[eps=0.1]"]
     made = plan(NoMixup(), AMP(eps=0.1), seeds=3).runs()
     assert made == [
         *(Run(name, 0) for name in names),
@@ -624,10 +624,10 @@ def test_runs_go_seed_by_seed_from_the_yardstick_on_and_back_in_turn() -> None:
     ]
 
 
-def test_the_yardsticks_specification_knows_no_backbone_and_no_training() -> None:
+def test_the_baselines_specification_knows_no_backbone_and_no_training() -> None:
     one = plan(seeds=2)
     other = plan(seeds=2, backbone=TextCNN(), config=TrainConfig(steps=7))
-    run = Run(yardstick.NAME, 1)
+    run = Run(baseline.NAME, 1)
     assert one.specification(run) == other.specification(run)
     assert one.run_id(Run("none", 1)) != other.run_id(Run("none", 1))
 

@@ -61,7 +61,7 @@ def test_a_study_is_the_product_of_its_axes(tmp_path: Path) -> None:
     }
     assert names(study) == expected
     assert all(isinstance(plan.config.lr, float) for plan in study.plans)
-    # 6 policies, 2 fractions, 2 lrs, 2 seeds; the yardstick knows no lr
+    # 6 policies, 2 fractions, 2 lrs, 2 seeds; the baseline knows no lr
     assert len(study.tasks()) == 6 * 2 * 2 * 2 + 2 * 2
 
 

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_iter, tree_map
 
 from ampmix._support.components import spec
 from ampmix._torch.cuda_graphs import MOST, WARM, Recorded
-from ampmix._torch.random_state import random_state, replayed
+from ampmix._torch.random_state import random_state, with_random_state
 from ampmix.backbones.bilstm_attention import BiLSTMAttention
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.policies.amp import AMP
@@ -28,7 +28,7 @@ from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.training.config import TrainConfig, optimizer_of, set_lr
 from ampmix.training.replicas import _Stack
-from ampmix.training.trainee import Fit, Trainee
+from ampmix.training.training_run import Fit, TrainingRun
 
 CNN = TextCNN(embedding_dim=8, filter_sizes=(1, 3), feature_maps=4)
 LSTM = BiLSTMAttention(embedding_dim=6, hidden_size=8)
@@ -83,8 +83,8 @@ def _put(old: Any, new: Any) -> None:
 
 def stack_of(backbone: Any, policy: Any, config: TrainConfig, emulated: bool) -> Any:
     cpu = torch.device("cpu")
-    trainees = [
-        Trainee(backbone, policy, part, config, seed, cpu)
+    runs = [
+        TrainingRun(backbone, policy, part, config, seed, cpu)
         for part, seed in zip(SPLITS, SEEDS, strict=True)
     ]
     made: list[Emulation] = []
@@ -95,7 +95,7 @@ def stack_of(backbone: Any, policy: Any, config: TrainConfig, emulated: bool) ->
         made.append(Emulation(generators, state))
         return made[-1]
 
-    stack = _Stack(trainees, policy, config, cpu, recorder if emulated else None)
+    stack = _Stack(runs, policy, config, cpu, recorder if emulated else None)
     return stack, made
 
 
@@ -154,7 +154,7 @@ def test_a_recording_is_not_asked_for_its_random_state(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     assert random_state(OnAGpu()) is None  # type: ignore[arg-type]
-    with replayed(None):
+    with with_random_state(None):
         pass
 
 

@@ -171,7 +171,7 @@ def test_rows_are_filled_only_where_they_are_multiplied_so(
 ) -> None:
     for wider, expected in ((True, [0, 32, 32, 64]), (False, [0, 1, 32, 33])):
         monkeypatch.setattr(matmul, "_has_wider", lambda wider=wider: wider)
-        assert [matmul.filled(rows) for rows in (0, 1, 32, 33)] == expected
+        assert [matmul.padded_rows(rows) for rows in (0, 1, 32, 33)] == expected
 
 
 # --- where it is not taken -----------------------------------------------------------------------

@@ -30,11 +30,11 @@ from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.policies.nonlinear import NonlinearMixup
 from ampmix.studies.plan import Plan
-from ampmix.training import trainee as training_trainee
+from ampmix.training import training_run
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
 from ampmix.training.losses import balanced_weights, training_loss
-from ampmix.training.trainee import Fit
+from ampmix.training.training_run import Fit
 
 CNN = TextCNN(embedding_dim=8, filter_sizes=(1, 2), feature_maps=4)
 RARE = {"steps": 12, "batch_size": 7, "lr": 0.01, "eval_every": 3}
@@ -267,7 +267,7 @@ def test_a_policy_with_a_loss_of_its_own_is_refused_before_training(
         raise AssertionError("it began")
 
     data = toy()
-    monkeypatch.setattr(training_trainee, "_encode", begun)
+    monkeypatch.setattr(training_run, "_encode", begun)
     said = "policy nonlinear has a loss of its own.*class weights or label smoothing"
     with pytest.raises(AmpmixError, match=said):
         fit(CNN, NonlinearMixup(), data, TrainConfig(**RARE, **setting))

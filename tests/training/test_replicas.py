@@ -35,7 +35,7 @@ from ampmix.studies.study import build
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
 from ampmix.training.replicas import _Stack, automatic, fit_many, fitting, footprint, unstackable
-from ampmix.training.trainee import Diverged, Fit, Trainee
+from ampmix.training.training_run import Diverged, Fit, TrainingRun
 from every_backbone import every_backbone
 from small_studies import STUDY, contents, write_study, write_texts
 from tiny_encoders import TINY
@@ -256,11 +256,11 @@ def test_no_step_waits_for_the_device(
         torch.ones(1).item()
     assert watched.waited  # it notices
     cpu = torch.device("cpu")
-    trainees = [
-        Trainee(backbone, policy, part, config, seed, cpu)
+    runs = [
+        TrainingRun(backbone, policy, part, config, seed, cpu)
         for part, seed in zip(SPLITS, SEEDS, strict=True)
     ]
-    stack = _Stack(trainees, policy, config, cpu)
+    stack = _Stack(runs, policy, config, cpu)
     with Watched() as watched:
         for done, batch in enumerate(stack.batches.upcoming(config.steps)):
             stack.step(batch, done)

@@ -23,11 +23,11 @@ from ampmix.data.splits import split_holdout
 from ampmix.errors import AmpmixError
 from ampmix.policies.none import NoMixup
 from ampmix.terminal.progress import RunsProgress
-from ampmix.training import trainee as training_trainee
+from ampmix.training import training_run
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
 from ampmix.training.selection import Reading, Selection
-from ampmix.training.trainee import Fit
+from ampmix.training.training_run import Fit
 
 CNN = TextCNN(embedding_dim=8, filter_sizes=(1, 2), feature_maps=4)
 Readings = list[tuple[float, float]]
@@ -94,7 +94,7 @@ def toy(n: int = 45) -> Split:
 def scripted(monkeypatch: pytest.MonkeyPatch, readings: Readings, **options: Any) -> Fit:
     """A run whose development readings are given, one every second step."""
     script = iter(readings)
-    monkeypatch.setattr(training_trainee, "_measure", lambda *_: next(script))
+    monkeypatch.setattr(training_run, "_measure", lambda *_: next(script))
     config = TrainConfig(steps=2 * len(readings), batch_size=7, lr=0.01, eval_every=2, **options)
     return fit(CNN, NoMixup(), toy(), config)
 

@@ -41,10 +41,10 @@ from ampmix.text.reader import WordReader
 from ampmix.training import fit as training
 from ampmix.training import step as step_module
 from ampmix.training import step as training_step
-from ampmix.training import trainee as training_trainee
+from ampmix.training import training_run
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
-from ampmix.training.trainee import Diverged, Fit
+from ampmix.training.training_run import Diverged, Fit
 from every_backbone import every_backbone as every_backbones
 from every_backbone import made_from_a_folder
 from every_policy import every_policy_and_site
@@ -251,7 +251,7 @@ def scripted(
 ) -> Fit:
     """A run whose development readings are given, one a step."""
     script = iter(readings)
-    monkeypatch.setattr(training_trainee, "_measure", lambda *_: next(script))
+    monkeypatch.setattr(training_run, "_measure", lambda *_: next(script))
     config = TrainConfig(steps=len(readings), batch_size=7, lr=0.01, eval_every=1)
     return fit(CNN, NoMixup(), data, config)
 
@@ -314,7 +314,7 @@ def test_the_test_set_is_read_once_and_after_choosing(
         order.append("test" if len(part) == len(data.test) else "dev")
         return logits_of(model, part, *args, **options)
 
-    monkeypatch.setattr(training_trainee, "logits_of", watched)
+    monkeypatch.setattr(training_run, "logits_of", watched)
     result = fit(CNN, policy, data, SHORT)
     assert order == ["dev"] * len(result.curve) + ["test"]
     assert result.test_reads == (result.best.step,)

@@ -23,7 +23,7 @@ from ampmix._torch.autograd import wanted
 PLAIN = (Tensor, nn.Parameter)
 """Tensor classes without behaviour of their own."""
 ROWS = 32
-"""Rows of :func:`filled` are a multiple of this."""
+"""Rows of :func:`padded_rows` are a multiple of this."""
 TIMES = 16
 """Terms that :func:`sum_of_products` adds up by one product."""
 
@@ -45,7 +45,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y
 
 
-def filled(rows: int) -> int:
+def padded_rows(rows: int) -> int:
     """Round a row count up to a multiple of 32 where oneDNN multiplies.
 
     oneDNN compiles and caches code for every new shape, about 1 MB each, and the number of

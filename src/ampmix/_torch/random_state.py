@@ -14,7 +14,7 @@ from ampmix._torch.compiling import uncompiled
 
 @contextmanager
 @uncompiled
-def replayed(state: Any | None) -> Iterator[None]:
+def with_random_state(state: Any | None) -> Iterator[None]:
     """Run with PyTorch's random state set to `state`, then go on as if nothing had been drawn."""
     if state is None:
         yield
@@ -35,7 +35,7 @@ def replayed(state: Any | None) -> Iterator[None]:
 
 @uncompiled
 def random_state(like: Tensor) -> Any:
-    """PyTorch's random state on the CPU and on the device of `like`, for :func:`replayed`.
+    """PyTorch's random state on the CPU and on the device of `like`, for :func:`with_random_state`.
 
     None while the work is recorded as a CUDA graph, which cannot be asked for its state: the f of
     seeds trained side by side draws nothing (:mod:`ampmix._torch.cuda_graphs`).

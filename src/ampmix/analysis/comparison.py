@@ -20,7 +20,7 @@ class Row:
     """What is known of one policy. Errors and differences are in percent of the test texts.
 
     Attributes:
-        policy: spec string, or the yardstick's name.
+        policy: spec string, or the baseline's name.
         errors: test error by seed (fold), in the order of ``seeds``.
         seeds: the seeds that finished.
         mean, std: of the errors; std is that of a sample, None with one seed.
@@ -31,7 +31,7 @@ class Row:
         decision: ``lower error``, ``higher error``, ``no difference shown``, ``not decided``, or
             ``baseline``.
         verdict: the same in a sentence.
-        dev_error: mean development error, by which the model was chosen; None for the yardstick.
+        dev_error: mean development error, by which the model was chosen; None for the baseline.
         failures: what stopped the runs that failed, by seed.
         paper: error and standard deviation printed in the paper for this cell, if it has it.
     """
@@ -67,7 +67,7 @@ def rows(
     The comparison is paired: seed by seed and, with a common test set, example by example
     (:func:`ampmix.statistics.crossed_difference`); in cross-validation fold by fold
     (:func:`ampmix.statistics.corrected_resampled_t`). Holm's correction runs over the policies; the
-    yardstick is another method, not one of the policies tried, and is left out of it.
+    baseline is another method, not one of the policies tried, and is left out of it.
 
     Args:
         records: policy to seed to record.

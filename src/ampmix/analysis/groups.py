@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ampmix.errors import AmpmixError
-from ampmix.records.result import fault
-from ampmix.records.store import YARDSTICK, RunRecord, read_record
+from ampmix.records.result import problem_in
+from ampmix.records.store import BASELINE, RunRecord, read_record
 
 Records = Mapping[str, Mapping[int, RunRecord]]
 OF_A_RUN = ("policy", "policy_source", "seed")
@@ -65,7 +65,7 @@ def read_runs(folders: Sequence[str | Path]) -> Found:
                     f"cannot read {name} ({error.strerror or error}): let it be read, or take it "
                     "away"
                 ) from error
-            if wrong := fault(record.specification, record.result, record.provenance):
+            if wrong := problem_in(record.specification, record.result, record.provenance):
                 unreadable.append((name, wrong))
                 continue
             if record.id in records and records[record.id].digest != record.digest:
@@ -88,7 +88,7 @@ class Group:
     Attributes:
         number: from 1, by which tables refer to it.
         specification: what determines its runs, without policy and seed.
-        records: policy to seed to record: the yardstick, the baseline, the others.
+        records: policy to seed to record: the baseline, the policy `none`, the others.
         baseline: what the others are compared with: ``none`` if it is there, else the first.
         printed_as: the data set's and backbone's names in the paper's tables, "" for none; None
             where the records are too old to say.
@@ -119,7 +119,7 @@ class Group:
 def groups_of(records: Iterable[RunRecord]) -> tuple[Group, ...]:
     """Sort records into groups: runs of different settings are never put together.
 
-    The yardstick has no backbone and no settings: its runs go with every group of the same data,
+    The baseline has no backbone and no settings: its runs go with every group of the same data,
     for the seeds that the group has.
     """
     apart: dict[str, dict[str, dict[int, RunRecord]]] = {}
@@ -149,7 +149,7 @@ def groups_of(records: Iterable[RunRecord]) -> tuple[Group, ...]:
         beside = common.get(_key(first, data=True), {})
         seeds = sorted({seed for runs in own.values() for seed in runs})
         names = sorted(own, key=_order)
-        together = {YARDSTICK: {seed: beside[seed] for seed in seeds if seed in beside}}
+        together = {BASELINE: {seed: beside[seed] for seed in seeds if seed in beside}}
         together |= {name: dict(sorted(own[name].items())) for name in names}
         specification = {k: v for k, v in first.specification.items() if k not in OF_A_RUN}
         printed = [r.provenance.get("printed_as") for runs in own.values() for r in runs.values()]

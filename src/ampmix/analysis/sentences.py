@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ampmix._support.wording import counted
-from ampmix.records.store import YARDSTICK
+from ampmix.records.store import BASELINE
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
@@ -26,12 +26,12 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     paired = "fold" if summary["design"] == "cross-validation" else "seed and test text"
     said.append(
         f"Difference to {summary['baseline']} in points, paired by {paired}; negative is a lower "
-        f"error. p is Holm-corrected over the policies (not that of {YARDSTICK})."
+        f"error. p is Holm-corrected over the policies (not that of {BASELINE})."
     )
     means = {row["policy"]: row["mean"] for row in rows if row["mean"] is not None}
-    own = means.pop(YARDSTICK, None)
+    own = means.pop(BASELINE, None)
     if means and own is not None and own < min(means.values()):
-        said.append(f"No network has a lower mean error than {YARDSTICK}: consider using that.")
+        said.append(f"No network has a lower mean error than {BASELINE}: consider using that.")
     if summary["model"]:
         said.append(
             f"Model: {summary['model']['policy']}, seed {summary['model']['seed']} (lowest mean "

@@ -159,7 +159,7 @@ class Backbone(ABC):
         return components.spec(self)
 
     @property
-    def told(self) -> str:
+    def public_spec(self) -> str:
         """Its spec string as strangers may see it: in model folders, summaries, trackers."""
         return components.spec(self)
 

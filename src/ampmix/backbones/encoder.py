@@ -111,7 +111,7 @@ class Encoder(Backbone):
         return components.spec(replace(self, model=f"sha256-{content_of(folder)}"))
 
     @property
-    def told(self) -> str:
+    def public_spec(self) -> str:
         """The spec string with the last name alone of a folder's path."""
         folder = Path(self.model).expanduser()
         named = folder.name if folder.is_absolute() or folder.is_dir() else self.model

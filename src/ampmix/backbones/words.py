@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ampmix._support import components
-from ampmix._torch.matmul import filled
+from ampmix._torch.matmul import padded_rows
 from ampmix.backbones.base import Backbone
 from ampmix.errors import AmpmixError
 from ampmix.text.encoded import Vocabulary
@@ -74,7 +74,7 @@ class WordBackbone(Backbone):
         return components.spec(replace(_dataclass(self), vectors=named))
 
     @property
-    def told(self) -> str:
+    def public_spec(self) -> str:
         """The spec string with the last name alone of a vectors' path."""
         return components.spec(replace(_dataclass(self), vectors=PurePath(self.vectors).name))
 
@@ -147,7 +147,7 @@ def hold_embedding(module: nn.Module, embedding: Tensor, tuned: bool) -> None:
 def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct words of a batch, ``[U]``, and which of them stands where, of the shape of ids.
 
-    After them comes padding (see :func:`ampmix._torch.matmul.filled`), which stands nowhere.
+    After them comes padding (see :func:`ampmix._torch.matmul.padded_rows`), which stands nowhere.
     """
     words, places = torch.unique(ids, return_inverse=True)
-    return F.pad(words, (0, filled(len(words)) - len(words))), places
+    return F.pad(words, (0, padded_rows(len(words)) - len(words))), places

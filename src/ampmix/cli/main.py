@@ -61,7 +61,7 @@ def build_parser() -> _Parser:
         )
         module.add_arguments(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        command.set_defaults(act=module.act, parser=command)
+        command.set_defaults(run=module.run, parser=command)
     return parser
 
 
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if parsed.command is None:
             build_parser().print_help()
             return 2
-        return int(parsed.act(parsed))
+        return int(parsed.run(parsed))
     except AmpmixError as error:
         if debug:
             traceback.print_exc()

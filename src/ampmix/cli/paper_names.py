@@ -22,7 +22,7 @@ def method_of(policy: str) -> Method | None:
     try:
         found = POLICIES.parse(policy)
     except AmpmixError:
-        return None  # the yardstick, or a policy that is no longer there
+        return None  # the baseline, or a policy that is no longer there
     if not is_own(type(found), POLICIES.package):
         return None
     defaults = {f.name: f.default for f in fields(found)}

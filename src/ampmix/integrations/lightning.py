@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ampmix._support.random_streams import torch_seed
-from ampmix._torch.random_state import random_state, replayed
+from ampmix._torch.random_state import random_state, with_random_state
 from ampmix.errors import AmpmixError
 from ampmix.mixstep.model_parts import statistics_kept
 from ampmix.mixstep.step import MixStep
@@ -210,9 +210,9 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
         """Raise if ``training_step`` gives another loss than the callback does without mixing."""
         state = random_state(self.unpack(batch)[1])
         with statistics_kept(pl_module):
-            with replayed(state), _silent(pl_module):
+            with with_random_state(state), _silent(pl_module):
                 theirs = own(*_taken(own, batch, index))
-            with replayed(state):
+            with with_random_state(state):
                 ours = self._run(self._step(pl_module, NoMixup(), None), batch).loss.mean()
         theirs = theirs.get("loss") if isinstance(theirs, Mapping) else theirs
         if theirs is None:

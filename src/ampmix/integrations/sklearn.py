@@ -28,7 +28,7 @@ from ampmix.policies.base import Policy
 from ampmix.terminal.progress import RunsProgress
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
-from ampmix.training.trainee import Fit
+from ampmix.training.training_run import Fit
 
 STEPS = 1500  # as `ampmix train` has it for a file; the 8,000 of TrainConfig are the paper's
 

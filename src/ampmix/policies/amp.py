@@ -12,7 +12,7 @@ from torch import Tensor
 from ampmix._torch.autograd import gradient_of
 from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators, side_by_side
-from ampmix._torch.random_state import random_state, replayed
+from ampmix._torch.random_state import random_state, with_random_state
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, interpolate_loss, loss_and_slope, mix
 from ampmix.mixing.heads import Head, partners_of
@@ -234,7 +234,7 @@ class _Passes:
 
     def again(self, g: tuple[Tensor, ...], lam: Tensor) -> Tensor:
         """Return the losses with the hidden states mixed at another lam."""
-        with replayed(self.state):
+        with with_random_state(self.state):
             return self._losses(self.f.mixed_logits(g, lam, self.perm, self.partners))
 
     def _losses(self, logits: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ class Result(Mapping[str, Any]):
 
     As a mapping it is the ``result`` of the record's JSON, keys that this version does not know
     among it. Reading does not check it, for a record of one's own is known by its digest;
-    :meth:`fault` does, for those of strangers.
+    :meth:`problem` does, for those of strangers.
 
     Attributes:
         split_hash: of the split.
@@ -155,7 +155,7 @@ class Result(Mapping[str, Any]):
             raise ValueError("its test_probabilities are no probabilities")
         return table
 
-    def fault(self) -> str:
+    def problem(self) -> str:
         """What is wrong with it, "" if nothing is."""
         return _of_done(self) if self.status == "done" else _typed(self, {"error": str})
 
@@ -182,18 +182,18 @@ _DONE = {"split_hash": str, "test_wrong": str, "n_train": int, "n_dev": int, "n_
 _PROVENANCE = {"versions": dict, "platform": str, "finished": str}
 
 
-def fault(
+def problem_in(
     specification: Mapping[str, Any], result: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> str:
     """What is wrong with the parts of a record, "" if nothing is.
 
-    >>> fault({"dataset": "trec"}, {"status": "done"}, {})
+    >>> problem_in({"dataset": "trec"}, {"status": "done"}, {})
     'its data_hash is no str'
     """
     return (
         _typed(specification, _SPECIFICATION)
         or _of_specification(specification)
-        or Result.of_json(result).fault()
+        or Result.of_json(result).problem()
         or _typed({**dict.fromkeys(_PROVENANCE), **provenance}, _PROVENANCE, optional=True)
         or _of_provenance(provenance)
     )
@@ -223,16 +223,16 @@ def _of_specification(part: Mapping[str, Any]) -> str:
             return f"its {name} is no str"
     if "backbone" not in part:
         return ""
-    if fault := _typed(part, {"backbone": str, "training": dict}):
-        return fault
+    if problem := _typed(part, {"backbone": str, "training": dict}):
+        return problem
     flat = all(value is None or isinstance(value, str | bool) or _number(value)
                for value in part["training"].values())  # fmt: skip
     return "" if flat else "its training holds more than plain settings"
 
 
 def _of_done(result: Mapping[str, Any]) -> str:
-    if fault := _typed(result, _DONE):
-        return fault
+    if problem := _typed(result, _DONE):
+        return problem
     if set(result["test_wrong"]) - {"0", "1"}:
         return "its test_wrong is no string of 0 and 1"
     if len(result["test_wrong"]) != result["n_test"] or not result["n_test"]:

@@ -17,7 +17,7 @@ from ampmix.errors import AmpmixError
 from ampmix.records.result import Result
 
 FORMAT = 1
-YARDSTICK = "tfidf-logreg"  # the policy name of TF-IDF and logistic regression
+BASELINE = "tfidf-logreg"  # the policy name of TF-IDF and logistic regression
 
 
 @dataclass(frozen=True, init=False)
@@ -66,7 +66,7 @@ class RunRecord:
     @property
     def is_baseline(self) -> bool:
         """Whether the run is of the baseline without a network, which is no policy."""
-        return bool(self.specification["policy"] == YARDSTICK)
+        return bool(self.specification["policy"] == BASELINE)
 
     @property
     def test_wrong(self) -> npt.NDArray[np.bool_]:

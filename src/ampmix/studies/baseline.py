@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ampmix.data.dataset import Split
-from ampmix.records.store import YARDSTICK
+from ampmix.records.store import BASELINE
 from ampmix.text.tokenizers import TOKENIZERS
 
-NAME = YARDSTICK
+NAME = BASELINE
 
 
-def yardstick(data: Split) -> npt.NDArray[np.bool_]:
+def errors(data: Split) -> npt.NDArray[np.bool_]:
     """Where TF-IDF + logistic regression errs on the test part, bool ``[n_test]``."""
     return predictions(data)[0]
 

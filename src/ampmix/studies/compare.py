@@ -34,7 +34,7 @@ class Summary:
 
     Attributes:
         plan: what was compared.
-        rows: the yardstick, then the policies in their order.
+        rows: the baseline, then the policies in their order.
         model: the folder of the chosen model, or None if every run failed.
         chosen: its policy: the one with the lowest mean development error.
         chosen_seed: its seed: the one with the lowest development error (then loss) of that policy.

@@ -109,7 +109,7 @@ def _measure(plan: Plan, policy: str, budget: float, clock: Callable[[], float])
     started, at = clock(), list[float]()
     split = plan.split(0)
     if policy == baseline.NAME:
-        baseline.yardstick(split)
+        baseline.errors(split)
         return clock() - started
 
     def on_step(step: int) -> None:

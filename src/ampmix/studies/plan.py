@@ -20,18 +20,18 @@ from ampmix.policies.base import Policy
 from ampmix.records.provenance import provenance
 from ampmix.records.result import Result
 from ampmix.records.store import RunRecord, run_id
-from ampmix.studies import baseline as yardstick
+from ampmix.studies import baseline
 from ampmix.training.checks import check_trainable
 from ampmix.training.config import TrainConfig
 from ampmix.training.replicas import automatic, fit_many, unstackable
-from ampmix.training.trainee import Diverged, Fit
+from ampmix.training.training_run import Diverged, Fit
 
 PAPER_STEPS, TABLE_STEPS = 8000, 1500
 DEFAULT_POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
 
 
 class Run(NamedTuple):
-    """One run of a plan: a policy's spec string (or the yardstick's name) and a seed.
+    """One run of a plan: a policy's spec string (or the baseline's name) and a seed.
 
     The spec string names the policy; the plan has the object (:meth:`Plan.policy`).
     """
@@ -193,7 +193,7 @@ class Plan:
         The policies of every other seed come in reverse: a worker that did the shorter run of one
         seed takes the longer of the next, so that none is left idle at the end.
         """
-        names = (yardstick.NAME, *self.policy_names)
+        names = (baseline.NAME, *self.policy_names)
         turns = (names, names[::-1])
         return [Run(name, seed) for seed in range(self.seeds) for name in turns[seed % 2]]
 
@@ -207,7 +207,7 @@ class Plan:
             "policy": run.policy,
             "seed": run.seed,
         }
-        if run.policy != yardstick.NAME:
+        if run.policy != baseline.NAME:
             specification["backbone"] = self.backbone.identity
             specification["training"] = self.config.identity
             # of somebody's own alone: ampmix's is known by its version
@@ -246,13 +246,13 @@ class Plan:
         """
         started, (policy,) = time.monotonic(), {run.policy for run in runs}
         splits = [self.split(run.seed) for run in runs]
-        if policy == yardstick.NAME:
-            results = [_yardstick_result(split) for split in splits]
+        if policy == baseline.NAME:
+            results = [_baseline_result(split) for split in splits]
         else:
             with blaming(self.backbone, BACKBONES), blaming(self.policy(policy), POLICIES):
                 results = self._trained(runs, splits, models, on_step)
         made = provenance((time.monotonic() - started) / len(runs))
-        if policy != yardstick.NAME:  # a record has vectors by content, the paper by name
+        if policy != baseline.NAME:  # a record has vectors by content, the paper by name
             made["printed_as"] = [self.dataset.title, self.backbone.reference_name]
             owners = (
                 package_of(self.backbone, BACKBONES),
@@ -301,7 +301,7 @@ class Plan:
 
     def most_replicas(self, policy: str) -> int:
         """How many runs of a policy, by its spec string, can be trained side by side at most."""
-        if policy == yardstick.NAME:
+        if policy == baseline.NAME:
             return 1
         return 1 if unstackable(self.backbone, self.policy(policy)) else self.seeds
 
@@ -329,8 +329,8 @@ def _parts(split: Split) -> dict[str, Any]:
     }
 
 
-def _yardstick_result(split: Split) -> dict[str, Any]:
-    wrong, probabilities = yardstick.predictions(split)
+def _baseline_result(split: Split) -> dict[str, Any]:
+    wrong, probabilities = baseline.predictions(split)
     tested = Result.tested(wrong, split.test.labels, probabilities, split.classes)
     return tested | {"status": "done", "test_reads": [0]}
 

@@ -17,7 +17,7 @@ from ampmix.studies.executors import Ended, Executor, InProcess, Task, drive, in
 from ampmix.studies.executors.loop import died
 from ampmix.studies.failures import Failures
 from ampmix.studies.plan import Plan
-from ampmix.studies.run_locks import Claims
+from ampmix.studies.run_locks import RunLocks
 from ampmix.studies.study import Study
 from ampmix.terminal.watchers import Watcher as Watcher
 from ampmix.terminal.watchers import Watchers as Watchers
@@ -139,7 +139,7 @@ class _Work:
         fatal: Callable[[Ended], bool],
     ) -> None:
         self.study, self.watcher, self.fatal = study, watcher, fatal
-        self.store, self.claims = RecordStore(out / "records"), Claims(out / "locks")
+        self.store, self.claims = RecordStore(out / "records"), RunLocks(out / "locks")
         self.models, self.failures = out / "models", Failures(out / "failures")
         self.records: dict[Task, RunRecord] = {}
         self.errors: dict[Task, str] = {}

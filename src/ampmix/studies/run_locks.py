@@ -13,8 +13,8 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from ampmix.errors import AmpmixError
 
 
-class Claims:
-    """Claims of this process on runs of a store that others may work on too.
+class RunLocks:
+    """Locks of this process on the runs of a store that others may work on too.
 
     A claim is a lock of the operating system on a file. It ends with its process, also one that is
     killed or whose machine stops: nothing has to expire, and no clock is asked. The file says who

@@ -32,7 +32,7 @@ class Tracker(Watcher):
         return {
             "study": self._study,
             "dataset": plan.dataset.name,
-            "backbone": plan.backbone.told,
+            "backbone": plan.backbone.public_spec,
             "fraction": plan.fraction,
             "policy": task.run.policy,
             "seed": task.run.seed,

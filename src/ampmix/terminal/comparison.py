@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ampmix._support.wording import interval, mean_std, p_value, signed
 from ampmix.analysis.sentences import sentences
-from ampmix.records.store import YARDSTICK
+from ampmix.records.store import BASELINE
 
 STYLES = {"lower error": "green", "higher error": "red"}
 
@@ -32,7 +32,7 @@ def print_comparison(summary: Mapping[str, Any], console: Console) -> None:
     if with_paper:
         table.add_column("paper", justify="right", no_wrap=True)
     for row in rows:
-        style = STYLES.get(row["decision"], "dim" if row["policy"] == YARDSTICK else "")
+        style = STYLES.get(row["decision"], "dim" if row["policy"] == BASELINE else "")
         cells: list[Text | str] = [
             Text(row["policy"]),
             mean_std(row["mean"], row["std"]),

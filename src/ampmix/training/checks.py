@@ -10,7 +10,7 @@ from ampmix.data.dataset import Split
 from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
 from ampmix.training.config import TrainConfig
-from ampmix.training.trainee import _loss
+from ampmix.training.training_run import _loss
 
 
 def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: TrainConfig) -> None:

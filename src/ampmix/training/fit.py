@@ -11,7 +11,7 @@ from ampmix.training.checks import check_trainable, device_of
 from ampmix.training.config import TrainConfig, optimizer_of
 from ampmix.training.processes import ALONE, Processes
 from ampmix.training.step import TrainingStep, _batches, stepper
-from ampmix.training.trainee import Fit, Trainee
+from ampmix.training.training_run import Fit, TrainingRun
 
 
 def fit(
@@ -54,7 +54,7 @@ def fit(
     config = config or TrainConfig.of(backbone)
     check_trainable(backbone, policy, data, config)
     device = processes.device(str(device_of(config.device)))
-    one = Trainee(backbone, policy, data, config, seed, device, processes)
+    one = TrainingRun(backbone, policy, data, config, seed, device, processes)
     optimizer = optimizer_of([*one.model.parameters(), *one.learner.parameters()], config)
     step = TrainingStep(one.model, one.learner, one.loss, seed, device, processes.rank)
     step_once = stepper(step, optimizer, config, processes)
@@ -71,4 +71,4 @@ def fit(
             on_step(number)
         if one.selection.enough:
             break
-    return one.concluded(step.seen)
+    return one.finish(step.seen)

@@ -14,7 +14,7 @@ from ampmix.backbones.base import Stacking
 from ampmix.text.encoded import Integers
 from ampmix.training.config import TrainConfig
 from ampmix.training.step import orders
-from ampmix.training.trainee import Trainee
+from ampmix.training.training_run import TrainingRun
 
 AHEAD = 64
 """Steps whose rows are sent to the device together."""
@@ -63,7 +63,7 @@ class ReplicaBatches:
     """Gathers batches of several training parts on the device, where the texts lie.
 
     Args:
-        trainees: whose parts, in the order of their epochs.
+        runs: whose parts, in the order of their epochs.
         stacking: the form that is trained; it may read fixed features instead of tokens.
         config: the batch size, and how many there are.
         device: where to.
@@ -71,15 +71,15 @@ class ReplicaBatches:
 
     def __init__(
         self,
-        trainees: Sequence[Trainee],
+        runs: Sequence[TrainingRun],
         stacking: Stacking,
         config: TrainConfig,
         device: torch.device,
     ) -> None:
         self._device = device
-        parts = [one.parts.train for one in trainees]
+        parts = [one.parts.train for one in runs]
         self._padding = parts[0].padding
-        constants = [stacking.constant(one.model, one.parts.train, device) for one in trainees]
+        constants = [stacking.constant(one.model, one.parts.train, device) for one in runs]
         self._features = None
         if known := [part for part in constants if part is not None]:
             self._features = torch.cat(known)
@@ -93,7 +93,7 @@ class ReplicaBatches:
         firsts = np.cumsum([0, *counts[:-1]])
         self._texts = [
             _Texts(own + first, part.lengths, part.labels, orders(len(part), config, one.seed))
-            for own, first, part, one in zip(starts, firsts, parts, trainees, strict=True)
+            for own, first, part, one in zip(starts, firsts, parts, runs, strict=True)
         ]
 
     @property

@@ -24,7 +24,7 @@ from ampmix.training.losses import TrainingLoss
 from ampmix.training.perturbation import Perturbation
 from ampmix.training.replica_batches import Batch, ReplicaBatches
 from ampmix.training.step import generator_of
-from ampmix.training.trainee import Diverged, Fit, Trainee
+from ampmix.training.training_run import Diverged, Fit, TrainingRun
 
 
 def fit_many(
@@ -58,7 +58,7 @@ def fit_many(
         on_step: called with the index of a split and the number of steps done, after each.
 
     Returns:
-        For each split :class:`ampmix.training.trainee.Fit`, or why its training failed.
+        For each split :class:`ampmix.training.training_run.Fit`, or why its training failed.
 
     Raises:
         AmpmixError: for splits of several class lists, or without a seed for each; and as
@@ -82,8 +82,8 @@ def fit_many(
             for index, pair in enumerate(pairs)
         ]
     device = device_of(config.device)
-    trainees = [Trainee(backbone, policy, *pair, device) for pair in pairs]
-    return _Stack(trainees, policy, config, device).train(tell)
+    runs = [TrainingRun(backbone, policy, *pair, device) for pair in pairs]
+    return _Stack(runs, policy, config, device).train(tell)
 
 
 def unstackable(backbone: Backbone, policy: Policy) -> str:
@@ -138,7 +138,7 @@ def footprint(backbone: Backbone, policy: Policy, split: Split, config: TrainCon
     """
     cpu = torch.device("cpu")
     config = replace(config, device="cpu")
-    stack = _Stack([Trainee(backbone, policy, split, config, 0, cpu)], policy, config, cpu)
+    stack = _Stack([TrainingRun(backbone, policy, split, config, 0, cpu)], policy, config, cpu)
     kept = 0
 
     def count(saved: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ def footprint(backbone: Backbone, policy: Policy, split: Split, config: TrainCon
     with torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
         stack.step(batch, 0)
     longest = stack.batches.longest / batch.mask.shape[-1]
-    (one,) = stack.trainees
+    (one,) = stack.runs
     held = sum(weight.nbytes for weight in _named(one).values())
     trained = sum(weight.nbytes for weight in stack.weights.values() if weight.requires_grad)
     return held + 3 * trained + int(2 * kept * longest)
@@ -175,7 +175,7 @@ class _Row:
     """A model of the stack: its index among the splits given, and its random streams."""
 
     index: int
-    trainee: Trainee
+    run: TrainingRun
     mixing: torch.Generator
     dropout: torch.Generator
 
@@ -188,20 +188,20 @@ class _Stack:
     is dropped from the stack.
 
     Args:
-        trainees: those to train.
+        runs: those to train.
         policy, config, device: as of them all.
         recorder: what records steps to replay them; by default CUDA graphs on a GPU, else nothing.
     """
 
     def __init__(
         self,
-        trainees: Sequence[Trainee],
+        runs: Sequence[TrainingRun],
         policy: Policy,
         config: TrainConfig,
         device: torch.device,
         recorder: Callable[[Sequence[torch.Generator]], Recorder | None] | None = None,
     ) -> None:
-        stacking = trainees[0].model.config.stacking
+        stacking = runs[0].model.config.stacking
         assert stacking is not None  # see unstackable
         self._policy, self._config = policy, config
         self._rows = [
@@ -211,15 +211,15 @@ class _Stack:
                 mixing=generator_of(one.seed, "mixing", device),
                 dropout=generator_of(one.seed, "dropout", device),
             )
-            for index, one in enumerate(trainees)
+            for index, one in enumerate(runs)
         ]
         self._results: dict[int, Fit | Diverged] = {}
-        for one in trainees:
+        for one in runs:
             one.model.train()
         self._stacking = stacking
-        self.batches = ReplicaBatches(trainees, stacking, config, device)
+        self.batches = ReplicaBatches(runs, stacking, config, device)
         self.weights = {
-            name: _stacked([_named(one)[name] for one in trainees]) for name in stacking.weights
+            name: _stacked([_named(one)[name] for one in runs]) for name in stacking.weights
         }
         self._on_gpu = device.type == "cuda"
         if recorder is None and self._on_gpu:
@@ -227,28 +227,28 @@ class _Stack:
         self._recorder = recorder
         self._optimizer = optimizer_of(self._trained(), config, self._on_gpu)
         self._bind()
-        self._loss = _side_by_side([one.loss for one in trainees])
+        self._loss = _side_by_side([one.loss for one in runs])
         self._seen = Perturbation()
         self._moved_on = self._recording()
 
     @property
-    def trainees(self) -> list[Trainee]:
+    def runs(self) -> list[TrainingRun]:
         """Those that still train."""
-        return [row.trainee for row in self._rows]
+        return [row.run for row in self._rows]
 
     def _trained(self) -> list[Tensor]:
         return [weight for weight in self.weights.values() if weight.requires_grad]
 
     def _bind(self) -> None:
         """Make the models' weights views into the stack."""
-        for position, one in enumerate(self.trainees):
+        for position, one in enumerate(self.runs):
             named = _named(one)
             for name, weight in self.weights.items():
                 own = weight.detach()[position]
                 named[name].data = own[: named[name].shape[0]]
 
     def train(self, tell: Callable[[int, int], None]) -> list[Fit | Diverged]:
-        """All steps of all trainees; what became of them, in their order."""
+        """All steps of all runs; what became of them, in their order."""
         done, config = 0, self._config
         step = products(config.precision)(self.step)
         while self._rows and done < config.steps:
@@ -303,7 +303,7 @@ class _Stack:
         values = losses.double().cpu().numpy()
         first, going_on = done - len(values) + 1, []
         for position, row in enumerate(self._rows):
-            index, one = row.index, row.trainee
+            index, one = row.index, row.run
             own = values[:, position].tolist()
             try:
                 for step, loss in enumerate(own, start=first):
@@ -320,10 +320,10 @@ class _Stack:
             self._keep(going_on)
 
     def _concluded(self, position: int) -> Fit:
-        one = self._rows[position].trainee
+        one = self._rows[position].run
         for name in self.weights:
             _named(one)[name].data = _named(one)[name].data.clone()  # no longer the stack's
-        return one.concluded(self._seen.of(position))
+        return one.finish(self._seen.of(position))
 
     def _keep(self, positions: Sequence[int]) -> None:
         """Go on with some of the seeds: their rows of the weights and of the optimiser's state."""
@@ -331,7 +331,7 @@ class _Stack:
         if not positions:
             return
         self.batches.take(positions)
-        self._loss = _side_by_side([one.loss for one in self.trainees])
+        self._loss = _side_by_side([one.loss for one in self.runs])
         self._seen = self._seen.of(positions)
         states = [self._optimizer.state[weight] for weight in self._trained()]
         for name, weight in self.weights.items():
@@ -347,7 +347,7 @@ class _Stack:
         self._moved_on = self._recording()
 
 
-def _named(one: Trainee) -> dict[str, Tensor]:
+def _named(one: TrainingRun) -> dict[str, Tensor]:
     return {**dict(one.model.named_parameters()), **dict(one.model.named_buffers())}
 
 

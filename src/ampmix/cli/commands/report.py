@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def act(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from ampmix._support.json_files import check_writable
     from ampmix.analysis.groups import groups_of, read_runs

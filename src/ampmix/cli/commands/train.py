@@ -15,7 +15,7 @@ from ampmix.errors import AmpmixError
 if TYPE_CHECKING:
     from ampmix.data.dataset import Split
     from ampmix.training.config import TrainConfig
-    from ampmix.training.trainee import Fit
+    from ampmix.training.training_run import Fit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def act(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     import torch
 

@@ -100,7 +100,7 @@ def read_labelled(
 def _columns(table: Table, text: str | None, label: str | None) -> tuple[str, str]:
     """The columns of texts and labels: as given, by name, or in two columns by what they hold."""
     if not table.columns:
-        raise table.fault("has no columns: it needs one of texts and one of labels")
+        raise table.error("has no columns: it needs one of texts and one of labels")
     if text is not None and text == label:
         raise AmpmixError(f"the columns of texts and labels are both {text!r}: give two columns")
     for column in (text, label):
@@ -127,7 +127,7 @@ def _columns(table: Table, text: str | None, label: str | None) -> tuple[str, st
             if variety[mine] > variety[other] and length[mine] > length[other]:
                 text, label = table.columns[mine], table.columns[other]
     if text is None or label is None:
-        raise table.fault(
+        raise table.error(
             f"has the columns {listed(table.columns)}: which one holds the texts and which the "
             f"labels is not clear; give {table.option.format('text')} and "
             f"{table.option.format('label')}"
@@ -142,7 +142,7 @@ def _rows(table: Table, text: str, label: str) -> tuple[list[str], list[str], li
     kept = [row for row in with_text if row[1]]
     if not kept:
         what = f"no row with both a text in {text!r} and a label in {label!r}" if rows else "no row"
-        raise table.fault(f"has {what}: nothing is left to work with")
+        raise table.error(f"has {what}: nothing is left to work with")
     missing = {"text": len(rows) - len(with_text), "label": len(with_text) - len(kept)}
     counts = " and ".join(f"{counted(n, 'row')} without {w}" for w, n in missing.items() if n)
     notes = [f"{counts} left out of {table.path.name}"] if counts else []
@@ -152,7 +152,7 @@ def _rows(table: Table, text: str, label: str) -> tuple[list[str], list[str], li
 def _classes(labels: list[str], table: Table, column: str) -> tuple[str, ...]:
     classes = set(labels)
     if len(classes) > max(2, len(labels) / 2):
-        raise table.fault(
+        raise table.error(
             f"has {len(classes)} different labels in {counted(len(labels), 'row')}: column "
             f"{column!r} seems to hold no classes; give the right one with "
             f"{table.option.format('label')}"
@@ -167,7 +167,7 @@ def _examples(
 ) -> Examples:
     index = {name: i for i, name in enumerate(classes)}
     if strange := sorted(set(labels) - set(classes)):
-        raise table.fault(
+        raise table.error(
             f"has the label {strange[0]!r}, which no training text has: those are "
             f"{listed(classes)}; mend the label or add training texts"
         )

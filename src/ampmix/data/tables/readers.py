@@ -41,7 +41,7 @@ class Table:
     notes: tuple[str, ...] = ()
     option: str = "--{} COLUMN"
 
-    def fault(self, problem: str) -> AmpmixError:
+    def error(self, problem: str) -> AmpmixError:
         """An error about this file; `problem` continues a sentence that its path begins."""
         return _fault(self.path, problem)
 
@@ -50,7 +50,7 @@ class Table:
         if column not in self.columns:
             near = difflib.get_close_matches(column[:80], self.columns[:200], n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise self.fault(f"has no column {shown(column)}: {hint}It has {listed(self.columns)}")
+            raise self.error(f"has no column {shown(column)}: {hint}It has {listed(self.columns)}")
 
     def strings(self, column: str) -> list[str]:
         """A column as text, "" where a value is missing."""
@@ -58,7 +58,7 @@ class Table:
         try:
             return [as_text(value) for value in self.values(column)]
         except TypeError as error:
-            raise self.fault(
+            raise self.error(
                 f"holds a {error} in column {shown(column)}: it must hold text"
             ) from None
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ampmix.analysis.groups import Group
-from ampmix.records.store import YARDSTICK
+from ampmix.records.store import BASELINE
 from ampmix.report import charts
 from ampmix.report.document import Chart, Table
 
@@ -17,7 +17,7 @@ READINGS = 60  # of a curve, at most: more cannot be told apart, and weigh
 
 def _curves(group: Group) -> list[Chart]:
     made = []
-    names = [policy for policy in group.records if policy != YARDSTICK]
+    names = [policy for policy in group.records if policy != BASELINE]
     for key, title, factor in (
         ("dev_error", "development error, percent", 100.0),
         ("dev_loss", "development loss, nats", 1.0),

@@ -1,4 +1,4 @@
-"""The yardstick: the optimum of its loss, whatever solver finds it, and the same every time."""
+"""The baseline: the optimum of its loss, whatever solver finds it, and the same every time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from ampmix import datasets
 from ampmix.data.dataset import Split
 from ampmix.data.splits import split_fold, split_holdout
-from ampmix.studies.baseline import yardstick
+from ampmix.studies.baseline import errors
 from ampmix.text.tokenizers import TOKENIZERS
 
 TICKETS = Path(__file__).parents[2] / "examples" / "support-tickets.csv"
@@ -38,14 +38,14 @@ def test_it_is_the_optimum_on_the_example(fold: int) -> None:
     split = split_fold(datasets.load(TICKETS), fold, 5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a solver that has not converged warns
-        wrong = yardstick(split)
+        wrong = errors(split)
     assert 0.1 < wrong.mean() < 0.5, "it knows something, and not all"
     assert (wrong != by_another_solver(split)).sum() <= 1
 
 
 def test_it_is_the_optimum_on_trec(trec_data: Path) -> None:
     split = split_holdout(datasets.load("trec"), 0)
-    wrong = yardstick(split)
+    wrong = errors(split)
     assert (wrong != by_another_solver(split)).sum() <= 1
 
 
@@ -53,7 +53,7 @@ def test_it_is_the_same_every_time_and_draws_from_nobody() -> None:
     split = split_fold(datasets.load(TICKETS), 0, 5)
     np.random.seed(1)
     state = np.random.get_state()[1].copy()
-    first = yardstick(split)
+    first = errors(split)
     assert np.array_equal(np.random.get_state()[1], state)
     np.random.seed(2)
-    assert np.array_equal(first, yardstick(split))
+    assert np.array_equal(first, errors(split))

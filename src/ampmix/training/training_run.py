@@ -73,7 +73,7 @@ class Fit:
         return float(self.test_wrong.mean()) if len(self.test_wrong) else math.nan
 
 
-class Trainee:
+class TrainingRun:
     """One model on its way through training: what it reads, its readings, what becomes of it.
 
     How it is moved on, a step at a time, is the business of others.
@@ -119,7 +119,7 @@ class Trainee:
             raise Diverged(_advice("development loss", reading.dev_loss, step, self.config))
         self.selection.add(reading, self.model)
 
-    def concluded(self, seen: Perturbation) -> Fit:
+    def finish(self, seen: Perturbation) -> Fit:
         """Go back to the chosen step and read the test set."""
         model, selection = self.model, self.selection
         best, done = selection.kept, selection.curve[-1].step  # the last step always reads
