@@ -60,3 +60,18 @@ def test_names_of_ampmix_lead_somewhere(path: Path) -> None:
 def test_a_name_that_is_gone_is_found() -> None:
     assert not leads_somewhere("ampmix.policies._policy.Policy")
     assert leads_somewhere("ampmix.policies.base.Policy")
+
+
+PATH = re.compile(
+    r"(?<![\w/.-])((?:src|tests|docs|benchmarks|fuzz|torture|examples|paper)/[\w/.-]*\w)"
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if path.suffix == ".md"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_paths_in_documents_exist(path: Path) -> None:
+    named = set(PATH.findall(path.read_text(encoding="utf-8")))
+    assert not [name for name in sorted(named) if not (ROOT / name).exists()]

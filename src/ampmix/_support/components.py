@@ -69,11 +69,11 @@ class Kind:
     noun: str
 
     def parse(self, text: str, trusted: bool = False) -> Any:
-        """As :func:`parse`."""
+        """Parse a spec string: see :func:`parse`."""
         return parse(text, self.package, self.noun, trusted)
 
     def parse_list(self, text: str, trusted: bool = False) -> list[Any]:
-        """As :func:`parse_list`."""
+        """Parse a comma-separated list: see :func:`parse_list`."""
         return parse_list(text, self.package, self.noun, trusted)
 
     def names(self) -> list[str]:
@@ -262,7 +262,7 @@ def _name_of(cls: Any) -> Any:
 
 
 def is_own(cls: type, package: str) -> bool:
-    """Whether a component is one of ampmix's own."""
+    """Return True if a component is one of ampmix's own."""
     return find(package).get(str(_name_of(cls))) is cls
 
 

@@ -151,7 +151,7 @@ def _download(url: str, part: Path, wrong: Callable[[Path], str], way_out: str, 
 
 
 def _transfer(url: str, part: Path, limit: int) -> bool:
-    """One attempt; returns whether it continued an earlier one."""
+    """Download once; return True if this continued an earlier attempt."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "ampmix"})
     if have:

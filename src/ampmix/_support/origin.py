@@ -1,4 +1,4 @@
-"""Where a component that is not ampmix's own comes from: its source, its package, its mistakes."""
+"""Trace components that are not ampmix's own: their source, their package, their mistakes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the package asks of PyTorch beyond its public interface, in one place."""
+"""PyTorch beneath the models: generators, autograd, products, compilation, CUDA graphs."""

@@ -17,7 +17,7 @@ Records = Mapping[int, RunRecord]
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one policy. Errors and differences are in percent of the test texts.
+    """One policy's row of a comparison. Errors and differences are in percent of the test texts.
 
     Attributes:
         policy: spec string, or the baseline's name.
@@ -160,7 +160,7 @@ def _both(own: Records, baseline: Records) -> tuple[list[RunRecord], list[RunRec
 
 
 def _runs(records: Sequence[RunRecord]) -> statistics.Runs:
-    """What makes the runs of a policy comparable with those of another."""
+    """Return the runs of a policy as the statistics read them, to be paired with another's."""
     return statistics.Runs(
         name=str(records[0].specification["policy"]),
         seeds=[record.specification["seed"] for record in records],

@@ -19,7 +19,7 @@ ORDER = ("none", "mixup", "amp")
 
 @dataclass(frozen=True)
 class Found:
-    """What the folders held.
+    """Groups of comparable runs found in folders, and what was left out.
 
     Attributes:
         records: each run once.
@@ -102,7 +102,7 @@ class Group:
 
     @property
     def cross_validated(self) -> bool:
-        """Whether the seeds are folds."""
+        """True if the seeds are folds of cross-validation."""
         return self.specification["folds"] is not None
 
     @property
@@ -112,7 +112,7 @@ class Group:
 
     @property
     def all(self) -> tuple[RunRecord, ...]:
-        """Its records."""
+        """All records of the group."""
         return tuple(record for own in self.records.values() for record in own.values())
 
 

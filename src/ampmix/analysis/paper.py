@@ -36,7 +36,7 @@ def reference() -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The same from a given file."""
+    """Read printed numbers from a file in the format of :func:`reference`."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -160,7 +160,7 @@ class Backbone(ABC):
 
     @property
     def public_spec(self) -> str:
-        """Its spec string as strangers may see it: in model folders, summaries, trackers."""
+        """Spec string without private paths, for model folders, summaries and trackers."""
         return components.spec(self)
 
     def coverage(self, texts: tuple[str, ...], tokenizer: str) -> Coverage | None:
@@ -185,7 +185,7 @@ class Backbone(ABC):
         return {}
 
     def reader(self, texts: Sequence[str], tokenizer: str, max_length: int) -> Reader:
-        """How this backbone reads texts, made from those of the training part."""
+        """Make the reader, with the vocabulary of the training part where there is one."""
         return WordReader.of_texts(texts, tokenizer, max_length)
 
     @abstractmethod

@@ -142,7 +142,7 @@ class BiLSTMAttentionModule(CutModule):
         return torch.cat([super(BiLSTMAttentionModule, self).forward(*part) for part in parts])
 
     def exportable(self) -> nn.Module:
-        """The same in PyTorch's own LSTM, which ONNX has an operation for."""
+        """Return the model with PyTorch's own LSTM, for which ONNX has an operation."""
         return _PlainBiLSTM(self)
 
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
@@ -158,7 +158,7 @@ class BiLSTMAttentionModule(CutModule):
         return _AttendAndClassify(attend, classify), (x, mask)
 
     def _project(self, ids: Tensor) -> Tensor:
-        """What the words add to the gates of both directions, ``[B, L, 8n]``.
+        """Project the words onto the gates of both directions, ``[B, L, 8n]``.
 
         This is affine in the embeddings, and mixing commutes with affine maps, so that mixing here
         is mixing word embeddings (see :meth:`TextCNNModule._convolve`). Each DISTINCT word of the

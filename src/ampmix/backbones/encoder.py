@@ -119,7 +119,7 @@ class Encoder(Backbone):
 
     @property
     def training_defaults(self) -> Mapping[str, Any]:
-        """What :meth:`ampmix.training.config.TrainConfig.of` takes where nothing else is said."""
+        """Settings that :meth:`ampmix.training.config.TrainConfig.of` uses by default."""
         common = {"optimizer": "adamw", "schedule": "linear", "warmup": 0.1, "selection": "last"}
         if self.freeze:
             return common | {"steps": 1000, "batch_size": 50, "lr": 1e-2, "weight_decay": 1e-2}
@@ -128,7 +128,7 @@ class Encoder(Backbone):
 
     @property
     def mean_pooled(self) -> bool:
-        """Whether the tokens' mean stands for the sentence."""
+        """True if the sentence is the mean of its tokens, rather than the first one."""
         return self.pooling == "mean" or (self.pooling == "auto" and self.freeze)
 
     def check_site(self, site: str | None) -> None:
@@ -237,7 +237,7 @@ class EncoderModule(CutModule):
         return self
 
     def features(self, embedded: Tensor, mask: Tensor, seed: int | None = None) -> Tensor:
-        """What the last layer reads, ``[B, d]``, of embedded words ``[B, L, d]``."""
+        """Compute the input of the last layer, ``[B, d]``, from embedded words ``[B, L, d]``."""
         with seeded(seed, embedded.device):
             made = self.body(inputs_embeds=embedded, attention_mask=mask.long())
         if not self.config.mean_pooled:
@@ -330,7 +330,7 @@ def _head_path(whole: Any, classes: int, model: str) -> str:
 
 
 class _PlainEncoder(nn.Module):
-    """What an encoder computes in evaluation, always anew."""
+    """An encoder that caches no features, for evaluation and export."""
 
     def __init__(self, module: EncoderModule) -> None:
         super().__init__()

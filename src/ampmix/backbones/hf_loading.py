@@ -1,4 +1,4 @@
-"""What the encoder needs of the transformers library: finding, reading, loading, saying why not."""
+"""Find, check and load encoders with the transformers library."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def content_of(folder: Path) -> str:
 
 @lru_cache(maxsize=8)
 def _digest(state: tuple[tuple[Path, int, int], ...]) -> str:
-    """Of the files in that state; each goes in with its name and length before it."""
+    """Hash the files as they are now, each with its name and length before it."""
     whole = hashlib.sha256()
     for path, size, _ in state:
         whole.update(f"{path.name}\0{size}\0".encode())
@@ -87,7 +87,7 @@ def explained(model: str) -> Iterator[None]:
 
 
 def _safely(place: str, weights: bool = False) -> dict[str, Any]:
-    """How anything is loaded: no code of the model's, no pickle, and of a folder no network.
+    """Options for every load: no code of the model's, no pickle, no network for a local folder.
 
     Without the first, transformers asks at the terminal whether a folder's code may run.
     """
@@ -102,7 +102,7 @@ CODE = ("auto_map", "custom_pipelines", "quantization_config", "attn_implementat
 
 
 def check_trained(folder: Path, header: Mapping[str, tuple[int, ...]]) -> None:
-    """Whether a saved encoder asks for nothing but itself, and is as large as its weights.
+    """Raise unless a saved encoder needs no code and its configuration fits the weights' size.
 
     Raises:
         ValueError: if it does not.
@@ -125,7 +125,7 @@ def check_trained(folder: Path, header: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def _positions(config: Any) -> int:
-    """How many tokens the model has positions for.
+    """Return the number of tokens the model has positions for.
 
     RoBERTa and its kin (padding id 1) count positions from padding id + 1 on; BERT's padding id is
     0, and large ones belong to models that do no such thing.

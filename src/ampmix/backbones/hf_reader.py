@@ -86,7 +86,7 @@ class HFReader:
         return replace(encoded, truncated=cut)
 
     def as_json(self) -> dict[str, Any]:
-        """What a model folder's configuration says of the reader; the rest is in its files."""
+        """Return the reader's part of a model folder's configuration; its files hold the rest."""
         return {"tokenizer": "transformers", "max_length": self.max_length}
 
     def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -208,7 +208,7 @@ class _PoolAndClassify(Head):
         return self.classify(self.features(masked_max(h, windows)))
 
     def features(self, pooled: Tensor) -> Tensor:
-        """What the maxima ``[B, widths * maps]`` give the last layer to read."""
+        """Compute the input of the last layer from the maxima ``[B, widths * maps]``."""
         return F.relu(pooled + self.bias.to(pooled.dtype))
 
     def mixed_logits(

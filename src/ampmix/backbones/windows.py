@@ -90,7 +90,7 @@ class _WindowsOfWords(torch.autograd.Function):
 
 
 def _slots(sizes: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every slot its offset in the widest window and its width; each width's first slot."""
+    """Return each slot's offset in the widest window and its width, and each width's first slot."""
     offsets = [max(sizes) - size + j for size in sizes for j in range(size)]
     widths = [w for w, size in enumerate(sizes) for _ in range(size)]
     firsts = [widths.index(w) for w in range(len(sizes))]
@@ -160,7 +160,7 @@ def masked_max(h: Tensor, windows: Tensor) -> Tensor:
 
 
 class _MaskedMax(torch.autograd.Function):
-    """Its backward writes only where the maxima were; that of pictures takes ten times as long."""
+    """Maximum over windows whose backward writes only where the maxima were, ten times faster."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, windows: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ class _MaskedMax(torch.autograd.Function):
 
 
 def _barred(windows: Tensor, like: Tensor) -> Tensor:
-    """What to add so that windows without a word cannot be the maximum, ``[B, T, widths, 1]``."""
+    """Return -inf for windows without a word and 0 for others, to add, ``[B, T, widths, 1]``."""
     return windows.to(like.dtype).log_().unsqueeze(-1)  # log 1 = 0 where there is a word
 
 
@@ -204,7 +204,7 @@ def mixed_max(h: Tensor, windows: Tensor, lam: Tensor, perm: Tensor, partner: Te
 def max_and_slope(
     h: Tensor, windows: Tensor, lam: Tensor, partner: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What :func:`mixed_max` gives and its derivative by lam, without a graph."""
+    """Compute :func:`mixed_max` and its derivative by lam, without a graph."""
     values, index = _mixed_max(h, windows, lam, partner)
     return values, _slope(h, partner, index)
 

@@ -1,4 +1,4 @@
-"""What backbones over word embeddings share: pretrained vectors, and the classifying end."""
+"""Share pretrained vectors and the classifying end among backbones over word embeddings."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class WordBackbone(Backbone):
         return components.spec(replace(_dataclass(self), vectors=PurePath(self.vectors).name))
 
     def coverage(self, texts: tuple[str, ...], tokenizer: str) -> Coverage | None:
-        """How many words of the texts have a pretrained vector; None without vectors."""
+        """Count the words of the texts that have a pretrained vector; None without vectors."""
         if not self.vectors:
             return None
         words = Vocabulary.build(map(TOKENIZERS[tokenizer], texts)).words
@@ -125,7 +125,7 @@ class WordBackbone(Backbone):
 
 
 def _dataclass(backbone: WordBackbone) -> Any:
-    """The same; type checkers know of the concrete classes alone that they are dataclasses."""
+    """Replace fields; type checkers know only concrete classes as dataclasses."""
     return backbone
 
 

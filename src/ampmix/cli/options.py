@@ -123,7 +123,7 @@ def _replicas(text: str) -> int | None:
 
 
 def workers_of(arguments: argparse.Namespace, devices: Iterable[str]) -> int:
-    """How many processes: as said, else one a core.
+    """Return the number of worker processes: --workers, else one per core.
 
     Where GPUs train several seeds at once, one a GPU: more would only take its memory.
     """
@@ -166,7 +166,7 @@ def check_time_limit(arguments: argparse.Namespace) -> None:
 
 
 def backbone_of(arguments: argparse.Namespace) -> Backbone:
-    """What is trained, as :func:`add_backbone` was answered."""
+    """Make the backbone that the options of :func:`add_backbone` describe."""
     from ampmix._support.components import BACKBONES
 
     backbone: Backbone = BACKBONES.parse(arguments.backbone, trusted=True)
@@ -183,7 +183,7 @@ def with_vectors(backbone: Any, vectors: str) -> Any:
 
 
 def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
-    """How to train, as :func:`add_training` was answered; else as suits the backbone."""
+    """Make the settings that the options describe, else the backbone's own."""
     from ampmix import datasets
     from ampmix.studies.plan import settings
 

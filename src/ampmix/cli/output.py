@@ -1,4 +1,4 @@
-"""What several commands need."""
+"""Print lines, notes and results the same way in all commands."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cut(texts: int, length: str) -> str:
 
 
 def recorded(runs: int, out: Path) -> str:
-    """That nothing is left to do.
+    """Return the line that says all runs are recorded.
 
     >>> recorded(1, Path("out")), recorded(4, Path("out"))
     ('The 1 run is recorded in out', 'All 4 runs are recorded in out')
@@ -50,7 +50,7 @@ def recorded(runs: int, out: Path) -> str:
 
 
 def interrupted(kept: int, runs: int, out: Path) -> str:
-    """What an interruption leaves.
+    """Return the line that says what an interruption has kept.
 
     >>> interrupted(0, 1, Path("out"))
     'Interrupted: 0 of 1 run is kept in out; the same command goes on from there.'

@@ -1,4 +1,4 @@
-"""What the paper's tables call the policies and backbones of records."""
+"""Names of policies and backbones in the paper's tables."""
 
 from __future__ import annotations
 

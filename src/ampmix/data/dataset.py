@@ -106,7 +106,7 @@ class TextDataset:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One run's training, development and test part, with where each text came from.
+    """Training, development and test part of one run, with the origin of each text.
 
     `train_indices` point into ``dataset.train``; `dev_indices` into ``dataset.dev`` if that was
     given, else into ``dataset.train``; `test_indices` into ``dataset.test``, or into

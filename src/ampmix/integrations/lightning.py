@@ -227,7 +227,7 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
 
 
 def _lacks_forward(cls: type[nn.Module]) -> bool:
-    """Whether a class has the ``forward`` of LightningModule itself, which raises."""
+    """Return True if a class inherits LightningModule's own ``forward``, which raises."""
     return cls.forward.__qualname__ in ("LightningModule.forward", "_forward_unimplemented")
 
 

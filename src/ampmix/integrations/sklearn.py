@@ -207,7 +207,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return predicted
 
     def _develops(self, labels: Integers) -> bool:
-        """Whether some of the texts are kept for development."""
+        """Return True if some texts are kept for development."""
         if not isinstance(self.dev_size, Real) or not 0 <= self.dev_size < 1:
             raise AmpmixError(
                 f"dev_size is {self.dev_size}: it is the share of the texts kept for development, "
@@ -306,7 +306,7 @@ def _progress(verbose: bool, steps: int) -> Iterator[Callable[[int], None] | Non
 
 
 def _tell(fitted: Fit, split: Split | None, config: TrainConfig) -> None:
-    """How it went, in a line or two on standard error; `split` if it has development texts."""
+    """Print the outcome of training on standard error; `split` if it has development texts."""
     done = counted(fitted.stopped or config.steps, "step")
     said = f"{done}, the last one kept"
     if split is not None:

@@ -25,7 +25,7 @@ Trainer: Any = needed("transformers", EXTRA).Trainer
 
 
 class MixupTrainerMixin:
-    """What makes a Trainer's training steps mixed; for a subclass of your own, put before it.
+    """Mix in a Trainer's training steps; put it before your own subclass of Trainer.
 
     ``class Mine(MixupTrainerMixin, MyTrainer)`` takes what ``MyTrainer`` takes, and the arguments
     below. For the time of a ``training_step``, and then only, the model's own ``forward`` does the
@@ -273,6 +273,6 @@ def _own_model(model: nn.Module) -> nn.Module:
 
 
 def _smoothed(logits: Tensor, y: Tensor, factor: float) -> Tensor:
-    """What transformers' LabelSmoother gives, of each example."""
+    """Compute the loss of transformers' LabelSmoother for each example."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return F.cross_entropy(logits, y.reshape(-1), label_smoothing=factor, reduction="none")

@@ -288,7 +288,7 @@ def loss_and_slope(
 
 
 def _is_plain(loss: Loss, logits: Tensor, y: Tensor) -> bool:
-    """Whether the loss is unweighted cross-entropy with class indices."""
+    """Return True if the loss is unweighted cross-entropy with class indices."""
     return loss is cross_entropy and y.dim() == logits.dim() - 1
 
 

@@ -60,7 +60,7 @@ class Inputs:
                 yield name, value
 
     def with_masks(self, united: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The same inputs with these masks, true where there is a token, in place of their own."""
+        """Replace the masks of the inputs by these, true where there is a token."""
         if not united:
             return self.args, self.kwargs
         replaced: dict[str, Tensor] = {}

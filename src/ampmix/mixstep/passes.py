@@ -158,7 +158,7 @@ REENTRANT = (
 
 @uncompiled
 class Passes:
-    """One batch on its way through a model that is cut: g, and f as often as wanted.
+    """Run one batch through a cut model: g once, then f as often as the policy asks.
 
     Attributes:
         g: the hidden states at the site, then the masks that are to be united.
@@ -254,7 +254,7 @@ def _nothing(model: nn.Module) -> Iterator[None]:
 
 @uncompiled
 def _places(site: Site, leaves: Sequence[Any], batch: int) -> list[int]:
-    """Which of the things at the site are hidden states: floating point, with a gradient.
+    """Return the positions of the hidden states at the site: floating point, with a gradient.
 
     If none has a gradient, all before the site being frozen: all of an output, the first of an
     input (masks that a model has made for its layers come after it).

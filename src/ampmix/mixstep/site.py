@@ -1,4 +1,4 @@
-"""Where a model is cut: a submodule's path, and how people name it."""
+"""Sites: the submodule at whose input or output a model is cut, and its names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALIASES = ("word", "sent")
 
 @dataclass(frozen=True)
 class Site:
-    """Where a model is cut: at the output or the input of the submodule at ``path``.
+    """The output or the input of the submodule at ``path``, where a model is cut.
 
     ``path`` "" is the whole model; its output is the logits. ``alias`` is the name it was found by.
     """

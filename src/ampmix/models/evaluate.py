@@ -15,7 +15,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One class; None where a score divides by nothing (no such text, or none predicted)."""
+    """Scores of one class; None where a score divides by 0 (no such text, or none predicted)."""
 
     name: str
     precision: float | None

@@ -91,7 +91,7 @@ def export_onnx(classifier: Classifier, path: str | Path) -> tuple[Path, ...]:
 
 
 def _reading(classifier: Classifier) -> dict[str, Any]:
-    """What a program must know to turn texts into ids and logits into classes."""
+    """Return what other programs need to turn texts into ids and logits into classes."""
     nothing = classifier.reader.encode([""])
     return {
         "inputs": INPUTS,

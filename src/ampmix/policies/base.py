@@ -197,7 +197,7 @@ class Headed(Protocol):
 
     @property
     def head(self) -> nn.Linear:
-        """That layer."""
+        """The last affine layer."""
         ...
 
 

@@ -171,7 +171,7 @@ class LabelPolicy(Learner):
         head.out_features = len(self.labels)
 
     def _coefficients(self, x: Tensor, shape: torch.Size, generator: Generators) -> Tensor:
-        """One coefficient for each element of x, at least in float32; a lone example keeps all."""
+        """Draw a coefficient for each element of x, at least in float32; one example keeps all."""
         if not x.is_floating_point() or shape[-1] == 1:
             return torch.ones(x.shape, device=x.device)
         dtype = torch.promote_types(x.dtype, torch.float32)

@@ -1,4 +1,4 @@
-"""Where a record comes from: versions, commit, machine and time."""
+"""Provenance of a record: versions, commit, machine and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run gave, as its record keeps it, and whether a record's parts are what readers expect."""
+"""Result of a run as its record keeps it, and checks of a record's fields."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROUNDING = 0.01  # by which probabilities in float16 may miss a sum of 1
 
 @dataclass(frozen=True, eq=False)
 class Result(Mapping[str, Any]):
-    """What a run gave. A field is None where the run, or the version that made it, has none.
+    """Result of a run. A field is None where the run, or the version that made it, has none.
 
     As a mapping it is the ``result`` of the record's JSON, keys that this version does not know
     among it. Reading does not check it, for a record of one's own is known by its digest;
@@ -156,7 +156,7 @@ class Result(Mapping[str, Any]):
         return table
 
     def problem(self) -> str:
-        """What is wrong with it, "" if nothing is."""
+        """Describe the first problem of the result, "" if there is none."""
         return _of_done(self) if self.status == "done" else _typed(self, {"error": str})
 
 
@@ -185,7 +185,7 @@ _PROVENANCE = {"versions": dict, "platform": str, "finished": str}
 def problem_in(
     specification: Mapping[str, Any], result: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> str:
-    """What is wrong with the parts of a record, "" if nothing is.
+    """Describe the first problem in the parts of a record, "" if there is none.
 
     >>> problem_in({"dataset": "trec"}, {"status": "done"}, {})
     'its data_hash is no str'

@@ -22,7 +22,7 @@ BASELINE = "tfidf-logreg"  # the policy name of TF-IDF and logistic regression
 
 @dataclass(frozen=True, init=False)
 class RunRecord:
-    """One run: what determined it, what came out, and where it was made.
+    """Record of one run: specification, result and provenance.
 
     Attributes:
         specification: everything that determines the run: data hash, split, backbone, policy,
@@ -60,12 +60,12 @@ class RunRecord:
 
     @property
     def done(self) -> bool:
-        """Whether the run ended with a result."""
+        """True if the run ended with a result."""
         return self.result.status == "done"
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the run is of the baseline without a network, which is no policy."""
+        """True if the run is of the TF-IDF baseline, which is no policy."""
         return bool(self.specification["policy"] == BASELINE)
 
     @property
@@ -122,7 +122,7 @@ class RecordStore:
         return list(self._unreadable.items())
 
     def path(self, identity: str) -> Path:
-        """Where the record of that id is or will be."""
+        """Path of the record of that id, written or not."""
         return self.folder / f"{identity}.json"
 
     def get(self, specification: Mapping[str, Any]) -> RunRecord | None:

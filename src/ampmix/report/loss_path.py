@@ -23,7 +23,7 @@ LONGEST = 2000  # letters of a text in the page
 
 
 def path_json(found: Any) -> dict[str, Any]:
-    """What ``path.json`` holds, of :class:`ampmix.models.loss_path.Paths`; losses in nats."""
+    """Return the content of ``path.json``; losses in nats."""
     mean = {
         name: [float(value) for value in losses.mean(0)]
         for name, losses in zip(found.names, found.losses, strict=True)
@@ -50,7 +50,7 @@ def path_json(found: Any) -> dict[str, Any]:
 
 
 def as_csv(content: Mapping[str, Any]) -> str:
-    """One line a pair, model and coefficient; pair ``mean`` is over all pairs."""
+    """Return CSV with a line per pair, model and coefficient; pair ``mean`` is over all pairs."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(["pair", "model", "lam", "loss"])

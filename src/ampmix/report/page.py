@@ -63,7 +63,7 @@ def page(document: Document, extra: str = "", script: str = "") -> str:
 
 
 def needs_charts(body: list[str]) -> bool:
-    """Whether a chart is drawn in it."""
+    """Return True if the document has a chart."""
     return any('class="chart"' in part for part in body)
 
 

@@ -51,7 +51,7 @@ class Comparison:
     method: Method
 
     def scaled(self, factor: float) -> Comparison:
-        """The same comparison in another unit, `factor` of which make one of the present unit.
+        """Return the comparison in another unit, `factor` of which make one of the present unit.
 
         Raises ValueError unless `factor` is positive and finite: a sign change would swap sides.
         """

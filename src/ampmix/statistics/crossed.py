@@ -100,7 +100,7 @@ def mean_squares(differences: Array) -> MeanSquares:
 
 
 def standard_error(ms: MeanSquares, seeds: int, examples: int) -> Array:
-    """Of the mean: components estimated below zero are set to zero."""
+    """Standard error of the mean; components estimated below zero are set to zero."""
     of_examples = np.maximum(ms.examples, ms.residual / 2)
     of_seeds = np.maximum(ms.seeds - ms.residual, 0)
     return np.asarray(np.sqrt((of_examples + of_seeds) / (seeds * examples)))

@@ -1,4 +1,4 @@
-"""Which runs may be compared: those of the same seeds on the same test sets."""
+"""Pair runs that may be compared: same seeds, same test sets."""
 
 from __future__ import annotations
 

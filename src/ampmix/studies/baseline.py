@@ -1,4 +1,4 @@
-"""What costs nothing: TF-IDF and logistic regression on the same split."""
+"""The baseline of every comparison: TF-IDF and logistic regression on the same split."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NAME = BASELINE
 
 
 def errors(data: Split) -> npt.NDArray[np.bool_]:
-    """Where TF-IDF + logistic regression errs on the test part, bool ``[n_test]``."""
+    """Return True for each test text that the baseline gets wrong, bool ``[n_test]``."""
     return predictions(data)[0]
 
 
 def predictions(data: Split) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
-    """Where TF-IDF + logistic regression errs on the test part, and its class probabilities.
+    """Fit TF-IDF + logistic regression; return its errors on the test part and its probabilities.
 
     On words and pairs of words (the data set's own tokenizer, logarithmic counts), with C = 10. It
     has no use for a development set, so it trains on those labels too: a network sees them as well,

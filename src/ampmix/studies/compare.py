@@ -30,7 +30,7 @@ from ampmix.training.processes import ALONE, Processes
 
 @dataclass(frozen=True)
 class Summary:
-    """What a comparison found.
+    """Outcome of a comparison.
 
     Attributes:
         plan: what was compared.
@@ -66,7 +66,7 @@ class Summary:
         return console.file.getvalue().rstrip("\n")  # type: ignore[attr-defined, no-any-return]
 
     def as_json(self) -> dict[str, Any]:
-        """What ``summary.json`` holds; errors and differences in percent."""
+        """Return the content of ``summary.json``; errors and differences in percent."""
         plan = self.plan
         return {
             "dataset": plan.dataset.name,
@@ -180,7 +180,7 @@ def compare(
 
 
 def _ends_all(ended: Ended) -> bool:
-    """Whether what a run ended with would befall the others too: neither time nor memory."""
+    """Return True if the error of a run would hit the others too: neither time nor memory."""
     error = ended.error
     return error is None or not (isinstance(error, TooLong) or out_of_memory(error))
 

@@ -1,4 +1,4 @@
-"""How long a study will take: from runs that are recorded, else from a few steps of some runs."""
+"""Estimate a study's computing time from recorded runs, else from a few steps of some runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Kind = tuple[int, str]
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long runs take.
+    """Estimated computing time of runs.
 
     Attributes:
         seconds: of one run of each kind.
@@ -50,7 +50,7 @@ def estimate(
     budget: float = BUDGET,
     clock: Callable[[], float] = time.monotonic,
 ) -> Estimate:
-    """How long each kind of run takes.
+    """Estimate the computing time of each kind of run.
 
     A kind with finished runs takes their median. Of the others, as many as fit into the budget are
     begun, for up to 8 steps with two readings of the development set, and extrapolated. The rest
@@ -91,7 +91,7 @@ def _kind(task: Task) -> Kind:
 
 
 def _inferred(plans: Sequence[Plan], kind: Kind, seconds: Mapping[Kind, float]) -> float:
-    """Of kinds that have the same backbone, else all; in proportion to the steps."""
+    """Infer the time from kinds with the same backbone, else from all, by their steps."""
     steps = [plan.config.steps for plan in plans]
     trained = {other: time for other, time in seconds.items() if other[1] != baseline.NAME}
     backbone = plans[kind[0]].backbone

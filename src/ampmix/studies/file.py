@@ -1,4 +1,4 @@
-"""What a study file says: a grid, or several, in a few lines of TOML."""
+"""Read study files: one grid or several, in TOML."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """How a message names it."""
+        """Name of the combination in messages."""
         parts = [self.dataset["file"], self.backbone]
         parts += [f"vectors={self.vectors}"] * bool(self.vectors)
         parts += [f"fraction={self.fraction:g}"] * (self.fraction != 1.0)

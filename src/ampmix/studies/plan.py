@@ -1,4 +1,4 @@
-"""What a comparison consists of: its runs, what determines each, and how one is done."""
+"""Plan of a comparison: its runs, their specifications, and how each is executed."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class Plan:
 
     @property
     def cross_validated(self) -> bool:
-        """Whether the test sets are folds of the data set itself."""
+        """True if the test sets are folds of the data set itself."""
         return self.dataset.test is None
 
     @property
@@ -271,7 +271,7 @@ class Plan:
         models: Path | None,
         on_step: Callable[[Run, int], None] | None,
     ) -> list[dict[str, Any]]:
-        """What comes of training; models are saved."""
+        """Make the results of trained runs, and save their models."""
         policy = self.policy(runs[0].policy)
         tell = None if on_step is None else lambda index, step: on_step(runs[index], step)
         seeds = [run.seed for run in runs]
@@ -292,7 +292,7 @@ class Plan:
         return results
 
     def replicas(self, given: int | None, workers: int = 1) -> int:
-        """How many seeds of a policy to train at once: those `given`, or None for what is best."""
+        """Return the number of seeds of a policy to train at once: `given`, else the best."""
         if given is not None:
             return min(given, self.seeds)
         trained = [p for p in self.policies if not unstackable(self.backbone, p)]
@@ -300,13 +300,13 @@ class Plan:
         return automatic(self.backbone, trained, split, config, self.seeds, workers)
 
     def most_replicas(self, policy: str) -> int:
-        """How many runs of a policy, by its spec string, can be trained side by side at most."""
+        """Return the largest number of runs of a policy that can be trained side by side."""
         if policy == baseline.NAME:
             return 1
         return 1 if unstackable(self.backbone, self.policy(policy)) else self.seeds
 
     def _about(self, run: Run, fitted: Fit) -> dict[str, Any]:
-        """What a saved model says of itself."""
+        """Return the facts on training that a saved model keeps."""
         return {
             "dataset": self.dataset.name,
             "data_hash": self.dataset.fingerprint,

@@ -27,7 +27,7 @@ OTHERS_EVERY = 1.0  # seconds between looks at what other processes have done
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a study stands after :func:`run_study`.
+    """Outcome of :func:`run_study`: what is recorded, what failed, what is left.
 
     Attributes:
         records: of every task that has one.

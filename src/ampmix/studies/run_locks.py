@@ -1,4 +1,4 @@
-"""Which process does which run: a lock a run, which its holder's death gives back."""
+"""Locks on runs, so that several processes share a study; a lock ends with its process."""
 
 from __future__ import annotations
 

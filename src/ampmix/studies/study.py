@@ -25,7 +25,7 @@ from ampmix.training.config import TrainConfig
 
 @dataclass(frozen=True)
 class Study:
-    """What is going to be run.
+    """A study: plans, and which models to keep.
 
     Attributes:
         name: the study's.
@@ -56,7 +56,7 @@ class Study:
         return self.plans[task.plan].run_id(task.run)
 
     def best(self, records: Mapping[Task, RunRecord]) -> list[Task]:
-        """Of each policy in each plan the task with the lowest development error, loss, seed."""
+        """Return each policy's task with the lowest development error, loss, seed, per plan."""
         best: dict[tuple[int, str], tuple[float, float, int, Task]] = {}
         for task, record in records.items():
             if (reached := record.result.rank) is not None:
@@ -66,7 +66,7 @@ class Study:
         return [task for *_, task in best.values()]
 
     def as_json(self) -> dict[str, Any]:
-        """What ``study.json`` holds: which records the study is made of."""
+        """Return the content of ``study.json``: the records that the study consists of."""
         return {
             "name": self.name,
             "plans": [

@@ -132,7 +132,7 @@ class StudyProgress(Watcher):
         self._say(f"{self._name(task)} failed: {error}")
 
     def line(self) -> str:
-        """Where the study stands, in a line."""
+        """Return the state of the study in a line."""
         done = sum(cell.done for cell in self._cells)
         failed = sum(cell.failed for cell in self._cells)
         parts = [f"{done} of {counted(sum(cell.total for cell in self._cells), 'run')} done"]

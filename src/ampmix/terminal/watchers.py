@@ -1,4 +1,4 @@
-"""Who is told how runs go on."""
+"""Watchers: objects that are notified while runs go on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Watcher:
-    """Is told how a study goes on; a subclass overrides what it wants to know of.
+    """Is notified while a study goes on; a subclass overrides the events it needs.
 
     A task is a pair of a plan's number and a :class:`ampmix.studies.plan.Run`.
     """

@@ -104,7 +104,7 @@ class Encoded:
         padding: int = PADDING,
         unknown: int = UNKNOWN,
     ) -> Encoded:
-        """The same from indices, such as another tokenizer's with a `padding` of its own."""
+        """Make it from indices, such as another tokenizer's with a `padding` of its own."""
         if max_length < 1:
             raise AmpmixError(f"max_length is {max_length}: a text needs room for 1 token or more")
         kept, truncated = [], 0

@@ -13,7 +13,7 @@ _INVISIBLE |= dict.fromkeys(range(0x202A, 0x202F))
 
 
 class Reader(Protocol):
-    """How a backbone reads texts; made from the training part, saved with the model."""
+    """Turns texts into token ids; made from the training part, saved with the model."""
 
     @property
     def max_length(self) -> int:
@@ -78,7 +78,7 @@ class WordReader:
         return Encoded.of_tokens(lists, labels, self.vocabulary, self.max_length)
 
     def as_json(self) -> dict[str, Any]:
-        """What :meth:`of_json` needs, as plain JSON values."""
+        """Return the JSON values that :meth:`of_json` needs."""
         return {
             "tokenizer": self.tokenizer,
             "max_length": self.max_length,
@@ -87,7 +87,7 @@ class WordReader:
         }
 
     def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """As :meth:`as_json`; no file is needed."""
+        """Return :meth:`as_json` for other programs; no file is needed."""
         return self.as_json(), {}
 
     @classmethod

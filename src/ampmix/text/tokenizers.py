@@ -42,7 +42,7 @@ def kim(text: str) -> list[str]:
 
 
 def kim_cased(text: str) -> list[str]:
-    """The same as `kim` with the case kept, as Kim (2014) did for TREC.
+    """Tokens of :func:`kim` with the case kept, as Kim (2014) did for TREC.
 
     >>> kim_cased("What did Jesse Jackson's group organize ?")
     ['What', 'did', 'Jesse', 'Jackson', "'s", 'group', 'organize', '?']

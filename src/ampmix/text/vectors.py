@@ -76,7 +76,7 @@ class Vectors:
 
     @property
     def found(self) -> npt.NDArray[np.bool_]:
-        """Which words have a vector, bool [n]."""
+        """True for each word that has a vector, bool [n]."""
         return ~np.isnan(self.matrix[:, 0])
 
     @property

@@ -1,4 +1,4 @@
-"""How far MaxOp moved lam over a run, and how much that changed the loss: counts in fixed bins."""
+"""Histogram of how far MaxOp moved lam over a run, and of how much that changed the loss."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Perturbation:
             self.add_moves((mixed.lam_adv - mixed.lam).detach(), mixed.gain.detach(), counted)
 
     def add_moves(self, moved: Tensor, gain: Tensor, counted: bool | Tensor = True) -> None:
-        """The same of ``lam_adv - lam`` and ``loss_adv - loss``, each ``[..., B]``."""
+        """Count ``lam_adv - lam`` and ``loss_adv - loss``, each ``[..., B]``."""
         if isinstance(counted, Tensor):
             nowhere = torch.where(counted, 0.0, torch.nan)
             moved, gain, counted = moved + nowhere, gain + nowhere, True
@@ -56,7 +56,7 @@ class Perturbation:
 
     @property
     def counts(self) -> Tensor | None:
-        """Of lam, of the loss upwards, of the loss downwards, one after another; None if none."""
+        """Counts of lam, of the loss upwards and downwards, concatenated; None if none."""
         self._count_waiting()
         return self._counts
 
@@ -74,7 +74,7 @@ class Perturbation:
         self._counts = batches if self._counts is None else self._counts + batches
 
     def of(self, which: int | Sequence[int]) -> Perturbation:
-        """What was counted of one or of some of several batches side by side."""
+        """Return the counts of one or some of several batches side by side."""
         own, counts = Perturbation(), self.counts
         own._counts = None if counts is None else counts[which]
         return own
@@ -97,7 +97,7 @@ class Perturbation:
         return (place.unsqueeze(-2) == places.unsqueeze(-1)).sum(-1)
 
     def as_json(self, counts: Tensor | None) -> dict[str, Any] | None:
-        """What a record holds, of counts that may be sums over processes; None without MaxOp.
+        """Return what a record keeps of the counts, summed over processes; None without MaxOp.
 
         By quantity the powers of ten ``from`` and ``to``, bins ``per_decade``, the number of exact
         zeros, and ``counts``: below the first edge, each bin, from the last edge on. The loss has

@@ -110,7 +110,7 @@ def automatic(
     most: int,
     workers: int = 1,
 ) -> int:
-    """How many seeds to train at once: 1 on a CPU, where more gain nothing.
+    """Return the number of seeds to train at once: 1 on a CPU, where more gain nothing.
 
     On a GPU up to `most`, as many as its free memory holds when `workers` share half of it.
     """
@@ -122,7 +122,7 @@ def automatic(
 
 
 def fitting(free: int, footprints: Sequence[int], most: int) -> int:
-    """How many seeds of `footprints` bytes, the largest of them, half of `free` bytes hold.
+    """Return how many seeds fit in half of `free` bytes, by the largest of `footprints` bytes.
 
     At least 1 and at most `most`.
     """
@@ -233,7 +233,7 @@ class _Stack:
 
     @property
     def runs(self) -> list[TrainingRun]:
-        """Those that still train."""
+        """Runs that still train."""
         return [row.run for row in self._rows]
 
     def _trained(self) -> list[Tensor]:
@@ -262,7 +262,7 @@ class _Stack:
         return [self._results[index] for index in sorted(self._results)]
 
     def step(self, batch: Batch, done: int) -> Tensor:
-        """One optimiser step of all; each seed's mean loss ``[S]``, which nobody waits for."""
+        """Take one optimiser step of all; return each seed's mean loss ``[S]``, not waited for."""
         set_lr(self._optimizer, self._config, done)
         tensors = batch.inputs, batch.mask, batch.labels, batch.shares
         losses, *moves = self._moved_on(batch.sizes, *tensors)

@@ -1,4 +1,4 @@
-"""Which step's model a run keeps, and when it has trained enough."""
+"""Select the step whose model a run keeps, and stop training early."""
 
 from __future__ import annotations
 

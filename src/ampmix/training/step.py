@@ -26,7 +26,7 @@ def generator_of(seed: int, purpose: str, device: torch.device | str = "cpu") ->
 
 
 def orders(examples: int, config: TrainConfig, seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Which examples are in each of ``config.steps`` batches.
+    """Yield the indices of the examples of each of ``config.steps`` batches.
 
     A new order every epoch, whose last batch may be smaller.
     """
@@ -50,7 +50,7 @@ def _batches(
 
 
 class TrainingStep(nn.Module):
-    """What a policy makes of a batch, in one ``forward``, which is what can be made parallel."""
+    """A policy's losses of a batch in one ``forward``, which DistributedDataParallel wraps."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ def stepper(
     config: TrainConfig,
     processes: Processes = ALONE,
 ) -> Callable[[tuple[Tensor, Tensor, Tensor]], float]:
-    """One optimiser step on a batch, as a function that returns the mean loss."""
+    """Return a function that takes one optimiser step on a batch and returns the mean loss."""
     parameters = [*step.parameters()]
     parallel = processes.parallel(step)
     device = processes.device(config.device)

@@ -35,7 +35,7 @@ class Diverged(AmpmixError):
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What :func:`fit` returns.
+    """Result of :func:`fit`: the model, its readings and its test predictions.
 
     Attributes:
         classifier: the model at the chosen step.
@@ -74,7 +74,7 @@ class Fit:
 
 
 class TrainingRun:
-    """One model on its way through training: what it reads, its readings, what becomes of it.
+    """One model in training: its data, its development readings, its result.
 
     How it is moved on, a step at a time, is the business of others.
 

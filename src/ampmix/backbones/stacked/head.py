@@ -42,7 +42,7 @@ class StackedClassify(AffineHead):
     def of(
         cls, weights: Mapping[str, Tensor], rows: int, p: float, dropout: Ragged
     ) -> StackedClassify:
-        """Of the layers called ``output``; of the features of `rows` texts each p is dropped."""
+        """Make the head from the layers called ``output``; dropout zeroes a share p of features."""
         weight = weights["output.weight"]
         return cls(weight, weights["output.bias"], dropout_scales(rows, weight, p, dropout))
 

@@ -82,7 +82,7 @@ class _StackedPool(Head):
         return self.classify(self.features(pooled, len(h)))
 
     def features(self, pooled: Tensor, seeds: int) -> Tensor:
-        """What the maxima ``[S * B, widths * maps]`` give the last layer to read."""
+        """Compute the input of the last layer from the maxima ``[S * B, widths * maps]``."""
         return F.relu(pooled.view(seeds, -1, pooled.shape[-1]) + self.bias.unsqueeze(1))
 
     def mixed_logits(
@@ -127,7 +127,7 @@ class _StackedConvolve(Head):
         return self.pool(self.responses(words), _stacked_windows(mask, self.sizes))
 
     def responses(self, words: Tensor) -> Tensor:
-        """Of every window, ``[S, B, T, widths * maps]``."""
+        """Compute the response of every window, ``[S, B, T, widths * maps]``."""
         by_word = words.flatten(1, 2) @ self.filters.flatten(2)
         by_text = by_word.view(-1, words.shape[2], by_word.shape[-1])
         h = add_windows(by_text, self.sizes)

@@ -1,1 +1,1 @@
-"""One file a command: its options, and what it does."""
+"""The commands, one file each: declare options, parse, call, print."""

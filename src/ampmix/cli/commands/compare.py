@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
-    """What is asked for; AmpmixError for what cannot be done."""
+    """Make the plan that the options describe; AmpmixError if it cannot be run."""
     from ampmix import datasets
     from ampmix._support.components import POLICIES as KIND
     from ampmix.studies.plan import Plan
@@ -112,7 +112,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 
 
 def notes(plan: Plan, replicas: int) -> list[str]:
-    """What is worth knowing before it begins."""
+    """Collect notes on the data and settings to show before training."""
     split, found = plan.split(0), [*plan.dataset.notes]
     if (coverage := plan.backbone.coverage(split.train.texts, split.tokenizer)) is not None:
         found.append(f"vectors: {coverage}")
@@ -140,7 +140,7 @@ def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages:
 
 
 def describe(plan: Plan) -> str:
-    """What is going to be compared, in a line or two."""
+    """Describe the comparison in a line or two."""
     from ampmix._support import components
 
     dataset = plan.dataset

@@ -100,7 +100,7 @@ def _predict_lines(
 
 
 def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path: Path) -> int:
-    """The same of a Parquet, which becomes another Parquet."""
+    """Predict the rows of a Parquet file, and write another Parquet file."""
     from ampmix.data.tables.parquet_stream import ParquetStream
     from ampmix.models.predict import predict_chunks
 
@@ -174,7 +174,7 @@ def _source(name: str) -> Iterator[tuple[BinaryIO, Path]]:
 
 @contextlib.contextmanager
 def _sink(name: str | None) -> Iterator[BinaryIO]:
-    """Where to write; a file appears when it is whole, so that no part passes for all of it."""
+    """Open the output; a file appears when it is whole, so that no part passes for all of it."""
     if name is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()

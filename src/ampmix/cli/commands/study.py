@@ -115,7 +115,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def describe(study: Study, tasks: list[Task]) -> list[str]:
-    """What the study consists of, a line a plan."""
+    """Describe the study, one line per plan."""
     counts = [sum(task.plan == i for task in tasks) for i in range(len(study.plans))]
     lines = [
         f"{label(plan, study)}: {', '.join(plan.policy_names)}; "

@@ -131,7 +131,7 @@ def describe(split: Split) -> str:
 
 
 def facts(split: Split, config: TrainConfig, fitted: Fit) -> dict[str, Any]:
-    """What the model folder tells of its training."""
+    """Collect the facts on training that the model folder keeps."""
     known = {
         "dataset": split.dataset,
         "data_hash": split.data_hash,

@@ -52,7 +52,7 @@ def of_tables(
     text: str | None = None,
     label: str | None = None,
 ) -> TextDataset:
-    """The same from tables that were read already: the training part, and those that are given."""
+    """Make the data set from tables already read: training, and test and development if given."""
     columns = _columns(table, text, label)
     texts, labels, notes = _rows(table, *columns)
     classes = _classes(labels, table, columns[1])

@@ -26,7 +26,7 @@ Formatter = Callable[[str, Sequence[str]], str]
 
 @dataclass(frozen=True)
 class Row:
-    """One row: where it begins, its text, and what it takes to write it again."""
+    """One row of a file: its line, its text, and its bytes for writing it unchanged."""
 
     line: int
     text: str

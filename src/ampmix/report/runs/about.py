@@ -1,4 +1,4 @@
-"""What was run and on what, in tables: settings, versions, failures, files left aside."""
+"""Tables of settings, versions, failures and ignored files of the runs in a report."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ampmix.report.document import Table
 
 
 def title_of(group: Group) -> str:
-    """What a group's runs have in common, in a line."""
+    """Return a group's title: data set, backbone and what else its runs share."""
     own = group.specification
     kept = "" if group.percent == 100 else f", {group.percent:g} % of the labels"
     return without_folders(f"{group.number}. {own['dataset']}, {own['backbone']}{kept}")
 
 
 def settings_of(group: Group) -> str:
-    """How a group's models were trained and tested."""
+    """Describe how a group's models were trained and tested."""
     training: Mapping[str, Any] = group.specification["training"]
     told = [
         f"{name.replace('_', ' ')} {value:g}"

@@ -1,4 +1,4 @@
-"""Where runs happen: in this process, in worker processes, or on a Ray cluster.
+"""Executors do runs: in this process, in worker processes, or on a Ray cluster.
 
 An executor is handed one task at a time and asked now and then what has ended; the loop around it
 is :func:`ampmix.studies.executors.loop.drive`, the same for all.

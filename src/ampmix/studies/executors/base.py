@@ -1,4 +1,4 @@
-"""What an executor is."""
+"""Interface of executors: tasks in, ends out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OnStep = Callable[[Task, int], None]
 
 @dataclass(frozen=True)
 class Ended:
-    """How a task ended.
+    """End of a task: its record, or its error.
 
     Attributes:
         task: which one.
@@ -46,12 +46,12 @@ class Ended:
 
     @property
     def lost(self) -> bool:
-        """Whether nobody knows what would have come out."""
+        """True if the task was lost with its process: neither record nor error."""
         return self.record is None and self.error is None
 
     @property
     def reason(self) -> str:
-        """What it raised, in words; "" if nothing."""
+        """Error of the task as a sentence, "" if there was none."""
         told = str(self.error or "")
         if self.error is None or isinstance(self.error, AmpmixError):
             return told
@@ -118,13 +118,13 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many tasks may run at once, now."""
+        """Number of tasks that may run at once, now."""
 
     def start(self, task: Task) -> None:
         """Begin a task; the caller sees to it that a slot is free."""
 
     def poll(self, timeout: float) -> list[Ended]:
-        """What has ended since the last call, after at most `timeout` seconds if nothing has."""
+        """Return the tasks ended since the last call; wait at most `timeout` seconds for one."""
 
     def close(self) -> None:
         """End everything that still runs, at once."""

@@ -41,7 +41,7 @@ class InProcess:
 
     @property
     def slots(self) -> int:
-        """One task, or as many as can be done side by side."""
+        """Number of tasks: one, or as many as can train side by side."""
         return max(self._replicas, default=1)
 
     def start(self, task: Task) -> None:

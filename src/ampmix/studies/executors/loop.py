@@ -51,7 +51,7 @@ def drive(
 
 
 def died(run: Run) -> str:
-    """What to say of a run that was lost more often than it is begun again."""
+    """Return the error for a run whose process died more often than runs are begun again."""
     return (
         f"a worker process died {RETRIES + 1} times in the run of {run.policy} with seed "
         f"{run.seed}, perhaps for lack of memory: finished runs are kept; give the same command "

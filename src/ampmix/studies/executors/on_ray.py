@@ -76,7 +76,7 @@ class Ray:
 
     @property
     def slots(self) -> int:
-        """How many runs the cluster has room for now, which changes with its nodes."""
+        """Number of runs the cluster has room for now; it changes with the nodes."""
         try:
             has = self._ray.cluster_resources()
         except self._ray.exceptions.RayError:
@@ -92,7 +92,7 @@ class Ray:
         self._running[reference], self._since[reference] = task, time.monotonic()
 
     def poll(self, timeout: float) -> list[Ended]:
-        """What has ended: with a record, with an error, or with its node."""
+        """Return the tasks that ended: with a record, with an error, or with their node."""
         ready, _ = self._ray.wait(
             list(self._running), num_returns=len(self._running), timeout=timeout
         )
@@ -136,7 +136,7 @@ class Ray:
 
 
 def _do(content: bytes, task: Task, keep: bool) -> tuple[Ended, bytes | None]:
-    """One run, on whatever node; its model as a tar file."""
+    """Do one run on any node; return its model as a tar file."""
     import torch
 
     task = Task(*task)

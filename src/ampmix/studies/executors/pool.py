@@ -41,7 +41,7 @@ UNGUARDED = 92  # exit code of a worker that ran the script's own call
 
 
 class Begun:
-    """What a worker sends first of a task: it is there."""
+    """First message of a worker about a task: it has begun."""
 
 
 class Pool:
@@ -286,7 +286,7 @@ def _do(
 
 
 def _able_to_travel(ended: Ended) -> Ended:
-    """The same, with an error that pickles: some exceptions do not."""
+    """Replace an error that cannot be pickled by one that can."""
     if ended.error is None:
         return ended
     try:
