@@ -125,7 +125,7 @@ class WordBackbone(Backbone):
 
 
 def _dataclass(backbone: WordBackbone) -> Any:
-    """Replace fields; type checkers know only concrete classes as dataclasses."""
+    """Return the backbone as a dataclass: to type checkers only concrete classes are one."""
     return backbone
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -145,7 +146,7 @@ class Classifier:
                 _check_unaltered(folder / name, str(saved), sha256_of(folder / name))
             classes = _classes(config["classes"])
             model, reader = backbone.load(folder, config)
-            return cls(backbone, model, reader, classes)
+            return cls(backbone, model.eval(), reader, classes)
         except KeyError as error:
             raise AmpmixError(f"{folder} is not a model folder: {CONFIG} lacks {error}") from error
         except (OSError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError,
@@ -219,10 +220,10 @@ def logits_of(
 ) -> Tensor:
     """Logits of every text, ``[n, classes]`` on the CPU, without dropout or mixing.
 
-    Texts of like length go together, so that little is computed on padding.
+    Texts of like length go together, so that little is computed on padding. The model is left as it
+    is (:func:`in_evaluation`), so that threads may share it.
     """
-    training = model.training
-    model.eval()
+    model = in_evaluation(model)
     order = np.argsort(part.lengths, kind="stable")
     logits = []
     with torch.inference_mode():
@@ -230,8 +231,18 @@ def logits_of(
             ids, mask, _ = part.batch(order[start : start + batch_size])
             outputs = model(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
             logits.append(outputs.float().cpu())
-    model.train(training)
     if not logits:
         return torch.empty(0, 0)
     result = torch.cat(logits)
     return torch.empty_like(result).index_copy_(0, torch.from_numpy(order), result)
+
+
+def in_evaluation(model: CutModule) -> CutModule:
+    """Return the model in evaluation mode without switching it: another thread may be using it.
+
+    A model that trains is copied; the copy shares its weights and buffers.
+    """
+    if not any(module.training for module in model.modules()):
+        return model
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared).eval()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ampmix._support.files import drafting, place_files, sha256_of
 from ampmix.errors import AmpmixError
-from ampmix.models.classifier import Classifier
+from ampmix.models.classifier import Classifier, in_evaluation
 
 OPSET = 18
 INPUTS, OUTPUTS = ("ids", "mask"), ("logits", "probabilities")
@@ -104,14 +104,14 @@ def _reading(classifier: Classifier) -> dict[str, Any]:
 
 def _export(classifier: Classifier, path: Path) -> None:
     """Trace the model on an example and write it, weights and all, into one file."""
-    model, training = classifier.model, classifier.model.training
+    model = in_evaluation(classifier.model)
     ids = torch.ones(EXAMPLE_SHAPE, dtype=torch.int64)
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     shape = {0: batch, 1: length}
     try:
         with _quiet():
             torch.onnx.export(
-                _WithProbabilities(model.eval().exportable()).eval(),
+                _WithProbabilities(model.exportable()).eval(),
                 (ids, ids.bool()),
                 path,
                 input_names=INPUTS,
@@ -125,8 +125,6 @@ def _export(classifier: Classifier, path: Path) -> None:
     except torch.onnx.OnnxExporterError as error:
         reason = str(error).strip().splitlines()[0]
         raise AmpmixError(f"{classifier.backbone.name} cannot be exported: {reason}") from error
-    finally:
-        model.train(training)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from ampmix._support.wording import counted
 from ampmix.errors import AmpmixError
 from ampmix.mixing import cross_entropy, interpolate_loss
 from ampmix.mixing.heads import head_of, partners_of
-from ampmix.models.classifier import Classifier
+from ampmix.models.classifier import Classifier, in_evaluation
 
 Array = npt.NDArray[np.float64]
 BATCH = 64  # pairs at once
@@ -79,7 +79,7 @@ def loss_paths(
         AmpmixError: for a site that the backbone does not have.
     """
     classifier.backbone.check_site(site)
-    model = classifier.model.eval()
+    model = in_evaluation(classifier.model)
     found = np.empty((len(pairs), len(lams)))
     for start in range(0, len(pairs), BATCH):
         some = pairs[start : start + BATCH]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ampmix.models.classifier import Classifier, logits_of
+from ampmix.models.classifier import Classifier, in_evaluation, logits_of
 
 ROWS, CHARACTERS = 2048, 2**22  # of a chunk, whichever is reached first
 BATCH, TOKENS = 64, 2**13  # texts of a batch (more leave the processor's cache), and their tokens
@@ -36,7 +36,7 @@ def predict_chunks(
 
     Every thread predicts a chunk of its own with one thread of PyTorch: on small batches that does
     more than several threads on one, and the result does not depend on how many there are. At most
-    ``threads + 1`` chunks are under way. The model is left in evaluation mode.
+    ``threads + 1`` chunks are under way.
 
     Args:
         classifier: the model.
@@ -44,12 +44,12 @@ def predict_chunks(
         text_of: an item's text.
         threads: chunks predicted at once.
     """
-    classifier.model.eval()  # before the threads begin: none of them may switch it
+    model = in_evaluation(classifier.model)
 
     def predict(chunk: list[T]) -> Predicted[T]:
         encoded = classifier.reader.encode([text_of(item) for item in chunk])
         size = min(BATCH, max(1, TOKENS // int(encoded.lengths.max())))
-        probabilities = logits_of(classifier.model, encoded, batch_size=size).softmax(1).numpy()
+        probabilities = logits_of(model, encoded, batch_size=size).softmax(1).numpy()
         return Predicted(chunk, probabilities, encoded.truncated)
 
     before = torch.get_num_threads()

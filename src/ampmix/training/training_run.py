@@ -195,13 +195,18 @@ def _prepare(
 
 def _logits(model: CutModule, part: Encoded, device: torch.device, processes: Processes) -> Tensor:
     """Logits of every text ``[n, C]``, each process computing its share of them."""
-    if processes.count == 1:
-        return logits_of(model, part, device)
-    rows = processes.share(range(len(part)))
-    found = torch.zeros(len(part), model.head.out_features, device=device)
-    if rows:
-        found[rows] = logits_of(model, part.take(rows), device).to(device)
-    return processes.total(found).cpu()
+    training = model.training
+    model.eval()  # nobody else has it yet: no need of a copy
+    try:
+        if processes.count == 1:
+            return logits_of(model, part, device)
+        rows = processes.share(range(len(part)))
+        found = torch.zeros(len(part), model.head.out_features, device=device)
+        if rows:
+            found[rows] = logits_of(model, part.take(rows), device).to(device)
+        return processes.total(found).cpu()
+    finally:
+        model.train(training)
 
 
 def _measure(
