@@ -492,7 +492,7 @@ def test_global_random_states_and_threads_are_left_alone(policy: str) -> None:
         (scipy.sparse.csr_matrix((60, 4)), r"shape \(60, 4\).*without a vectorizer"),
         ([[text] for text in TEXTS], r"X\[0\] is of type list"),
         ([text.encode() for text in TEXTS], r"X\[0\] is of type bytes"),
-        (pd.DataFrame({"a": TEXTS, "b": TEXTS}), r"shape \(60, 2\)"),
+        (pd.DataFrame({"a": TEXTS, "b": TEXTS}), r"a table of 2 columns: give the one"),
         ([*TEXTS[:59], None], r"X\[59\] is missing \(None\)"),
         ([*TEXTS[:59], float("nan")], r"X\[59\] is missing \(nan\)"),
         (pd.Series([TEXTS[0], None, *TEXTS[2:]]), r"X\[1\] is missing"),

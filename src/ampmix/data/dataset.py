@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ampmix._support.wording import counted
 from ampmix.errors import AmpmixError
 from ampmix.text.tokenizers import TOKENIZERS
 
@@ -39,6 +40,9 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def __repr__(self) -> str:
+        return f"Examples({counted(len(self), 'text')})"
 
     def take(self, indices: Sequence[int] | Integers) -> Examples:
         """The examples at `indices`, in that order."""

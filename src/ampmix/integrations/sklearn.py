@@ -22,8 +22,9 @@ from ampmix._support.wording import counted
 from ampmix.backbones.base import Backbone
 from ampmix.data.dataset import Examples, Integers, Split, TextDataset
 from ampmix.data.splits import split_train
+from ampmix.data.texts import DataError, texts_of
 from ampmix.errors import AmpmixError
-from ampmix.integrations._inputs import DataError, labels_of, texts_of
+from ampmix.integrations._inputs import labels_of
 from ampmix.policies.base import Policy
 from ampmix.terminal.progress import RunsProgress
 from ampmix.training.config import TrainConfig

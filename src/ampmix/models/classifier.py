@@ -22,6 +22,7 @@ from ampmix._support.json_files import content_sha256
 from ampmix._support.redact import without_paths
 from ampmix.backbones.base import Backbone, CutModule
 from ampmix.backbones.weights import WEIGHTS
+from ampmix.data.texts import texts_of, warn_of_empty
 from ampmix.errors import AmpmixError
 from ampmix.models.model_card import CARD, card
 from ampmix.text.encoded import Encoded
@@ -29,6 +30,7 @@ from ampmix.text.reader import Reader
 
 FORMAT = 1
 CONFIG = "config.json"
+SHOWN_CLASSES, LONGEST_REPR = 6, 500
 LARGEST_CONFIG = 2**28  # bytes, of which a vocabulary of some millions of words takes a tenth
 HARMLESS = {".md", ".png", ".svg", ".csv", ".onnx"}  # may lie beside an encoder
 OF_TRANSFORMERS = {"ampmix_head.safetensors", "tokenizer.json", "tokenizer_config.json"}
@@ -53,11 +55,24 @@ class Classifier:
     reader: Reader
     classes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self.classes[:SHOWN_CLASSES]))
+        more = len(self.classes) - SHOWN_CLASSES
+        dots = f", ... ({more} more)" if more > 0 else ""
+        return f"Classifier({self.backbone.public_spec}, classes=({shown}{dots}))"[:LONGEST_REPR]
+
     def predict_proba(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
-        """Class probabilities, ``[n, classes]``, columns in the order of ``classes``."""
-        if isinstance(texts, str):
-            raise AmpmixError("texts is a single text: give a list of texts")
-        read = list(texts)
+        """Class probabilities, ``[n, classes]``, columns in the order of ``classes``.
+
+        Args:
+            texts: strings ``[n]``, in anything that :func:`ampmix.data.texts.texts_of` reads: a
+                list, an array, a column of a data frame. Empty texts get a class, with a warning.
+
+        Raises:
+            AmpmixError: for what is no list of texts, or a text that is missing.
+        """
+        read = texts_of(texts, empty=True, name="texts")
+        warn_of_empty(read)
         if not read:
             return np.empty((0, len(self.classes)), dtype=np.float32)
         encoded = self.reader.encode(read)
@@ -65,7 +80,7 @@ class Classifier:
         return np.asarray(probabilities, dtype=np.float32)
 
     def predict(self, texts: Iterable[str]) -> list[str]:
-        """The most probable class of each text."""
+        """The most probable class of each text; arguments and errors as :meth:`predict_proba`."""
         return [self.classes[i] for i in self.predict_proba(texts).argmax(1)]
 
     def stream_proba(
@@ -73,8 +88,10 @@ class Classifier:
     ) -> Iterator[npt.NDArray[np.float32]]:
         """Class probabilities ``[classes]`` of each text, in order, for texts without end.
 
-        Memory grows with `chunk` texts, not with their number.
+        Memory grows with `chunk` texts, not with their number. Errors as :meth:`predict_proba`.
         """
+        if isinstance(texts, str):  # whose letters are texts, too
+            texts_of(texts, name="texts")
         remaining = iter(texts)
         while some := list(itertools.islice(remaining, chunk)):
             yield from self.predict_proba(some)

@@ -49,10 +49,10 @@ class Result(Mapping[str, Any]):
     n_test: int | None = None
     vectors: Mapping[str, Any] | None = None
     test_error: float | None = None
-    test_wrong: str | None = None
+    test_wrong: str | None = field(default=None, repr=False)
     test_classes: Sequence[str] | None = None
-    test_labels: str | None = None
-    test_probabilities: str | None = None
+    test_labels: str | None = field(default=None, repr=False)
+    test_probabilities: str | None = field(default=None, repr=False)
     stopped: int | None = None
     perturbation: Mapping[str, Any] | None = None
     status: str | None = None

@@ -11,6 +11,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
+from ampmix._support.wording import counted
 from ampmix.errors import AmpmixError
 
 PADDING = 0
@@ -50,6 +51,9 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.words) + 2
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({counted(len(self.words), 'word')})"
 
     @cached_property
     def _index(self) -> dict[str, int]:
