@@ -144,6 +144,8 @@ class Backbone(ABC):
     """True if it has an option ``vectors``, a file of pretrained word vectors."""
     printed_as: ClassVar[str] = ""
     """Name of its default settings in the paper's tables; "" if they lack it."""
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Values of options that are one of several names; contract tests try each."""
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Options with which it trains in a second: contract tests run a backbone with these."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ampmix._torch.matmul import linear
 from ampmix.backbones.base import Cut, CutModule, Stacking
-from ampmix.backbones.heads import Classify, dropout_scale
+from ampmix.backbones.heads import Classify
 from ampmix.backbones.recurrence import _Recurrence
 from ampmix.backbones.stacked.bilstm_attention import StackedBiLSTM
 from ampmix.backbones.words import WordBackbone, distinct, hold_embedding
@@ -147,8 +147,8 @@ class BiLSTMAttentionModule(CutModule):
 
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         like = self.bias.new_empty(()).expand(ids.shape[0], self.config.hidden_size)
-        scale = dropout_scale(like, self.config.dropout, self.training, generator)
-        attend, classify = _Attend(self.recurrent, self.attention), Classify(self.output, scale)
+        classify = Classify.of(self.output, like, self.config.dropout, self.training, generator)
+        attend = _Attend(self.recurrent, self.attention)
         if site == "embedding":
             f = _ProjectAndAttend(self.inputs, self.bias, _AttendAndClassify(attend, classify))
             return f, (F.embedding(ids, self.embedding, padding_idx=0), mask)

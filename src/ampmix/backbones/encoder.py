@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from ampmix._support import components
 from ampmix._torch.random_state import seeded
 from ampmix.backbones.base import Backbone, Cut, CutModule, Stacking
-from ampmix.backbones.heads import Classify, dropout_scale
+from ampmix.backbones.heads import Classify
 from ampmix.backbones.hf_loading import (
     MINILM,
     bare_body,
@@ -82,6 +83,7 @@ class Encoder(Backbone):
     sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
     reads_folder: ClassVar[bool] = True
     printed_as: ClassVar[str] = "bert-base"
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"pooling": POOLINGS}
     model: str = MINILM
     pooling: str = "auto"
     dropout: float = 0.1
@@ -190,6 +192,12 @@ class _EncodeAndClassify(Head):
     module: EncoderModule
     classify: Classify
     seed: int | None
+    draw: Callable[[], int] | None
+
+    def redrawn(self) -> _EncodeAndClassify:
+        """See :meth:`ampmix.mixing.heads.Head.redrawn`."""
+        seed = self.draw() if self.draw else None
+        return replace(self, classify=self.classify.redrawn(), seed=seed)
 
     def __call__(self, embedded: Tensor, mask: Tensor) -> Tensor:
         return self.classify(self.module.features(embedded, mask, self.seed))
@@ -247,15 +255,15 @@ class EncoderModule(CutModule):
 
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         like = self.output.weight.new_empty(()).expand(ids.shape[0], self.output.in_features)
-        scale = dropout_scale(like, self.config.dropout, self.training, generator)
-        classify = Classify(self.output, scale)
+        classify = Classify.of(self.output, like, self.config.dropout, self.training, generator)
         if self.config.freeze:
             return classify, (self._encode_once(ids, mask),)
-        seed = _seed(generator) if self.training else None
+        draw = partial(_seed, generator) if self.training else None
+        seed = draw() if draw else None
         embedded = self.body.get_input_embeddings()(ids)
         if site == "sent":
             return classify, (self.features(embedded, mask, seed),)
-        return _EncodeAndClassify(self, classify, seed), (embedded, mask)
+        return _EncodeAndClassify(self, classify, seed, draw), (embedded, mask)
 
     def _encode_once(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Features of every row, kept in memory while training (until weights are loaded)."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -51,6 +53,24 @@ class Classify(AffineHead):
 
     output: nn.Linear
     scale: Tensor | None
+    draw: Callable[[], Tensor | None] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        output: nn.Linear,
+        like: Tensor,
+        p: float,
+        training: bool,
+        generator: torch.Generator | None,
+    ) -> Classify:
+        """Draw the dropout mask, of the shape of `like` (:func:`dropout_scale`)."""
+        draw = partial(dropout_scale, like, p, training, generator)
+        return cls(output, draw(), draw)
+
+    def redrawn(self) -> Classify:
+        """See :meth:`ampmix.mixing.heads.Head.redrawn`."""
+        return self if self.draw is None else replace(self, scale=self.draw())
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return logits ``[B, C]`` of features ``[B, d]``."""

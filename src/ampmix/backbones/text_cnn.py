@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ampmix._torch.matmul import linear
 from ampmix.backbones.base import Cut, CutModule, Stacking
-from ampmix.backbones.heads import Classify, dropout_scale
+from ampmix.backbones.heads import Classify
 from ampmix.backbones.stacked.text_cnn import StackedTextCNN
 from ampmix.backbones.windows import (
     add_windows,
@@ -137,8 +137,7 @@ class TextCNNModule(CutModule):
 
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         like = self.bias.expand(ids.shape[0], -1)
-        scale = dropout_scale(like, self.config.dropout, self.training, generator)
-        classify = Classify(self.output, scale)
+        classify = Classify.of(self.output, like, self.config.dropout, self.training, generator)
         pool = _PoolAndClassify(self.bias, classify)
         if site == "embedding":
             f = _Convolve(self.filters, self.config.filter_sizes, pool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, ClassVar, TypeVar
@@ -42,6 +43,7 @@ class WordBackbone(Backbone):
     """
 
     takes_vectors: ClassVar[bool] = True
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"oov": OOV}
     embedding_dim: int
     vectors: str
     tuned: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -66,6 +67,19 @@ class Head(ABC):
         passes: its dropout mask, if any, is drawn before.
         """
         raise AmpmixError(f"{type(self).__name__} says knows_slope but has no logits_and_slope")
+
+    @uncompiled
+    def redrawn(self) -> Head:
+        """Return f with new dropout masks, where masks are drawn before its passes.
+
+        By default a dataclass redraws the heads among its fields. An f that draws in its passes
+        has nothing to redraw, and returns itself.
+        """
+        if not is_dataclass(self):
+            return self
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        new = {name: part.redrawn() for name, part in parts.items() if isinstance(part, Head)}
+        return replace(self, **new) if new else self
 
     @uncompiled
     def any_process_has(self, rows: Tensor) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -111,8 +111,9 @@ class AMP(Policy):
         site: ``word`` (WordAMP) or ``sent`` (SentAMP); see :class:`~ampmix.Mixup`.
         min_op: false trains on the perturbed loss alone (the ablation "+MaxOp" of Table 4).
         direction: ``gradient`` as published, or ``sign`` (see :func:`max_op`).
-        shared_dropout: both forward passes of a step draw the same dropout masks, by replaying
-            PyTorch's random state. Otherwise MinOp chooses between two dropout draws, whose
+        shared_dropout: both forward passes of a step draw the same dropout masks: those drawn
+            before them (:meth:`ampmix.mixing.heads.Head.redrawn`), or PyTorch's random state
+            replayed. Otherwise MinOp chooses between two dropout draws, whose
             difference is about 100 times what eps = 0.002 causes. The paper is silent on it.
 
     Cost: where no row of a batch has a lower loss at lam_adv, beyond what rounding decides, Eq. 19
@@ -147,6 +148,7 @@ class AMP(Policy):
 
     name: ClassVar[str] = "amp"
     rank: ClassVar[int] = 2
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"direction": DIRECTIONS}
     alpha: float = 1.0
     eps: float = 0.002
     site: str = "word"
@@ -176,7 +178,7 @@ class AMP(Policy):
         lam, perm = rand_op(self.alpha, shape, g[0], generator)
         repeatable = self.shared_dropout or not self.min_op
         state = random_state(g[0]) if self.shared_dropout and not f.knows_slope else None
-        passes = _Passes(f, y, loss, lam, perm, partners_of(g, perm), state)
+        passes = _Passes(f, y, loss, lam, perm, partners_of(g, perm), self.shared_dropout, state)
         # a pass that can be repeated is run for lam's gradient alone
         hidden = tuple(part.detach() for part in g) if repeatable else g
         loss_rand, grad, unit = passes.first(hidden, retain_graph=not repeatable)
@@ -215,8 +217,9 @@ class _Passes:
     lam: Tensor
     perm: Tensor
     partners: tuple[Tensor, ...]
+    shared_dropout: bool
     state: Any | None
-    """PyTorch's random state before the first pass; the others replay it. None: they draw anew."""
+    """PyTorch's random state before the first pass; the others replay it. None: they draw on."""
 
     def first(self, g: tuple[Tensor, ...], retain_graph: bool) -> tuple[Tensor, Tensor, float]:
         """Return the losses at lam, their gradients by lam (Eq. 16), and their unit roundoff."""
@@ -234,8 +237,9 @@ class _Passes:
 
     def again(self, g: tuple[Tensor, ...], lam: Tensor) -> Tensor:
         """Return the losses with the hidden states mixed at another lam."""
+        f = self.f if self.shared_dropout else self.f.redrawn()
         with with_random_state(self.state):
-            return self._losses(self.f.mixed_logits(g, lam, self.perm, self.partners))
+            return self._losses(f.mixed_logits(g, lam, self.perm, self.partners))
 
     def _losses(self, logits: Tensor) -> Tensor:
         # the label keeps lam (Eq. 8)

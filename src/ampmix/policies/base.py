@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol
 
@@ -90,6 +90,8 @@ class Policy(ABC):
     name: ClassVar[str]
     own_loss: ClassVar[str] = ""
     """The loss that the policy minimises in place of any ``loss=``, in words; "" for none."""
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Values of options that are one of several names; contract tests try each."""
     learns: ClassVar[bool] = False
     """True if the policy trains parameters, or f does not give logits: :meth:`prepare` must then be
     called before training. Set by itself in a class that overrides :meth:`prepare`."""

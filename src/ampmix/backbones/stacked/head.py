@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,7 @@ class StackedClassify(AffineHead):
     weight: Tensor
     bias: Tensor
     scale: Tensor | None
+    draw: Callable[[], Tensor | None]
 
     @classmethod
     def of(
@@ -44,7 +46,12 @@ class StackedClassify(AffineHead):
     ) -> StackedClassify:
         """Make the head from the layers called ``output``; dropout zeroes a share p of features."""
         weight = weights["output.weight"]
-        return cls(weight, weights["output.bias"], dropout_scales(rows, weight, p, dropout))
+        draw = partial(dropout_scales, rows, weight, p, dropout)
+        return cls(weight, weights["output.bias"], draw(), draw)
+
+    def redrawn(self) -> StackedClassify:
+        """See :meth:`ampmix.mixing.heads.Head.redrawn`."""
+        return replace(self, scale=self.draw())
 
     def __call__(self, features: Tensor) -> Tensor:
         """Logits ``[S, B, C]`` of features ``[S, B, d]``."""
