@@ -26,11 +26,9 @@ from ampmix.errors import AmpmixError
 from ampmix.integrations._inputs import DataError, labels_of, texts_of
 from ampmix.policies.base import Policy
 from ampmix.terminal.progress import RunsProgress
-from ampmix.training.config import TrainConfig
+from ampmix.training.config import TrainConfig, settings
 from ampmix.training.fit import fit
 from ampmix.training.training_run import Fit
-
-STEPS = 1500  # as `ampmix train` has it for a file; the 8,000 of TrainConfig are the paper's
 
 
 class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -237,15 +235,12 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _config(self, backbone: Backbone, develop: bool) -> TrainConfig:
         known = {field.name for field in fields(TrainConfig)}
         given = {k: _plain(v) for k, v in self.get_params(deep=False).items() if k in known}
-        if given["steps"] is None:
-            given["steps"] = backbone.training_defaults.get("steps", STEPS)
         if not develop:
             given |= {"selection": "last", "patience": 0}
-        config = TrainConfig.of(backbone, **given)
-        if given["eval_every"] is not None:
+        config = settings(backbone, False, **given)
+        if develop or given["eval_every"] is not None:
             return config
-        every = min(100, max(1, config.steps // 20)) if develop else config.steps
-        return replace(config, eval_every=every)
+        return replace(config, eval_every=config.steps)
 
     def _split(
         self,

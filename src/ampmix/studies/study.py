@@ -16,11 +16,11 @@ from ampmix.errors import AmpmixError
 from ampmix.records.store import RunRecord
 from ampmix.studies.executors import Task
 from ampmix.studies.file import Cell, StudyFile
-from ampmix.studies.plan import Plan, settings
+from ampmix.studies.plan import Plan
 from ampmix.terminal.watchers import Watcher as Watcher
 from ampmix.terminal.watchers import Watchers as Watchers
 from ampmix.training.checks import check_trainable
-from ampmix.training.config import TrainConfig
+from ampmix.training.config import TrainConfig, settings
 
 
 @dataclass(frozen=True)

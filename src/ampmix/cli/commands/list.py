@@ -19,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         nargs="?",
         choices=PACKAGES,
-        help=f"{', '.join(PACKAGES)}; all of them without it",
+        help=f"{', '.join(PACKAGES)} (all)",
     )
     parser.add_argument(
         "--statistics",
         action="store_true",
-        help="of datasets: count Table 1 of the paper and show it beside the printed one",
+        help="compute Table 1 of the paper, beside the printed one (with WHAT datasets)",
     )
 
 
