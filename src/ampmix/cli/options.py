@@ -34,14 +34,14 @@ def add_backbone(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--vectors",
         metavar="X",
-        help="pretrained word vectors: a file or a known name (none)",
+        help="pretrained word vectors: file or known name; sets vectors=X of the backbone",
     )
     group.add_argument(
         "--fraction",
         type=float,
         default=1.0,
         metavar="F",
-        help="share of each class that is kept for training (1)",
+        help="share of the labels of each class to use (1)",
     )
 
 
@@ -50,14 +50,14 @@ def add_file(parser: argparse.ArgumentParser, without_test: str) -> None:
     file = parser.add_argument_group("a file of your own")
     file.add_argument("--text", metavar="COLUMN", help="column with the texts")
     file.add_argument("--label", metavar="COLUMN", help="column with the labels")
-    file.add_argument("--test", metavar="FILE", help=f"test set ({without_test})")
-    file.add_argument("--dev", metavar="FILE", help="development set (a tenth of DATA)")
+    file.add_argument("--test", metavar="FILE", help=f"test set (without: {without_test})")
+    file.add_argument("--dev", metavar="FILE", help="development set (a tenth of the texts)")
     file.add_argument("--encoding", metavar="NAME", help="encoding of CSV and TSV (utf-8)")
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Declare how to train: an option for each field of TrainConfig."""
-    note = "Defaults are in brackets; those of encoders are for fine-tuning."
+    note = "Defaults are in brackets. Those of encoders are for fine-tuning."
     training = parser.add_argument_group("training", note)
     for setting in fields(TrainConfig):
         kind = type(setting.default)
@@ -72,7 +72,8 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 def _help(setting: Field[Any]) -> str:
     """What a setting is, its choices and its defaults."""
     about = setting.metadata
-    choices = f": {' or '.join(about['choices'])}" if about["choices"] else ""
+    *others, last = about["choices"] or [""]
+    choices = f": {', '.join(others)} or {last}" if others else ""
     default, encoders = about["default"], FINE_TUNED.get(setting.name, setting.default)
     if encoders != setting.default:
         default += f"; encoders {told(encoders)}"
@@ -86,7 +87,7 @@ def add_replicas(group: argparse._ArgumentGroup) -> None:
         default="auto",
         type=_replicas,
         metavar="N",
-        help="seeds trained at once as one model (auto: GPU as many as fit, CPU 1)",
+        help="seeds trained at once as one model (auto: on a GPU as many as fit, on a CPU 1)",
     )
 
 
@@ -155,7 +156,7 @@ def with_vectors(backbone: Any, vectors: str) -> Any:
     from dataclasses import replace
 
     if not backbone.takes_vectors:
-        raise AmpmixError(f"--vectors: backbone {backbone.name} has no word vectors to begin from")
+        raise AmpmixError(f"--vectors: backbone {backbone.name} takes no word vectors")
     return replace(backbone, vectors=vectors)
 
 

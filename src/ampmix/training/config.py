@@ -23,18 +23,16 @@ LATER = ("class_weights", "label_smoothing", "patience", "precision")
 """Settings younger than the first records, whose names they leave alone at their defaults."""
 
 
-def _setting(
-    default: Any, help: str, *, choices: Iterable[str] = (), default_help: str = ""
-) -> Any:
+def _setting(default: Any, help: str, *, choices: Iterable[str] = (), note: str = "") -> Any:
     """A field whose metadata the command line reads.
 
     Args:
         default: its value where nothing is given.
         help: what it is, in a line.
         choices: the values that it can have; empty for any of its type.
-        default_help: what the help says of the default, where that is not the value alone.
+        note: what the help adds to the default.
     """
-    metadata = {"help": help, "choices": (*choices,), "default": default_help or told(default)}
+    metadata = {"help": help, "choices": (*choices,), "default": told(default) + note}
     return field(default=default, metadata=metadata)
 
 
@@ -74,24 +72,26 @@ class TrainConfig:
         AmpmixError: for values outside their range.
     """
 
-    steps: int = _setting(8000, "optimiser steps", default_help=f"8000; own files {OWN_STEPS}")
+    steps: int = _setting(8000, "optimiser steps", note=f"; own files {OWN_STEPS}")
     batch_size: int = _setting(50, "examples per step")
     lr: float = _setting(2e-4, "peak learning rate")
-    clip: float = _setting(0.0, "largest gradient norm, 0 for no clipping")
+    clip: float = _setting(0.0, "maximum gradient norm, 0 for none")
     weight_decay: float = _setting(1e-8, "L2 coefficient, decoupled in adamw")
     optimizer: str = _setting("adam", "optimiser", choices=OPTIMIZERS)
     schedule: str = _setting("constant", "schedule of lr", choices=("constant", "linear"))
     warmup: float = _setting(0.0, "share of the steps in which lr rises")
-    selection: str = _setting("best_dev", "step that is kept", choices=("best_dev", "last"))
+    selection: str = _setting("best_dev", "checkpoint that is kept", choices=("best_dev", "last"))
     device: str = _setting("cpu", "PyTorch device, such as cuda")
-    precision: str = _setting("float32", "matrix products", choices=("float32", "tf32", "bfloat16"))
+    precision: str = _setting(
+        "float32", "precision of matrix products", choices=("float32", "tf32", "bfloat16")
+    )
     eval_every: int = _setting(
         100,
         "steps between evaluations on the development set",
-        default_help="100 or, if less, steps / 20",
+        note=", or steps / 20 if less",
     )
     patience: int = _setting(
-        0, "evaluations without improvement after which training ends, 0 for no limit"
+        0, "evaluations without improvement before training ends, 0 for no limit"
     )
     class_weights: str = _setting("none", "class weights in the loss", choices=("none", "balanced"))
     label_smoothing: float = _setting(0.0, "share of a label spread over all classes")

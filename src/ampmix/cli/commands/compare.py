@@ -1,4 +1,4 @@
-"""Train every policy with every seed on DATA and say which errs less."""
+"""Train each policy with every seed on DATA and compare their errors."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(screen, f"{recorded(total, out)}: nothing to train.")
     if runs and together.count > 1:
         shared = f"{together.count} processes share {counted(runs, 'run')}"
-        say(messages, f"{shared}; progress is the first one's.")
+        say(messages, f"{shared}; the progress shown is that of the first.")
     together.wait()  # none begins before all have counted
     progress = RunsProgress(runs, plan.config.steps, messages)
     try:

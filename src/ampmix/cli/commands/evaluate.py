@@ -1,4 +1,4 @@
-"""Say how well MODEL labels the texts of FILE, which holds the true labels."""
+"""Evaluate MODEL on the labelled texts of FILE."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", metavar="COLUMN", help="column with the texts")
     parser.add_argument("--label", metavar="COLUMN", help="column with the labels")
     parser.add_argument("--encoding", metavar="NAME", help="encoding of CSV and TSV (utf-8)")
-    parser.add_argument("--json", metavar="FILE", help="file to write all metrics to")
+    parser.add_argument("--json", metavar="FILE", help="file for all metrics")
     parser.add_argument(
         "--picture",
         metavar="FILE",
-        help="file to draw the confusion matrix in, such as confusion.png",
+        help="file for the confusion matrix, such as confusion.png",
     )
 
 

@@ -1,4 +1,4 @@
-"""Write MODEL for programs without PyTorch."""
+"""Export MODEL to ONNX, for programs without PyTorch."""
 
 from __future__ import annotations
 

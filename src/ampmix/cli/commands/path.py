@@ -1,4 +1,4 @@
-"""Draw the loss of MODELS along mixtures of two texts, on the same pairs (the paper's Figure 2)."""
+"""Draw the loss of MODELS along mixtures of two texts (the paper's Figure 2)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", metavar="COLUMN", help="column with the texts")
     parser.add_argument("--label", metavar="COLUMN", help="column with the labels")
     parser.add_argument("--encoding", metavar="NAME", help="encoding of CSV and TSV (utf-8)")
-    parser.add_argument(
-        "--site", default="word", metavar="NAME", help="site at which texts are mixed (word)"
-    )
+    parser.add_argument("--site", default="word", metavar="NAME", help="mixing site (word)")
     parser.add_argument("--pairs", type=int, metavar="N", help="number of pairs (half the texts)")
     parser.add_argument(
         "--points", type=int, default=21, metavar="N", help="number of values of lam (21)"
@@ -43,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--figures",
         default="",
         metavar="LIST",
-        help="formats of charts to draw in figures/: svg, pdf, png (none)",
+        help="chart formats to write: svg, pdf, png (none)",
     )
 
 

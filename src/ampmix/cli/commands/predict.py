@@ -1,4 +1,4 @@
-"""Add labels and probabilities to the rows of FILE, as many as there are."""
+"""Predict the label of every row of FILE, with probabilities."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="FILE", help="file to write (standard output)")
     parser.add_argument("--text", metavar="COLUMN", help="column with the texts")
-    parser.add_argument(
-        "--encoding", metavar="NAME", help="encoding of FILE (utf-8); the output is UTF-8"
-    )
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of FILE (utf-8)")
     parser.add_argument(
         "--proba",
         action=argparse.BooleanOptionalAction,
@@ -48,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--guard",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="put an apostrophe before formulas in CSV and TSV, so that no spreadsheet runs them (on)",
+        help="put an apostrophe before spreadsheet formulas in CSV and TSV (on)",
     )
     parser.add_argument(
         "--threads", type=int, default=cores(), metavar="N", help="PyTorch threads (%(default)s)"

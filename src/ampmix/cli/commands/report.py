@@ -1,4 +1,4 @@
-"""Write what RUNS show as report.md and one page, report.html, beside the paper's numbers."""
+"""Write report.md and report.html on RUNS, beside the paper's numbers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs",
         metavar="RUNS",
         nargs="+",
-        help="output folder of ampmix compare or study, or folder of records",
+        help="output folder of compare or study, or folder of records",
     )
     parser.add_argument("--out", metavar="DIR", help="output folder (the first RUNS)")
     parser.add_argument(
         "--figures",
         default="",
         metavar="LIST",
-        help="formats of charts to draw in figures/: svg, pdf, png (none)",
+        help="chart formats to write: svg, pdf, png (none)",
     )
 
 

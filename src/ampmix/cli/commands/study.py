@@ -1,4 +1,4 @@
-"""Do all runs of a study FILE (TOML), each once, and keep their records."""
+"""Train all runs of a study FILE (TOML) and keep their records."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--dry-run",
         action="store_true",
-        help="list the runs and estimate their time; train nothing",
+        help="list the runs and estimate their time, and stop",
     )
     what.add_argument(
         "--skip-invalid", action="store_true", help="leave out combinations that cannot be trained"
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="test the study: a few steps of one seed, in a separate folder",
     )
-    what.add_argument("--no-estimate", action="store_true", help="do not estimate the time")
+    what.add_argument("--no-estimate", action="store_true", help="do not estimate their time")
     run = parser.add_argument_group("running")
     run.add_argument("--out", metavar="DIR", help="output folder (ampmix-runs/NAME)")
     run.add_argument(
@@ -66,13 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gpus-per-run",
         type=float,
         metavar="F",
-        help="GPUs per run with ray, such as 0.25 (cuda 1, else 0)",
+        help="GPUs per run with ray, such as 0.25 (on cuda 1)",
     )
     run.add_argument(
         "--track",
         default="",
         metavar="LIST",
-        help="trackers that log every run: mlflow, tensorboard",
+        help="trackers of the runs: mlflow, tensorboard (none)",
     )
 
 

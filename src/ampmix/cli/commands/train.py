@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_backbone(what)
     what.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (%(default)s)")
-    options.add_file(parser, "no test")
+    options.add_file(parser, "none")
     options.add_training(parser)
     run = parser.add_argument_group("running")
     run.add_argument(
