@@ -30,7 +30,12 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def add_backbone(group: argparse._ArgumentGroup) -> None:
     """Declare the backbone, and the share of the labels."""
-    group.add_argument("--backbone", default="cnn", metavar="SPEC", help="backbone (%(default)s)")
+    group.add_argument(
+        "--backbone",
+        default="cnn",
+        metavar="SPEC",
+        help="model to train, see ampmix list (%(default)s)",
+    )
     group.add_argument(
         "--vectors",
         metavar="X",

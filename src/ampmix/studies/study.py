@@ -152,7 +152,7 @@ def _plan(cell: Cell, load: _Loader) -> Plan:
     backbone = BACKBONES.parse(cell.backbone, trusted=True)
     if cell.vectors:
         if not backbone.takes_vectors:
-            raise AmpmixError(f"backbone {backbone.name} has no word vectors to begin from")
+            raise AmpmixError(f"backbone {backbone.name} takes no word vectors")
         backbone = replace(backbone, vectors=cell.vectors)
     _ = backbone.identity  # says if its files are not there
     _policies(cell)

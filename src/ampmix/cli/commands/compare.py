@@ -26,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_data(parser)
     what = parser.add_argument_group("what to compare")
     what.add_argument(
-        "--policies", default=DEFAULT_POLICIES, metavar="LIST", help="policies (%(default)s)"
+        "--policies",
+        default=DEFAULT_POLICIES,
+        metavar="LIST",
+        help="policies to compare (%(default)s)",
     )
     what.add_argument(
         "--seeds",

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--statistics",
         action="store_true",
-        help="with datasets: count Table 1 of the paper, beside the printed one",
+        help="with datasets: compare the data with Table 1 of the paper",
     )
 
 

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="test the study: a few steps of one seed, in a separate folder",
     )
-    what.add_argument("--no-estimate", action="store_true", help="do not estimate their time")
+    what.add_argument("--no-estimate", action="store_true", help="skip the time estimate")
     run = parser.add_argument_group("running")
     run.add_argument("--out", metavar="DIR", help="output folder (ampmix-runs/NAME)")
     run.add_argument(
