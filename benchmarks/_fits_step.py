@@ -10,7 +10,8 @@ from _measuring import Step
 from ampmix._support.components import parse
 from ampmix.backbones.base import Backbone
 from ampmix.mixing import cross_entropy
-from ampmix.training.config import TrainConfig, optimizer_of
+from ampmix.training.config import TrainConfig
+from ampmix.training.optimizer import optimizer_of
 from ampmix.training.step import TrainingStep, generator_of, stepper
 
 

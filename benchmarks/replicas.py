@@ -39,7 +39,8 @@ from ampmix import datasets
 from ampmix._support.components import parse, parse_list, spec
 from ampmix.data.dataset import Split
 from ampmix.data.splits import split_holdout
-from ampmix.training.config import TrainConfig, optimizer_of
+from ampmix.training.config import TrainConfig
+from ampmix.training.optimizer import optimizer_of
 from ampmix.training.replicas import _Stack, footprint
 from ampmix.training.step import TrainingStep, _batches, stepper
 from ampmix.training.training_run import TrainingRun

@@ -44,13 +44,16 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ampmix import AMP, Classifier, Mixup, MixupTextClassifier, TextCNN, TrainConfig, fit
 from ampmix._support.components import parse
+from ampmix.backbones.recipes import FINE_TUNED
 from ampmix.cli import main
 from ampmix.cli import options as _options
 from ampmix.data.dataset import Examples, TextDataset
 from ampmix.data.splits import split_train
 from ampmix.errors import AmpmixError
+from ampmix.training.config import OWN_STEPS
 
 ROOT = Path(__file__).parents[2]
+DESCRIBED = MixupTextClassifier.__doc__ or ""
 GUIDE = ROOT / "docs" / "guides" / "scikit-learn.md"
 CNN = "cnn[embedding_dim=16,filter_sizes=1+2,feature_maps=16,dropout=0.1]"
 WORDS = {
@@ -137,8 +140,20 @@ def test_defaults_are_those_of_ampmix_train(backbone: str, steps: list[str]) -> 
     assert made == _options.config_of(arguments, component)
 
 
-def test_every_setting_of_training_is_a_parameter() -> None:
-    assert {field.name for field in fields(TrainConfig)} <= set(small().get_params())
+@pytest.mark.parametrize("setting", fields(TrainConfig), ids=lambda setting: setting.name)
+def test_every_setting_of_training_is_a_parameter_and_described(setting: Any) -> None:
+    parameter = inspect.signature(MixupTextClassifier).parameters[setting.name]
+    assert parameter.default in (None, setting.default)
+    described = re.search(rf"^ +{setting.name}: (.+?)^ +\w+: ", DESCRIBED, re.DOTALL | re.MULTILINE)
+    assert described
+    for choice in setting.metadata["choices"]:
+        assert f"``{choice}``" in described[1]
+
+
+def test_the_defaults_described_are_those_there_are() -> None:
+    steps = f"by default {OWN_STEPS:,}, or {FINE_TUNED['steps']} for encoders"
+    every = f"by default a twentieth of the steps, at most {TrainConfig.eval_every}"
+    assert steps in " ".join(DESCRIBED.split()) and every in " ".join(DESCRIBED.split())
 
 
 def test_weights_smoothing_and_patience_reach_training(

@@ -26,7 +26,8 @@ from ampmix.backbones.text_cnn import TextCNN
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
-from ampmix.training.config import TrainConfig, optimizer_of, set_lr
+from ampmix.training.config import TrainConfig
+from ampmix.training.optimizer import optimizer_of, set_lr
 from ampmix.training.replicas import _Stack
 from ampmix.training.training_run import Fit, TrainingRun
 

@@ -9,8 +9,6 @@ import torch
 
 from ampmix.errors import AmpmixError
 
-PRECISIONS = ("float32", "tf32", "bfloat16")
-
 
 def check_precision(name: str, device: str) -> None:
     """Raise AmpmixError for a precision that devices of that name do not have."""

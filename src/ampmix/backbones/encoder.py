@@ -27,6 +27,7 @@ from ampmix.backbones.hf_loading import (
     whole_model,
 )
 from ampmix.backbones.hf_reader import HFReader
+from ampmix.backbones.recipes import FINE_TUNED, FROZEN
 from ampmix.backbones.stacked.encoder import StackedFrozenEncoder
 from ampmix.backbones.weights import WEIGHTS, header_of
 from ampmix.errors import AmpmixError
@@ -122,11 +123,7 @@ class Encoder(Backbone):
     @property
     def training_defaults(self) -> Mapping[str, Any]:
         """Settings that :meth:`ampmix.training.config.TrainConfig.of` uses by default."""
-        common = {"optimizer": "adamw", "schedule": "linear", "warmup": 0.1, "selection": "last"}
-        if self.freeze:
-            return common | {"steps": 1000, "batch_size": 50, "lr": 1e-2, "weight_decay": 1e-2}
-        recipe = {"steps": 600, "batch_size": 24, "lr": 1e-4, "weight_decay": 1e-2, "clip": 1.0}
-        return common | recipe
+        return FROZEN if self.freeze else FINE_TUNED
 
     @property
     def mean_pooled(self) -> bool:

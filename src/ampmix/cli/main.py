@@ -32,8 +32,8 @@ class _Parser(argparse.ArgumentParser):
         """Raise for arguments that no option takes."""
         if not extra[0].startswith("-"):
             raise AmpmixError(
-                f"unexpected argument {extra[0]!r}: one DATA at a time (quote spec strings; a test "
-                "set goes with --test)"
+                f"unexpected argument {extra[0]!r}: give one DATA; quote spec strings, "
+                "and name a test set with --test"
             )
         known = [name for action in self._actions for name in action.option_strings]
         near = difflib.get_close_matches(extra[0].split("=")[0], known, n=2, cutoff=0.6)
@@ -121,8 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         told = (str(error).splitlines() or ["by Python"])[0]
         print(
-            f"ampmix: memory ran out ({told}); finished runs are kept: fewer --workers, a smaller "
-            "--batch-size or --max-length need less",
+            f"ampmix: memory ran out ({told}); finished runs are kept: use fewer --workers, or a "
+            "smaller --batch-size or --max-length",
             file=sys.stderr,
         )
         return 2

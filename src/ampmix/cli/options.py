@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Any
 
+from ampmix.backbones.recipes import FINE_TUNED
 from ampmix.errors import AmpmixError
+from ampmix.training.config import TrainConfig, settings, told
 
 if TYPE_CHECKING:
     from ampmix.backbones.base import Backbone
     from ampmix.data.dataset import TextDataset
     from ampmix.policies.base import Policy
-    from ampmix.training.config import TrainConfig
 
-PAPER_STEPS, TABLE_STEPS = 8000, 1500  # as in ampmix.studies.plan, which imports torch
+METAVARS = {int: "N", float: "X", str: "NAME"}
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -22,84 +24,65 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="a known data set (ampmix list), or a CSV, TSV, JSONL or Parquet",
+        help="name of a built-in data set (see ampmix list), or a CSV, TSV, JSONL or Parquet file",
     )
 
 
 def add_backbone(group: argparse._ArgumentGroup) -> None:
-    """Declare what is trained, and on how much."""
-    group.add_argument("--backbone", default="cnn", metavar="SPEC", help="default: %(default)s")
+    """Declare the backbone, and the share of the labels."""
+    group.add_argument(
+        "--backbone",
+        default="cnn",
+        metavar="SPEC",
+        help="model to train, see ampmix list (%(default)s)",
+    )
     group.add_argument(
         "--vectors",
         metavar="X",
-        help="pretrained word vectors, a file or a known name; short for the backbone's vectors=X",
+        help="pretrained word vectors: file or known name; sets vectors=X of the backbone",
     )
     group.add_argument(
-        "--fraction", type=float, default=1.0, metavar="F", help="labels kept of each class (1.0)"
+        "--fraction",
+        type=float,
+        default=1.0,
+        metavar="F",
+        help="share of the labels of each class to use (1)",
     )
 
 
 def add_file(parser: argparse.ArgumentParser, without_test: str) -> None:
-    """Declare what goes with a file; `without_test` says what happens where --test is missing."""
+    """Declare what goes with a file; `without_test` says what replaces a missing --test."""
     file = parser.add_argument_group("a file of your own")
-    file.add_argument("--text", metavar="COLUMN", help="the column with the texts")
-    file.add_argument("--label", metavar="COLUMN", help="the column with the labels")
-    file.add_argument("--test", metavar="FILE", help=f"test on this file (without: {without_test})")
-    file.add_argument("--dev", metavar="FILE", help="choose the step on this file")
-    file.add_argument("--encoding", metavar="NAME", help="of CSV and TSV (utf-8)")
+    file.add_argument("--text", metavar="COLUMN", help="column with the texts")
+    file.add_argument("--label", metavar="COLUMN", help="column with the labels")
+    file.add_argument("--test", metavar="FILE", help=f"test set (without: {without_test})")
+    file.add_argument("--dev", metavar="FILE", help="development set (a tenth of the texts)")
+    file.add_argument("--encoding", metavar="NAME", help="encoding of CSV and TSV (utf-8)")
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
-    """Declare how to train."""
-    training = parser.add_argument_group("training")
-    training.add_argument(
-        "--steps",
-        type=int,
-        metavar="N",
-        help=f"steps a run ({PAPER_STEPS}; files {TABLE_STEPS}; encoder 600)",
-    )
-    training.add_argument("--batch-size", type=int, metavar="N", help="(50; encoder 24)")
-    training.add_argument(
-        "--lr", type=float, metavar="X", help="learning rate (2e-4; encoder 1e-4)"
-    )
-    training.add_argument(
-        "--clip", type=float, metavar="X", help="largest gradient norm, 0 for any (0; encoder 1)"
-    )
-    training.add_argument("--weight-decay", type=float, metavar="X", help="(1e-8; encoder 0.01)")
-    training.add_argument("--optimizer", metavar="NAME", help="adam or adamw (adam; encoder adamw)")
-    training.add_argument(
-        "--schedule", metavar="NAME", help="of lr: constant or linear (constant; encoder linear)"
-    )
-    training.add_argument(
-        "--warmup", type=float, metavar="F", help="share of the steps lr rises (0; encoder 0.1)"
-    )
-    training.add_argument(
-        "--selection", metavar="NAME", help="of the step: best_dev or last (best_dev; encoder last)"
-    )
-    training.add_argument("--device", metavar="NAME", help="where to compute: cpu, cuda (cpu)")
-    training.add_argument(
-        "--precision", metavar="NAME", help="of products: float32, bfloat16 or tf32 (float32)"
-    )
-    training.add_argument(
-        "--eval-every", type=int, metavar="N", help="steps between development readings"
-    )
-    training.add_argument(
-        "--patience",
-        type=int,
-        metavar="N",
-        help="end after N readings without improvement, and keep the best step (0: never)",
-    )
-    training.add_argument(
-        "--class-weights",
-        metavar="NAME",
-        help="balanced: in the loss, rare classes count as much as common ones (none)",
-    )
-    training.add_argument(
-        "--label-smoothing", type=float, metavar="X", help="share of a label given to all (0)"
-    )
-    training.add_argument(
-        "--max-length", type=int, metavar="N", help="tokens after which a text is cut (512)"
-    )
+    """Declare how to train: an option for each field of TrainConfig."""
+    note = "Defaults are in brackets. Those of encoders are for fine-tuning."
+    training = parser.add_argument_group("training", note)
+    for setting in fields(TrainConfig):
+        kind = type(setting.default)
+        training.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            type=kind,
+            metavar=METAVARS[kind],
+            help=_help(setting),
+        )
+
+
+def _help(setting: Field[Any]) -> str:
+    """What a setting is, its choices and its defaults."""
+    about = setting.metadata
+    *others, last = about["choices"] or [""]
+    choices = f": {', '.join(others)} or {last}" if others else ""
+    default, encoders = about["default"], FINE_TUNED.get(setting.name, setting.default)
+    if encoders != setting.default:
+        default += f"; encoders {told(encoders)}"
+    return f"{about['help']}{choices} ({default})"
 
 
 def add_replicas(group: argparse._ArgumentGroup) -> None:
@@ -109,7 +92,7 @@ def add_replicas(group: argparse._ArgumentGroup) -> None:
         default="auto",
         type=_replicas,
         metavar="N",
-        help="seeds of a policy trained at once as one (auto: what fits on a GPU; on a CPU 1)",
+        help="seeds trained at once as one model (auto: on a GPU as many as fit, on a CPU 1)",
     )
 
 
@@ -154,7 +137,7 @@ def add_time_limit(group: argparse._ArgumentGroup) -> None:
         "--time-limit",
         type=float,
         metavar="S",
-        help="end runs that take more seconds; the same command tries them again (any)",
+        help="seconds after which a run is stopped; the same command retries it (none)",
     )
 
 
@@ -178,23 +161,17 @@ def with_vectors(backbone: Any, vectors: str) -> Any:
     from dataclasses import replace
 
     if not backbone.takes_vectors:
-        raise AmpmixError(f"--vectors: backbone {backbone.name} has no word vectors to begin from")
+        raise AmpmixError(f"--vectors: backbone {backbone.name} takes no word vectors")
     return replace(backbone, vectors=vectors)
 
 
 def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
     """Make the settings that the options describe, else the backbone's own."""
     from ampmix import datasets
-    from ampmix.studies.plan import settings
 
     known = datasets.known(arguments.data) is not None
-    names = (
-        *("steps", "batch_size", "lr", "clip", "weight_decay", "optimizer", "schedule", "warmup"),
-        *("selection", "device", "patience", "class_weights", "label_smoothing", "max_length"),
-        "precision",
-        "eval_every",
-    )
-    return settings(backbone, known, **{name: getattr(arguments, name) for name in names})
+    given = {setting.name: getattr(arguments, setting.name) for setting in fields(TrainConfig)}
+    return settings(backbone, known, **given)
 
 
 def dataset_of(arguments: argparse.Namespace) -> TextDataset:

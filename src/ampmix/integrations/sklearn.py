@@ -27,11 +27,9 @@ from ampmix.errors import AmpmixError
 from ampmix.integrations._inputs import labels_of
 from ampmix.policies.base import Policy
 from ampmix.terminal.progress import RunsProgress
-from ampmix.training.config import TrainConfig
+from ampmix.training.config import TrainConfig, settings
 from ampmix.training.fit import fit
 from ampmix.training.training_run import Fit
-
-STEPS = 1500  # as `ampmix train` has it for a file; the 8,000 of TrainConfig are the paper's
 
 
 class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -49,22 +47,22 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             an instance, such as ``AMP(eps=0.1)``.
         backbone: likewise, such as ``"cnn"``, ``"minilm"`` or ``TextCNN(feature_maps=50)``.
         steps: optimiser steps; by default 1,500, or 600 for encoders.
-        batch_size: examples a step.
-        lr: the optimiser's step size, at its highest.
-        weight_decay: L2 coefficient added to the gradient; AdamW shrinks the weights instead.
-        clip: largest norm of the gradient, 0 for no clipping.
-        eval_every: steps between readings of the development set; by default a twentieth of the
+        batch_size: examples per step.
+        lr: peak learning rate.
+        weight_decay: L2 coefficient; ``adamw`` decouples it from the gradient.
+        clip: maximum gradient norm, 0 for none.
+        eval_every: steps between evaluations on the development set; by default a twentieth of the
             steps, at most 100.
         max_length: tokens after which a text is cut.
         optimizer: ``adam`` or ``adamw``.
         schedule: of lr: ``constant``, or ``linear`` (it falls to 0 over the steps).
-        warmup: share of the steps over which lr rises, in [0, 1).
-        selection: which step's model is kept: ``best_dev`` or ``last``.
-        class_weights: ``none``, or ``balanced``: in the loss, rare classes count as much as common.
-        label_smoothing: share of a label that all classes get alike, in [0, 1).
-        patience: readings of the development set without improvement after which training ends, and
-            the best step is kept unless ``selection`` says else; 0 for none.
-        precision: of the products of training steps: ``float32``, ``bfloat16``, or ``tf32`` (GPUs).
+        warmup: share of the steps in which lr rises, in [0, 1).
+        selection: checkpoint that is kept: ``best_dev`` or ``last``.
+        class_weights: in the loss: ``none``, or ``balanced`` (inverse to the size of a class).
+        label_smoothing: share of a label spread over all classes, in [0, 1).
+        patience: evaluations without improvement before training ends, 0 for no limit; the best
+            checkpoint is then kept, unless ``selection`` is given.
+        precision: of matrix products in training: ``float32``, ``bfloat16``, or ``tf32`` (GPUs).
         dev_size: share of the texts kept for development, in [0, 1). Every class keeps one text
             for training at least. With 0 all texts are trained on and the last step is kept; so
             it is, with a warning, where every class has one text only.
@@ -238,15 +236,12 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _config(self, backbone: Backbone, develop: bool) -> TrainConfig:
         known = {field.name for field in fields(TrainConfig)}
         given = {k: _plain(v) for k, v in self.get_params(deep=False).items() if k in known}
-        if given["steps"] is None:
-            given["steps"] = backbone.training_defaults.get("steps", STEPS)
         if not develop:
             given |= {"selection": "last", "patience": 0}
-        config = TrainConfig.of(backbone, **given)
-        if given["eval_every"] is not None:
+        config = settings(backbone, False, **given)
+        if develop or given["eval_every"] is not None:
             return config
-        every = min(100, max(1, config.steps // 20)) if develop else config.steps
-        return replace(config, eval_every=every)
+        return replace(config, eval_every=config.steps)
 
     def _split(
         self,

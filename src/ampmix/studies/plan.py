@@ -20,14 +20,11 @@ from ampmix.policies.base import Policy
 from ampmix.records.provenance import provenance
 from ampmix.records.result import Result
 from ampmix.records.store import RunRecord, run_id
-from ampmix.studies import baseline
+from ampmix.studies import DEFAULT_POLICIES, baseline
 from ampmix.training.checks import check_trainable
-from ampmix.training.config import TrainConfig
+from ampmix.training.config import TrainConfig, settings
 from ampmix.training.replicas import automatic, fit_many, unstackable
 from ampmix.training.training_run import Diverged, Fit
-
-PAPER_STEPS, TABLE_STEPS = 8000, 1500
-DEFAULT_POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
 
 
 class Run(NamedTuple):
@@ -38,22 +35,6 @@ class Run(NamedTuple):
 
     policy: str
     seed: int
-
-
-def settings(backbone: Backbone, known: bool, **given: Any) -> TrainConfig:
-    """Optimisation settings: what is given and not None, else as suits backbone and data.
-
-    Args:
-        backbone: what is trained.
-        known: whether on a data set that ampmix knows, whose papers train for 8,000 steps.
-        given: fields of :class:`ampmix.training.config.TrainConfig`.
-    """
-    chosen = {name: value for name, value in given.items() if value is not None}
-    fallback = PAPER_STEPS if known else TABLE_STEPS
-    steps = chosen.setdefault("steps", backbone.training_defaults.get("steps", fallback))
-    if isinstance(steps, int):
-        chosen.setdefault("eval_every", min(100, max(1, steps // 20)))
-    return TrainConfig.of(backbone, **chosen)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from ampmix.errors import AmpmixError
 from ampmix.records.store import RunRecord
 from ampmix.studies.executors import Task
 from ampmix.studies.file import Cell, StudyFile
-from ampmix.studies.plan import Plan, settings
+from ampmix.studies.plan import Plan
 from ampmix.terminal.watchers import Watcher as Watcher
 from ampmix.terminal.watchers import Watchers as Watchers
 from ampmix.training.checks import check_trainable
-from ampmix.training.config import TrainConfig
+from ampmix.training.config import TrainConfig, settings
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _plan(cell: Cell, load: _Loader) -> Plan:
     backbone = BACKBONES.parse(cell.backbone, trusted=True)
     if cell.vectors:
         if not backbone.takes_vectors:
-            raise AmpmixError(f"backbone {backbone.name} has no word vectors to begin from")
+            raise AmpmixError(f"backbone {backbone.name} takes no word vectors")
         backbone = replace(backbone, vectors=cell.vectors)
     _ = backbone.identity  # says if its files are not there
     _policies(cell)

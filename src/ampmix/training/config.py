@@ -1,56 +1,70 @@
-"""Settings of training: steps, batches, optimiser, learning rate."""
+"""Settings of training: steps, batches, optimiser, learning rate.
+
+Imports no PyTorch: the command line makes its options of the fields before PyTorch is there.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from ampmix._torch.precision import PRECISIONS
-from ampmix.backbones.base import Backbone
 from ampmix.errors import AmpmixError, unknown
-from ampmix.training.losses import CLASS_WEIGHTS
-from ampmix.training.selection import SELECTIONS
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-SCHEDULES = ("constant", "linear")
+if TYPE_CHECKING:
+    from ampmix.backbones.base import Backbone
+
+OWN_STEPS = 1500
+"""Steps on data of the user's own; the default of :class:`TrainConfig` is the paper's."""
+OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW"}
+"""Names of optimisers, and of their classes in ``torch.optim``."""
 LATER = ("class_weights", "label_smoothing", "patience", "precision")
 """Settings younger than the first records, whose names they leave alone at their defaults."""
 
 
-@dataclass(frozen=True)
+def _setting(default: Any, help: str, *, choices: Iterable[str] = (), note: str = "") -> Any:
+    """A field whose metadata the command line reads.
+
+    Args:
+        default: its value where nothing is given.
+        help: what it is, in a line.
+        choices: the values that it can have; empty for any of its type.
+        note: what the help adds to the default.
+    """
+    metadata = {"help": help, "choices": (*choices,), "default": told(default) + note}
+    return field(default=default, metadata=metadata)
+
+
+def told(value: Any) -> str:
+    """A value as the help has it.
+
+    >>> told(0.0), told(1e-8), told(8000)
+    ('0', '1e-08', '8000')
+    """
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of training; defaults are the paper's for CNN and RNN (Section 4.2).
 
+    Each field's metadata says what it is (``ampmix train --help`` prints it). In more words:
+
     Args:
-        steps: optimiser steps.
-        batch_size: examples a step.
-        lr: the optimiser's step size, at its highest.
-        weight_decay: L2 coefficient added to the gradient; AdamW shrinks the weights instead.
-        clip: largest norm of the gradient, 0 for no clipping (as in the paper).
-        eval_every: steps between readings of the development set.
-        max_length: tokens after which a text is cut.
-        device: where to train, as PyTorch names it.
-        optimizer: ``adam`` (the paper's) or ``adamw``.
-        schedule: ``constant`` (the paper's), or ``linear``: lr falls to 0 over the steps.
-        warmup: share of the steps over which lr rises linearly, in [0, 1).
-        selection: which step's model is kept: ``best_dev`` (the paper's) or ``last``.
-        class_weights: ``none``, or ``balanced``: classes of the training part count alike in the
-            loss, however many texts they have (:func:`ampmix.training.losses.balanced_weights`).
-        label_smoothing: share of a target that all classes get alike, in [0, 1).
-        patience: readings of the development set without improvement (a lower error, or an equal
-            one with a lower loss) after which training ends; 0 for none. ``steps`` is then the most
-            there may be, and what the schedule is stretched over: a ``linear`` lr has not reached 0
-            where training ends early. ``last`` keeps the step where it ended, ``patience`` readings
-            after the best; with patience :meth:`of` therefore chooses ``best_dev``, for whatever
-            backbone, unless told otherwise.
-        precision: ``float32``; ``bfloat16``, in which the products of forward and backward passes
-            are computed, or ``tf32`` (GPUs), in which they keep 10 bits. Weights, losses, mixing,
-            optimiser and evaluation stay in float32.
+        steps: with ``patience``, the most there may be.
+        schedule: ``linear`` lowers lr to 0 over all `steps`, also where training ends earlier.
+        warmup: share of the steps, in [0, 1).
+        class_weights: ``balanced`` weighs a text inversely to the size of its class in the
+            training part (:func:`ampmix.training.losses.balanced_weights`).
+        label_smoothing: share of a label, in [0, 1).
+        patience: an evaluation improves on the best so far by a lower error, or by an equal one
+            with a lower loss. Selection ``last`` keeps the step where training ended, `patience`
+            evaluations after the best; with patience :meth:`of` therefore chooses ``best_dev``,
+            for whatever backbone, unless told otherwise.
+        precision: of the products of the forward and backward passes: ``bfloat16``, or ``tf32``
+            (GPUs), which keeps 10 bits of the factors. Weights, losses, mixing, optimiser and
+            evaluation stay in float32.
 
     Selection and patience go by the plain error and cross-entropy, without weights and smoothing.
 
@@ -58,22 +72,30 @@ class TrainConfig:
         AmpmixError: for values outside their range.
     """
 
-    steps: int = 8000
-    batch_size: int = 50
-    lr: float = 2e-4
-    weight_decay: float = 1e-8
-    clip: float = 0.0
-    eval_every: int = 100
-    max_length: int = 512
-    device: str = "cpu"
-    optimizer: str = "adam"
-    schedule: str = "constant"
-    warmup: float = 0.0
-    selection: str = "best_dev"
-    class_weights: str = "none"
-    label_smoothing: float = 0.0
-    patience: int = 0
-    precision: str = "float32"
+    steps: int = _setting(8000, "optimiser steps", note=f"; own files {OWN_STEPS}")
+    batch_size: int = _setting(50, "examples per step")
+    lr: float = _setting(2e-4, "peak learning rate")
+    clip: float = _setting(0.0, "maximum gradient norm, 0 for none")
+    weight_decay: float = _setting(1e-8, "L2 coefficient, decoupled in adamw")
+    optimizer: str = _setting("adam", "optimiser", choices=OPTIMIZERS)
+    schedule: str = _setting("constant", "schedule of lr", choices=("constant", "linear"))
+    warmup: float = _setting(0.0, "share of the steps in which lr rises")
+    selection: str = _setting("best_dev", "checkpoint that is kept", choices=("best_dev", "last"))
+    device: str = _setting("cpu", "PyTorch device, such as cuda")
+    precision: str = _setting(
+        "float32", "precision of matrix products", choices=("float32", "tf32", "bfloat16")
+    )
+    eval_every: int = _setting(
+        100,
+        "steps between evaluations on the development set",
+        note=", or steps / 20 if less",
+    )
+    patience: int = _setting(
+        0, "evaluations without improvement before training ends, 0 for no limit"
+    )
+    class_weights: str = _setting("none", "class weights in the loss", choices=("none", "balanced"))
+    label_smoothing: float = _setting(0.0, "share of a label spread over all classes")
+    max_length: int = _setting(512, "tokens after which a text is cut")
 
     @classmethod
     def of(cls, backbone: Backbone, **given: Any) -> TrainConfig:
@@ -99,18 +121,12 @@ class TrainConfig:
         for name in ("weight_decay", "clip"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise AmpmixError(f"{name} is {getattr(self, name)}: it must be 0 or more")
-        if self.optimizer not in OPTIMIZERS:
-            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
-        if self.schedule not in SCHEDULES:
-            raise unknown("schedule", self.schedule, SCHEDULES)
-        if self.selection not in SELECTIONS:
-            raise unknown("selection", self.selection, SELECTIONS)
+        for setting in fields(self):
+            choices, value = setting.metadata["choices"], getattr(self, setting.name)
+            if choices and value not in choices:
+                raise unknown(setting.name, value, choices)
         if not 0 <= self.warmup < 1:
             raise AmpmixError(f"warmup is {self.warmup}: it is a share of the steps, in [0, 1)")
-        if self.class_weights not in CLASS_WEIGHTS:
-            raise unknown("class_weights", self.class_weights, CLASS_WEIGHTS)
-        if self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
         if not 0 <= self.label_smoothing < 1:
             raise AmpmixError(
                 f"label_smoothing is {self.label_smoothing}: it is a share of the label, in [0, 1)"
@@ -128,30 +144,26 @@ class TrainConfig:
         return min(1.0, (self.steps - step) / (self.steps - rising))
 
 
-def optimizer_of(
-    parameters: Iterable[Tensor], config: TrainConfig, recorded: bool = False
-) -> torch.optim.Optimizer:
-    """The optimiser that the settings name.
+def settings(backbone: Backbone, known: bool, **given: Any) -> TrainConfig:
+    """Settings of training that suit backbone and data, but for what is given and not None.
 
     Args:
-        parameters: what it moves.
-        config: the settings.
-        recorded: whether its steps are recorded on a GPU (:mod:`ampmix._torch.cuda_graphs`): the
-            step size lies there then, where a replayed step finds what it is by now.
+        backbone: what is trained.
+        known: whether on a data set that ampmix knows: the paper trains on those for 8,000 steps.
+        given: fields of :class:`TrainConfig`.
     """
-    parameters = list(parameters)
-    lr = torch.tensor(config.lr, device=parameters[0].device) if recorded else config.lr
-    made: torch.optim.Optimizer = OPTIMIZERS[config.optimizer](
-        parameters, lr=lr, weight_decay=config.weight_decay, fused=True, capturable=recorded
-    )
-    return made
+    chosen = {name: value for name, value in given.items() if value is not None}
+    fallback = TrainConfig.steps if known else OWN_STEPS
+    steps = chosen.setdefault("steps", backbone.training_defaults.get("steps", fallback))
+    if isinstance(steps, int):
+        chosen.setdefault("eval_every", eval_every(steps))
+    return TrainConfig.of(backbone, **chosen)
 
 
-def set_lr(optimizer: torch.optim.Optimizer, config: TrainConfig, done: int) -> None:
-    """Give the optimiser the step size that it has after `done` steps."""
-    lr = config.lr * config.lr_factor(done)
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
-        else:
-            group["lr"] = lr
+def eval_every(steps: int) -> int:
+    """Steps between evaluations in a run of `steps`: 20 evaluations or more.
+
+    >>> eval_every(8000), eval_every(600), eval_every(4)
+    (100, 30, 1)
+    """
+    return min(TrainConfig.eval_every, max(1, steps // 20))

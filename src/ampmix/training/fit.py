@@ -8,7 +8,8 @@ from ampmix.backbones.base import Backbone
 from ampmix.data.dataset import Split
 from ampmix.policies.base import Policy
 from ampmix.training.checks import check_trainable, device_of
-from ampmix.training.config import TrainConfig, optimizer_of
+from ampmix.training.config import TrainConfig
+from ampmix.training.optimizer import optimizer_of
 from ampmix.training.processes import ALONE, Processes
 from ampmix.training.step import TrainingStep, _batches, stepper
 from ampmix.training.training_run import Fit, TrainingRun

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from ampmix.mixing import Loss, cross_entropy
 
-CLASS_WEIGHTS = ("none", "balanced")
-
 
 def balanced_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float64]:
     """Return weights by which all classes that occur count alike, ``n / (C n_c)``.

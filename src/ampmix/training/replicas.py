@@ -18,9 +18,10 @@ from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy
 from ampmix.policies.base import Policy
 from ampmix.training.checks import check_trainable, device_of
-from ampmix.training.config import TrainConfig, optimizer_of, set_lr
+from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
 from ampmix.training.losses import TrainingLoss
+from ampmix.training.optimizer import optimizer_of, set_lr
 from ampmix.training.perturbation import Perturbation
 from ampmix.training.replica_batches import Batch, ReplicaBatches
 from ampmix.training.step import generator_of

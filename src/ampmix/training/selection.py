@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-SELECTIONS = ("best_dev", "last")
-
 
 class Reading(NamedTuple):
     """One reading of the development set; errors are fractions, losses in nats.

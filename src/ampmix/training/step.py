@@ -15,7 +15,8 @@ from ampmix.backbones.base import CutModule
 from ampmix.mixing import Loss
 from ampmix.policies.base import Learner
 from ampmix.text.encoded import Encoded
-from ampmix.training.config import TrainConfig, set_lr
+from ampmix.training.config import TrainConfig
+from ampmix.training.optimizer import set_lr
 from ampmix.training.perturbation import Perturbation
 from ampmix.training.processes import ALONE, Processes
 

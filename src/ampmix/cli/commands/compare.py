@@ -1,4 +1,4 @@
-"""Train every policy with every seed on DATA and say which errs less."""
+"""Train each policy with every seed on DATA and compare their errors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 from ampmix._support.wording import counted
 from ampmix.cli import options
 from ampmix.cli.output import INTERRUPTED, consoles, cut, interrupted, recorded, say
+from ampmix.studies import DEFAULT_POLICIES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ampmix.studies.compare import Summary
     from ampmix.studies.plan import Plan
-
-# as in ampmix.studies.plan, which imports torch
-POLICIES = "none,mixup,amp,mixup[site=sent],amp[site=sent]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,22 +25,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     options.add_data(parser)
     what = parser.add_argument_group("what to compare")
-    what.add_argument("--policies", default=POLICIES, metavar="LIST", help="default: %(default)s")
+    what.add_argument(
+        "--policies",
+        default=DEFAULT_POLICIES,
+        metavar="LIST",
+        help="policies to compare (%(default)s)",
+    )
     what.add_argument(
         "--seeds",
         type=int,
         metavar="N",
-        help="seeds, or folds without a test set (5; for mr and subj 10)",
+        help="number of seeds; without a test set, of folds (5; mr and subj 10)",
     )
     options.add_backbone(what)
-    options.add_file(parser, "by cross-validation")
+    options.add_file(parser, "cross-validation")
     options.add_training(parser)
     run = parser.add_argument_group("running")
     run.add_argument(
         "--workers",
         type=int,
         metavar="N",
-        help="processes (one a core; a GPU if it trains several)",
+        help="processes (one per core; one per GPU with several --replicas)",
     )
     options.add_replicas(run)
     options.add_time_limit(run)
@@ -76,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(screen, f"{recorded(total, out)}: nothing to train.")
     if runs and together.count > 1:
         shared = f"{together.count} processes share {counted(runs, 'run')}"
-        say(messages, f"{shared}; progress is the first one's.")
+        say(messages, f"{shared}; the progress shown is that of the first.")
     together.wait()  # none begins before all have counted
     progress = RunsProgress(runs, plan.config.steps, messages)
     try:
@@ -99,10 +102,10 @@ def run(arguments: argparse.Namespace) -> int:
 def plan_of(arguments: argparse.Namespace) -> Plan:
     """Make the plan that the options describe; AmpmixError if it cannot be run."""
     from ampmix import datasets
-    from ampmix._support.components import POLICIES as KIND
+    from ampmix._support.components import POLICIES
     from ampmix.studies.plan import Plan
 
-    policies = KIND.parse_list(arguments.policies, trusted=True)
+    policies = POLICIES.parse_list(arguments.policies, trusted=True)
     backbone = options.backbone_of(arguments)
     known = datasets.known(arguments.data)
     seeds = getattr(known, "folds", 5) if arguments.seeds is None else arguments.seeds

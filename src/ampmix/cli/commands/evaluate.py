@@ -1,4 +1,4 @@
-"""Say how well MODEL labels the texts of FILE, which holds the true labels."""
+"""Evaluate MODEL on the labelled texts of FILE."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix evaluate` takes."""
-    parser.add_argument("model", metavar="MODEL", help="the folder of a trained model")
-    parser.add_argument("file", metavar="FILE", help="a CSV, TSV, JSONL or Parquet with labels")
-    parser.add_argument("--text", metavar="COLUMN", help="the column with the texts")
-    parser.add_argument("--label", metavar="COLUMN", help="the column with the labels")
-    parser.add_argument("--encoding", metavar="NAME", help="of CSV and TSV (utf-8)")
-    parser.add_argument("--json", metavar="FILE", help="write all figures here")
+    parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
+    parser.add_argument("file", metavar="FILE", help="CSV, TSV, JSONL or Parquet file with labels")
+    parser.add_argument("--text", metavar="COLUMN", help="column with the texts")
+    parser.add_argument("--label", metavar="COLUMN", help="column with the labels")
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of CSV and TSV (utf-8)")
+    parser.add_argument("--json", metavar="FILE", help="file for all metrics")
     parser.add_argument(
-        "--picture", metavar="FILE", help="draw the confusion matrix here, such as confusion.png"
+        "--picture",
+        metavar="FILE",
+        help="file for the confusion matrix, such as confusion.png",
     )
 
 

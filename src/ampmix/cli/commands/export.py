@@ -1,4 +1,4 @@
-"""Write MODEL for programs without PyTorch."""
+"""Export MODEL to ONNX, for programs without PyTorch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix export` takes."""
-    parser.add_argument("model", metavar="MODEL", help="the folder of a trained model")
-    parser.add_argument("--onnx", required=True, metavar="FILE", help="the ONNX file to write")
+    parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
+    parser.add_argument("--onnx", required=True, metavar="FILE", help="ONNX file to write")
 
 
 def run(arguments: argparse.Namespace) -> int:

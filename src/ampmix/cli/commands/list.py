@@ -1,4 +1,4 @@
-"""Show what there is: policies, backbones and data sets, with their options."""
+"""List policies, backbones and data sets, with their options."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         nargs="?",
         choices=PACKAGES,
-        help=f"{', '.join(PACKAGES)}; all of them without it",
+        help=f"{', '.join(PACKAGES)} (all)",
     )
     parser.add_argument(
         "--statistics",
         action="store_true",
-        help="of datasets: count Table 1 of the paper and show it beside the printed one",
+        help="with datasets: compare the data with Table 1 of the paper",
     )
 
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.statistics:
         if arguments.what != "datasets":
             raise AmpmixError(
-                "--statistics are of data sets: say ampmix list datasets --statistics"
+                "--statistics goes with data sets: use ampmix list datasets --statistics"
             )
         return _statistics()
     for package in (arguments.what,) if arguments.what else PACKAGES:

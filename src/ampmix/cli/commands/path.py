@@ -1,4 +1,4 @@
-"""Draw the loss of MODELS along mixtures of two texts, on the same pairs (the paper's Figure 2)."""
+"""Draw the loss of MODELS along mixtures of two texts (the paper's Figure 2)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,32 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix path` takes."""
-    parser.add_argument("models", metavar="MODEL", nargs="+", help="folders of trained models")
+    parser.add_argument("models", metavar="MODEL", nargs="+", help="folder of a trained model")
     parser.add_argument(
         "--data",
         required=True,
         metavar="FILE",
-        help="test texts with labels: a CSV, TSV, JSONL or Parquet, or a known data set",
+        help="test texts with labels: a CSV, TSV, JSONL or Parquet file, or a built-in data set",
     )
-    parser.add_argument("--text", metavar="COLUMN", help="the column with the texts")
-    parser.add_argument("--label", metavar="COLUMN", help="the column with the labels")
-    parser.add_argument("--encoding", metavar="NAME", help="of CSV and TSV (utf-8)")
-    parser.add_argument("--site", default="word", metavar="NAME", help="where to mix (word)")
-    parser.add_argument("--pairs", type=int, metavar="N", help="pairs (all: half as many as texts)")
-    parser.add_argument("--points", type=int, default=21, metavar="N", help="values of lam (21)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the pairs (0)")
-    parser.add_argument("--out", default="ampmix-path", metavar="DIR", help="(%(default)s)")
+    parser.add_argument("--text", metavar="COLUMN", help="column with the texts")
+    parser.add_argument("--label", metavar="COLUMN", help="column with the labels")
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of CSV and TSV (utf-8)")
+    parser.add_argument("--site", default="word", metavar="NAME", help="mixing site (word)")
+    parser.add_argument("--pairs", type=int, metavar="N", help="number of pairs (half the texts)")
     parser.add_argument(
-        "--figures", default="", metavar="LIST", help="also draw figures/: svg, pdf, png"
+        "--points", type=int, default=21, metavar="N", help="number of values of lam (21)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="random seed of the pairs (0)"
+    )
+    parser.add_argument(
+        "--out", default="ampmix-path", metavar="DIR", help="output folder (%(default)s)"
+    )
+    parser.add_argument(
+        "--figures",
+        default="",
+        metavar="LIST",
+        help="chart formats to write: svg, pdf, png (none)",
     )
 
 

@@ -1,4 +1,4 @@
-"""Add labels and probabilities to the rows of FILE, as many as there are."""
+"""Predict the label of every row of FILE, with probabilities."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ PREFIX = "predicted_"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix predict` takes."""
-    parser.add_argument("model", metavar="MODEL", help="the folder of a trained model")
+    parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
     parser.add_argument(
-        "file", metavar="FILE", help="a CSV, TSV, JSONL or Parquet; - for standard input"
+        "file", metavar="FILE", help="CSV, TSV, JSONL or Parquet file; - for standard input"
     )
-    parser.add_argument("--out", metavar="FILE", help="write here, not to standard output")
-    parser.add_argument("--text", metavar="COLUMN", help="the column with the texts")
-    parser.add_argument("--encoding", metavar="NAME", help="of FILE (utf-8); output is UTF-8")
+    parser.add_argument("--out", metavar="FILE", help="file to write (standard output)")
+    parser.add_argument("--text", metavar="COLUMN", help="column with the texts")
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of FILE (utf-8)")
     parser.add_argument(
         "--proba",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="add a column p_CLASS with each class's probability",
+        help="add a column p_CLASS with the probability of each class (on)",
     )
     parser.add_argument(
         "--prefix",
         metavar="TEXT",
-        help=f"what the names of the added columns begin with (nothing; {PREFIX} if one is taken)",
+        help=f"prefix of the added columns (none, or {PREFIX} if a name is taken)",
     )
     parser.add_argument(
         "--guard",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="in CSV and TSV, an apostrophe before texts that a spreadsheet would run as formulas",
+        help="put an apostrophe before spreadsheet formulas in CSV and TSV (on)",
     )
     parser.add_argument(
-        "--threads", type=int, default=cores(), metavar="N", help="default: %(default)s"
+        "--threads", type=int, default=cores(), metavar="N", help="PyTorch threads (%(default)s)"
     )
 
 

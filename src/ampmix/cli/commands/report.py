@@ -1,4 +1,4 @@
-"""Write what RUNS show as report.md and one page, report.html, beside the paper's numbers."""
+"""Write report.md and report.html on RUNS, beside the paper's numbers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix report` takes."""
     parser.add_argument(
-        "runs", metavar="RUNS", nargs="+", help="output folders of compare, or folders of records"
+        "runs",
+        metavar="RUNS",
+        nargs="+",
+        help="output folder of compare or study, or folder of records",
     )
-    parser.add_argument("--out", metavar="DIR", help="output folder (the first of RUNS)")
+    parser.add_argument("--out", metavar="DIR", help="output folder (the first RUNS)")
     parser.add_argument(
-        "--figures", default="", metavar="LIST", help="also draw figures/: svg, pdf, png"
+        "--figures",
+        default="",
+        metavar="LIST",
+        help="chart formats to write: svg, pdf, png (none)",
     )
 
 

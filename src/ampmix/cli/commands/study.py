@@ -1,4 +1,4 @@
-"""Do all runs of a study FILE (TOML), each once, and keep their records."""
+"""Train all runs of a study FILE (TOML) and keep their records."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ampmix._support.wording import counted
 from ampmix.cli import options
 from ampmix.cli.output import INTERRUPTED, consoles, interrupted, recorded, say
 from ampmix.errors import AmpmixError, unknown
+from ampmix.training.config import eval_every
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,38 +28,51 @@ SMOKE = {"steps": 4, "seeds": 1, "eval_every": 2}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix study` takes."""
-    parser.add_argument("file", metavar="FILE", help="what to run: see paper/*.toml")
+    parser.add_argument("file", metavar="FILE", help="study file; examples: paper/*.toml")
     what = parser.add_argument_group("what to run")
-    what.add_argument("--dry-run", action="store_true", help="say what would be run, and how long")
     what.add_argument(
-        "--skip-invalid", action="store_true", help="leave out combinations that cannot run"
+        "--dry-run",
+        action="store_true",
+        help="list the runs and estimate their time, and stop",
     )
-    what.add_argument("--steps", type=int, metavar="N", help="instead of the file's")
     what.add_argument(
-        "--seeds", type=int, metavar="N", help="instead of the file's; folds likewise"
+        "--skip-invalid", action="store_true", help="leave out combinations that cannot be trained"
+    )
+    what.add_argument("--steps", type=int, metavar="N", help="optimiser steps; replaces the file's")
+    what.add_argument(
+        "--seeds", type=int, metavar="N", help="number of seeds or folds; replaces the file's"
     )
     what.add_argument(
         "--smoke",
         action="store_true",
-        help="a few steps of one seed, in a folder of their own: does everything run?",
+        help="test the study: a few steps of one seed, in a separate folder",
     )
-    what.add_argument("--no-estimate", action="store_true", help="do not measure how long it takes")
+    what.add_argument("--no-estimate", action="store_true", help="skip the time estimate")
     run = parser.add_argument_group("running")
     run.add_argument("--out", metavar="DIR", help="output folder (ampmix-runs/NAME)")
     run.add_argument(
-        "--executor", default="processes", metavar="NAME", help="processes, here or ray (processes)"
+        "--executor",
+        default="processes",
+        metavar="NAME",
+        help="where runs are trained: processes, here or ray (processes)",
     )
     run.add_argument(
-        "--workers", type=int, metavar="N", help="processes (one a core; with ray what fits)"
+        "--workers", type=int, metavar="N", help="processes (one per core; ray: as many as fit)"
     )
     options.add_replicas(run)
     options.add_time_limit(run)
-    run.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (one started here)")
+    run.add_argument("--address", metavar="HOST:PORT", help="Ray cluster to use (a new one)")
     run.add_argument(
-        "--gpus-per-run", type=float, metavar="F", help="with ray, as 0.25 (1 if on cuda, else 0)"
+        "--gpus-per-run",
+        type=float,
+        metavar="F",
+        help="GPUs per run with ray, such as 0.25 (on cuda 1)",
     )
     run.add_argument(
-        "--track", default="", metavar="LIST", help="also tell mlflow or tensorboard of every run"
+        "--track",
+        default="",
+        metavar="LIST",
+        help="trackers of the runs: mlflow, tensorboard (none)",
     )
 
 
@@ -110,7 +124,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
                 raise AmpmixError(f"{name} is {value}: it must be 1 or more")
             given[name] = value
     if arguments.steps is not None:
-        given["eval_every"] = min(100, max(1, arguments.steps // 20))
+        given["eval_every"] = eval_every(arguments.steps)
     return given
 
 

@@ -26,17 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     the user's own data, that it lowers the error.
     """
     options.add_data(parser)
-    parser.add_argument("--out", required=True, metavar="MODEL", help="the folder of the model")
+    parser.add_argument(
+        "--out", required=True, metavar="MODEL", help="folder to write the model to"
+    )
     what = parser.add_argument_group("what to train")
     what.add_argument(
         "--policy",
         default="none",
         metavar="SPEC",
-        help="one, such as amp[eps=0.1]; ampmix compare shows which helps (default: %(default)s)",
+        help="policy, such as amp[eps=0.1]; ampmix compare tells which helps (%(default)s)",
     )
     options.add_backbone(what)
-    what.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    options.add_file(parser, "not at all")
+    what.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (%(default)s)")
+    options.add_file(parser, "none")
     options.add_training(parser)
     run = parser.add_argument_group("running")
     run.add_argument(
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="of PyTorch; 1 gives the very model of compare's run (default: %(default)s)",
+        help="PyTorch threads; 1 gives the same model as ampmix compare (%(default)s)",
     )
 
 
