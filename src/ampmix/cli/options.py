@@ -75,7 +75,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def _help(setting: Field[Any]) -> str:
-    """What a setting is, its choices and its defaults."""
+    """Describe a setting: its meaning, choices and defaults."""
     about = setting.metadata
     *others, last = about["choices"] or [""]
     choices = f": {', '.join(others)} or {last}" if others else ""
