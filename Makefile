@@ -52,7 +52,7 @@ test-min: $(OLDEST)/.installed  ## a selection of tests with the lowest versions
 	$(OLDEST)/bin/python -m pytest -q -p no:cacheprovider tests/policies/test_mixing.py tests/training/test_losses.py \
 	  tests/policies/test_numerics.py tests/data/test_table.py tests/records/test_records.py tests/statistics/test_statistics.py \
 	  tests/backbones/test_text_cnn.py tests/models/test_predict.py \
-	  tests/backbones/test_bilstm.py tests/torch_support/test_matmul.py tests/cli/test_cli.py tests/studies/test_compare.py tests/torch_support/test_graphs.py \
+	  tests/backbones/test_bilstm.py tests/torch_support/test_matmul.py tests/torch_support/test_private_names.py tests/cli/test_cli.py tests/studies/test_compare.py tests/torch_support/test_graphs.py \
 	  tests/contracts/test_policies.py tests/models/test_predict_parquet.py tests/training/test_replicas.py tests/mixstep/test_step.py \
 	  tests/studies/test_study.py tests/models/test_train_command.py tests/training/test_training.py
 
