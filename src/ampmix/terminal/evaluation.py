@@ -56,7 +56,8 @@ def sentences(found: Evaluation) -> list[str]:
 def save_confusion(found: Evaluation, path: Path) -> None:
     """Draw the confusion matrix: rows are true classes, colours shares of their texts.
 
-    The suffix of `path` names the format: ``.png``, ``.svg`` or ``.pdf``.
+    The suffix of `path` names the format: ``.png``, ``.svg`` or ``.pdf``. Letters that no font of
+    this machine has are boxes in the first; the second leaves them to the reader's fonts.
 
     Raises AmpmixError without the extra ``plots``, or for another format.
     """
