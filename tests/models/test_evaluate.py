@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
 import json
+import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ampmix import Classifier, TextCNN
 from ampmix.cli.main import main
 from ampmix.models.classifier import logits_of
 from ampmix.models.evaluate import bootstrap_interval, calibration_error, evaluate
+from ampmix.terminal.evaluation import save_confusion
 from ampmix.text.reader import WordReader
 
 CLASSES = ("bad", "a rather long name of a class, which is $ unusual", "good")
@@ -146,11 +148,8 @@ def test_the_command_prints_and_writes_what_the_predictions_give(
 
 
 def test_the_picture_shows_every_count(folder: Path, file: Path, tmp_path: Path) -> None:
-    picture = tmp_path / "confusion.svg"
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.fonttype": "none"}):  # letters stay letters
-        assert main(["evaluate", str(folder), str(file), "--picture", str(picture)]) == 0
+    picture = tmp_path / "confusion.SVG"
+    assert main(["evaluate", str(folder), str(file), "--picture", str(picture)]) == 0
     drawn = picture.read_text()
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     predicted = Classifier.load(folder).predict([row["text"] for row in rows])
@@ -160,6 +159,48 @@ def test_the_picture_shows_every_count(folder: Path, file: Path, tmp_path: Path)
             pairs = zip(predicted, rows, strict=True)
             count = sum(p == taken and row["label"] == true for p, row in pairs)
             assert f">{count}</text>" in drawn
+
+
+NAMES = {
+    "<b>'x'</b>": "<b>'x'</b>",
+    'a"]; alert(1) //': 'a"]; alert(1) //',
+    "${x} $y^2$ \\": "${x} $y^2$ \\",
+    "two\nlines\x00 \u2028 ": "two lines",
+    "a name that goes on for ever": "a name that goes …",
+    "a name that goes on and on": "a name that goes …",
+    "\ud800\uffff lone": "lone",
+    "\u0645\u06cc\u200c\u062e": "\u0645\u06cc\u200c\u062e",  # Persian: a joiner that is kept
+    "一个类别": "一个类别",
+    "ข่าวกีฬา": "ข่าวกีฬา",
+}
+"""Names of classes, and how they stand beside an axis."""
+
+
+def texts_of(picture: Path) -> list[str]:
+    return [x.text or "" for x in ElementTree.parse(picture).iter() if x.tag.endswith("}text")]
+
+
+def test_the_picture_shows_any_name_as_it_is(tmp_path: Path) -> None:
+    found = evaluate(np.eye(len(NAMES)), np.arange(len(NAMES)), list(NAMES))
+    save_confusion(found, tmp_path / "c.svg")
+    texts = texts_of(tmp_path / "c.svg")
+    for shown in NAMES.values():
+        assert texts.count(shown) == 2 * list(NAMES.values()).count(shown)
+    assert texts.count("0") == len(NAMES) ** 2 - len(NAMES)
+
+
+@pytest.mark.parametrize(("classes", "named"), [(2, True), (30, True), (82, True), (300, False)])
+def test_the_picture_is_drawn_for_any_number_of_classes(
+    classes: int, named: bool, tmp_path: Path
+) -> None:
+    names = [f"class {i}" for i in range(classes)]
+    found = evaluate(np.eye(classes), np.roll(np.arange(classes), 1), names)
+    save_confusion(found, tmp_path / "c.svg")
+    drawn = ElementTree.parse(tmp_path / "c.svg").getroot()
+    assert float(drawn.attrib["width"]) < 1400
+    texts = texts_of(tmp_path / "c.svg")
+    assert texts.count(names[-1]) == 2 * named
+    assert texts.count("1") == classes * (classes <= 30)
 
 
 def test_labels_never_seen_in_training_are_named(
@@ -183,14 +224,7 @@ def test_what_is_missing_is_said(
         monkeypatch.chdir(tmp_path)
         assert main(["evaluate", str(folder), str(file), *arguments]) == 2
         assert arguments[1] in capsys.readouterr().err
-    real = builtins.__import__
-
-    def without(name: str, *arguments: Any, **others: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ModuleNotFoundError("not here", name=name)
-        return real(name, *arguments, **others)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
     assert main(["evaluate", str(folder), str(file)]) == 0
     assert main(["evaluate", str(folder), str(file), "--picture", "a.png"]) == 2
     assert "ampmix[plots]" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from ampmix.analysis.replication import cells, claims, judge, ours_of
 from ampmix.cli.main import main
 from ampmix.cli.paper_names import method_of
 from ampmix.records.store import RecordStore, RunRecord
+from ampmix.report import page
 from ampmix.report.markdown import escaped
 
 TEXTS = 400
@@ -309,3 +310,11 @@ def test_numbers_in_the_page_are_those_of_the_records(tmp_path: Path) -> None:
     difference = round(100 * (sum(amp) - sum(none)) / 3, 3)
     json.loads(found)
     assert f'"difference":{difference}' in found
+
+
+def test_the_template_lets_through_nothing_but_what_is_ours() -> None:
+    template = (Path(page.__file__).parent / "assets" / "page.html").read_text()
+    let_through = re.findall(r"([^\s{(]+) \| safe", template)
+    assert sorted(let_through) == ['",<wbr>"', '"<br>"', "library", "script", "style"]
+    assert template.count("safe") == len(let_through)
+    assert "autoescape" not in template

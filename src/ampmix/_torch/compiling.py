@@ -10,6 +10,11 @@ from torch._compile import _disable_dynamo
 
 Thing = TypeVar("Thing", bound=Callable[..., Any])
 
+BETWEEN = ("torch._compile", "torch._dynamo.external_utils", "torch._dynamo.eval_frame")
+"""The modules whose frames lie between an excluded function and its caller."""
+never_compiled = _disable_dynamo
+"""Exclude a function, and all that it calls, from ``torch.compile``."""
+
 
 def uncompiled(thing: Thing) -> Thing:
     """Exclude a function, or all methods of a class, from ``torch.compile``.

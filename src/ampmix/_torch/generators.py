@@ -72,6 +72,11 @@ def draw_each(
     return torch.stack([draw(shape[1:], one) for one in generator])
 
 
+def standard_gamma(concentration: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw of Gamma(concentration, 1); PyTorch's public distribution takes no generator."""
+    return torch._standard_gamma(concentration, generator=generator)
+
+
 def side_by_side(lam: Tensor) -> bool:
     """Return True if coefficients are those of several batches, ``[S, B]``, rather than of one."""
     return lam.dim() > 1

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._compile import _disable_dynamo
 
 from ampmix._support.extras import needed
+from ampmix._torch.compiling import never_compiled
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy
 from ampmix.mixstep.losses import usual_loss
@@ -169,7 +169,7 @@ class MixupTrainerMixin:
             on_mixed=self._note,
         )
 
-    @_disable_dynamo()
+    @never_compiled
     def _note(self, mixed: Mixed) -> None:
         """Add up what was done to a batch, where it was done: nothing waits for a device."""
         if not self._mix_trained and mixed.loss.requires_grad:

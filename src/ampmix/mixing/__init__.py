@@ -13,12 +13,11 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._compile import _disable_dynamo
 from torch.autograd.function import once_differentiable
 
 from ampmix._torch.autograd import gradient_of
-from ampmix._torch.compiling import uncompiled
-from ampmix._torch.generators import Generators, Ragged, draw_each
+from ampmix._torch.compiling import never_compiled, uncompiled
+from ampmix._torch.generators import Generators, Ragged, draw_each, standard_gamma
 from ampmix.errors import AmpmixError
 
 
@@ -56,7 +55,7 @@ def cross_entropy(
     return values.reshape(logits.shape[:-1])
 
 
-@_disable_dynamo  # compilers draw other numbers
+@never_compiled  # compilers draw other numbers
 def sample_lam(
     alpha: float,
     shape: Sequence[int],
@@ -90,7 +89,7 @@ def sample_lam(
         if alpha == 1.0:
             return torch.rand(*shape, generator=generator, device=device, dtype=dtype)
         concentration = torch.full((2, *shape), alpha + 1.0, device=device, dtype=dtype)
-        boosted = torch._standard_gamma(concentration, generator=generator)
+        boosted = standard_gamma(concentration, generator)
         u = 1.0 - torch.rand(2, *shape, generator=generator, device=device, dtype=dtype)
         log_gamma = boosted.log() + u.log() / alpha
         return torch.sigmoid(log_gamma[0] - log_gamma[1])
@@ -98,7 +97,7 @@ def sample_lam(
     return draw_each(draw, shape, generator)
 
 
-@_disable_dynamo
+@never_compiled
 def pair(
     shape: Sequence[int],
     *,

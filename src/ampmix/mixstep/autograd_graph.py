@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
-from torch.utils._pytree import tree_leaves
 
 from ampmix._torch.compiling import uncompiled
+from ampmix._torch.trees import leaves
 
 
 @uncompiled
@@ -31,7 +31,7 @@ def nodes_of(things: Iterable[Any]) -> set[Any]:
     """The autograd nodes of the tensors among `things` that have a gradient."""
     return {
         get_gradient_edge(leaf).node
-        for leaf in tree_leaves(list(things))
+        for leaf in leaves(list(things))
         if isinstance(leaf, Tensor) and leaf.requires_grad
     }
 

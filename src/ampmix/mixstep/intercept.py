@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ampmix._torch.compiling import uncompiled
+from ampmix._torch.compiling import BETWEEN, uncompiled
+from ampmix._torch.saved_tensors import saved_tensor_hooks
 
 _HANDLER = "_ampmix_handler"
 
@@ -87,13 +88,6 @@ def _become(module: nn.Module, cls: type) -> None:
 
 
 @uncompiled
-def saved_tensor_hooks() -> Any:
-    """Return the saved-tensor hooks in force, or None. Activation checkpointing sets its own."""
-    find = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
-    return None if find is None else find(True)
-
-
-@uncompiled
 def runs_again(outside: Any, whole: bool = True) -> bool:
     """Return True if the module being called is inside activation checkpointing.
 
@@ -118,7 +112,5 @@ def called_by_checkpoint() -> bool:
 _OURS = (  # modules whose frames lie between the checkpoint's call and called_by_checkpoint
     __name__,
     "ampmix.mixstep.passes",
-    "torch._compile",
-    "torch._dynamo.external_utils",
-    "torch._dynamo.eval_frame",
+    *BETWEEN,
 )

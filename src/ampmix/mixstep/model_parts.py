@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ampmix._torch.compiling import uncompiled
+from ampmix._torch.norms import KEEPING
 from ampmix.errors import AmpmixError
 
 
@@ -49,11 +50,10 @@ def statistics_kept(model: nn.Module) -> Iterator[None]:
     They are updated with weight 0 rather than not at all: an activation checkpoint must save as
     many tensors as it does when it runs again in the backward pass, outside of here.
     """
-    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
     tracking = [
         (module, module.momentum, module.num_batches_tracked)
         for module in model.modules()
-        if isinstance(module, kinds) and module.track_running_stats and module.training
+        if isinstance(module, KEEPING) and module.track_running_stats and module.training
     ]
     counts = [None if count is None else count.clone() for _, _, count in tracking]
     for module, *_ in tracking:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from ampmix._torch.compiling import uncompiled
+from ampmix._torch.trees import mapped
 
 
 class StepOutput(NamedTuple):
@@ -43,4 +43,4 @@ def _with_loss(output: Any, loss: Tensor) -> Any:
 
 @uncompiled
 def _detached(things: Any) -> Any:
-    return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, things)
+    return mapped(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, things)

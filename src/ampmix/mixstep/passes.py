@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ampmix._torch.compiling import uncompiled
+from ampmix._torch.saved_tensors import saved_tensor_hooks
+from ampmix._torch.trees import flattened, rebuilt
 from ampmix.errors import AmpmixError
 from ampmix.mixstep.batch_inputs import MASKS, PADDING_MASKS, Inputs
 from ampmix.mixstep.intercept import (
@@ -21,7 +22,6 @@ from ampmix.mixstep.intercept import (
     called_by_checkpoint,
     intercepted,
     runs_again,
-    saved_tensor_hooks,
 )
 from ampmix.mixstep.model_parts import logits_of, statistics_kept
 from ampmix.mixstep.site import Site
@@ -180,7 +180,7 @@ class Passes:
         self.cut, self.model, self.target = cut, model, target
         self.recorded, self.call = recorded, call
         self.output: Any = None
-        self.leaves, self.spec = tree_flatten(content)
+        self.leaves, self.spec = flattened(content)
         if target is None:
             logits = logits_of(content)
             self.places = [i for i, leaf in enumerate(self.leaves) if leaf is logits]
@@ -220,8 +220,8 @@ class Passes:
                     )
                 if site.side == "output":
                     return self._rebuilt(hidden, self.leaves)
-                arguments, spec = tree_flatten((args, kwargs))
-                args, kwargs = tree_unflatten(self._put(hidden, arguments), spec)
+                arguments, spec = flattened((args, kwargs))
+                args, kwargs = rebuilt(self._put(hidden, arguments), spec)
             elif times == 0 and left[module] and not runs_again(hooks):
                 return left[module].popleft()
             with as_they_were([module]):
@@ -237,7 +237,7 @@ class Passes:
         return output
 
     def _rebuilt(self, hidden: Sequence[Tensor], leaves: Sequence[Any]) -> Any:
-        return tree_unflatten(self._put(hidden, leaves), self.spec)
+        return rebuilt(self._put(hidden, leaves), self.spec)
 
     def _put(self, hidden: Sequence[Tensor], leaves: Sequence[Any]) -> list[Any]:
         filled = list(leaves)

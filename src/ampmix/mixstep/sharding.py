@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.utils._pytree import tree_leaves
 
 from ampmix._torch.compiling import uncompiled
+from ampmix._torch.fsdp import fsdp2
+from ampmix._torch.trees import leaves
 from ampmix.errors import AmpmixError
 
 
@@ -19,18 +20,6 @@ from ampmix.errors import AmpmixError
 def grouped() -> bool:
     """Return True if a process group exists; FSDP needs one, even with a single process."""
     return dist.is_available() and dist.is_initialized()
-
-
-@uncompiled
-def fsdp2() -> Any:
-    """The class that ``fully_shard`` gives to modules."""
-    try:
-        from torch.distributed.fsdp import FSDPModule
-    except ImportError:  # torch before 2.6
-        from torch.distributed._composable.fsdp import (  # type: ignore[attr-defined]
-            FSDPModule,
-        )
-    return FSDPModule
 
 
 @uncompiled
@@ -99,7 +88,7 @@ def shards_around(model: nn.Module, path: str) -> Iterator[list[str]]:
             if isinstance(module, fsdp2()):
 
                 def look(_: nn.Module, args: Any, kwargs: Any, holder: str = holder) -> None:
-                    given = tree_leaves((args, kwargs))
+                    given = leaves((args, kwargs))
                     if any(isinstance(x, Tensor) and x.requires_grad for x in given):
                         around.append(holder)
 

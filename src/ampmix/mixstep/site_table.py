@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
+from ampmix._torch.trees import leaves
 from ampmix.errors import AmpmixError
 from ampmix.mixstep.autograd_graph import graph_behind, nodes_of, passed_by
 from ampmix.mixstep.batch_inputs import MASKS
@@ -139,7 +139,7 @@ def _hidden(outputs: list[Any], logits: Tensor) -> list[Tensor]:
     """Outputs of a submodule that can be mixed; none unless it ran once and has a batch axis."""
     hidden = [
         leaf
-        for leaf in tree_leaves(outputs[:1])
+        for leaf in leaves(outputs[:1])
         if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.requires_grad
     ]
     once = len(outputs) == 1 and all(x.shape[:1] == logits.shape[:1] for x in hidden)

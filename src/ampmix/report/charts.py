@@ -6,6 +6,8 @@ shapes say the same again.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +30,8 @@ DECIDED = {
     "printed": "#E69F00",
 }
 FORMATS = ("svg", "pdf", "png")
+COUNTED, NAMED = 30, 100  # classes in a confusion matrix whose counts and names are written
+NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
@@ -187,15 +191,69 @@ def along_lam(rows: Rows, names: Sequence[str]) -> Spec:
     return _spec(chart, height=280)
 
 
+def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], title: str) -> Spec:
+    """Counts in a square of a row for each true class and a column for each predicted one.
+
+    Colours are shares of a row. Classes are told apart by their positions, so that two names which
+    look alike do not share a row. Counts are written for up to 30 classes, names for up to 100.
+    """
+    alt, n = _altair(), len(names)
+    values = [
+        {"true": i, "predicted": j, "count": f"{count:,}", "share": count / max(sum(row), 1)}
+        for i, row in enumerate(counts)
+        for j, count in enumerate(row)
+        if count or n <= COUNTED
+    ]
+    step, size = (36, 11) if n <= 12 else (28, 9) if n <= COUNTED else (11, 9)
+    named = alt.Axis(
+        labels=n <= NAMED,
+        ticks=False,
+        labelExpr=f"{json.dumps(list(map(_short, names)))}[datum.value]",
+        labelFontSize=size,
+        labelLimit=0,
+        labelOverlap=False,
+    )
+    order = alt.Scale(domain=list(range(n)))
+    base = alt.Chart(alt.InlineData(values=values)).encode(
+        x=alt.X("predicted:O", scale=order, axis=named, title="predicted"),
+        y=alt.Y("true:O", scale=order, axis=named, title="true"),
+    )
+    shade = alt.Scale(domain=[0, 1], range=["white", "#08519c"], interpolate="rgb")
+    legend = alt.Legend(title=["share of the", "true class"])
+    shares = base.mark_rect().encode(color=alt.Color("share:Q", scale=shade, legend=legend))
+    ink = alt.condition(alt.datum.share > 0.7, alt.value("white"), alt.value("black"))
+    written = base.mark_text(fontSize=size).encode(text="count:N", color=ink)
+    drawn = alt.layer(shares, *[written] * (n <= COUNTED))
+    drawn = drawn.configure_axisX(labelAngle=-45 if n <= COUNTED else -90)
+    side = step * min(n, NAMED)
+    drawn = drawn.properties(title=title, width=side, height=side, background="white")
+    made: Spec = drawn.to_dict()
+    return made
+
+
+def _short(name: str) -> str:
+    """A name that fits beside an axis."""
+    text = " ".join(NOT_IN_XML.sub(" ", name).split())
+    return text if len(text) <= 18 else text[:17] + "…"
+
+
 def save(spec: Mapping[str, Any], path: Path) -> None:
     """Draw a specification into a file; its suffix is one of ``FORMATS``.
 
     Raises AmpmixError without vl-convert-python.
     """
+    draw(dict(spec) | {"width": 480, "background": "white"}, path)
+
+
+def draw(spec: Spec, path: Path, **options: Any) -> None:
+    """Draw a specification that has its size already; `options` are vl-convert's.
+
+    Raises AmpmixError without vl-convert-python.
+    """
     convert = needed("vl_convert", "report")
-    fixed = dict(spec) | {"width": 480, "background": "white"}
     version = _altair().SCHEMA_VERSION.lstrip("v").rpartition(".")[0]
-    drawn = getattr(convert, f"vegalite_to_{path.suffix[1:]}")(fixed, vl_version=version)
+    into = getattr(convert, f"vegalite_to_{path.suffix[1:].lower()}")
+    drawn = into(spec, vl_version=version, **options)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as draft:
         draft.write_bytes(drawn.encode("utf-8") if isinstance(drawn, str) else drawn)

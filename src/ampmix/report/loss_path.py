@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Mapping
 from functools import lru_cache
-from html import escape
 from importlib import resources
 from typing import Any
 
@@ -15,7 +14,7 @@ from scipy.special import stdtrit
 
 from ampmix._support.wording import counted
 from ampmix.data.tables.spreadsheet import guarded
-from ampmix.report import charts, page
+from ampmix.report import charts
 from ampmix.report.document import Chart, Document, Section, Table
 
 IN_PAGE = 200  # pairs; all of them are in the CSV file
@@ -113,8 +112,8 @@ def _differences(content: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def chooser(content: Mapping[str, Any]) -> str:
-    """The part of the page where a pair is chosen and read."""
+def chooser(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect the data of the part of the page in which a pair is chosen and read."""
     shown = content["pairs"][:IN_PAGE]
     names, lams = list(content["mean"]), content["lam"]
     rows = [
@@ -122,15 +121,8 @@ def chooser(content: Mapping[str, Any]) -> str:
         for name, values in shown[0]["losses"].items()
         for lam, value in zip(lams, values, strict=True)
     ]
-    options = "".join(
-        f'<option value="{i}">{i + 1}: {escape(pair["labels"][0])} and '
-        f"{escape(pair['labels'][1])}</option>"
-        for i, pair in enumerate(shown)
-    )
     left = len(content["pairs"]) - len(shown)
     others = counted(left, "pair is", "pairs are")
-    rest = f" The other {others} in path.csv and path.json." if left else ""
-    spec = charts.along_lam(rows, names)
     held = [
         {
             "texts": [text[:LONGEST] + "…" * (len(text) > LONGEST) for text in pair["texts"]],
@@ -139,22 +131,11 @@ def chooser(content: Mapping[str, Any]) -> str:
         }
         for pair in shown
     ]
-    data = {"names": names, "lam": [round(lam, 6) for lam in lams], "pairs": held}
-    return (
-        '<section aria-labelledby="one"><h2 id="one">One pair</h2>'
-        f"<p>Choose a pair and read its texts.{rest}</p>"
-        '<div class="choose"><label for="pair">Pair</label>'
-        f'<select id="pair">{options}</select>'
-        '<button type="button" id="earlier">Previous</button>'
-        '<button type="button" id="later">Next</button></div>'
-        '<figure><div class="chart" id="path-pair" role="img" aria-label="Loss of the chosen pair">'
-        '</div><figcaption id="pair-told" aria-live="polite"></figcaption></figure>'
-        '<div class="pair"><div><h3>At lam = 1: <span id="label-0"></span></h3>'
-        '<blockquote id="text-0"></blockquote></div>'
-        '<div><h3>At lam = 0: <span id="label-1"></span></h3>'
-        f'<blockquote id="text-1"></blockquote></div></div></section>'
-        f"{page.data('path-pair-spec', spec)}{page.data('path-pairs', data)}"
-    )
+    return {
+        "rest": f" The other {others} in path.csv and path.json." if left else "",
+        "spec": charts.along_lam(rows, names),
+        "data": {"names": names, "lam": [round(lam, 6) for lam in lams], "pairs": held},
+    }
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ampmix._support.files import whole
+from ampmix._support.extras import needed
 from ampmix._support.wording import counted
 from ampmix.errors import AmpmixError
 from ampmix.models.evaluate import BINS, Evaluation
-
-NAMED = 30  # classes; with more the picture shows colours alone
+from ampmix.report import charts
 
 
 def print_evaluation(found: Evaluation, console: Console) -> None:
@@ -58,47 +56,20 @@ def sentences(found: Evaluation) -> list[str]:
 def save_confusion(found: Evaluation, path: Path) -> None:
     """Draw the confusion matrix: rows are true classes, colours shares of their texts.
 
-    The suffix of `path` names the format, such as ``.png`` or ``.svg``.
+    The suffix of `path` names the format: ``.png``, ``.svg`` or ``.pdf``. Letters that no font of
+    this machine has are boxes in the first; the second leaves them to the reader's fonts.
 
-    Raises AmpmixError without matplotlib, or for a format that it does not know.
+    Raises AmpmixError without the extra ``plots``, or for another format.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise AmpmixError("pictures need matplotlib: pip install 'ampmix[plots]'") from None
-    count = len(found.classes)
-    shares = found.confusion / np.maximum(found.confusion.sum(1, keepdims=True), 1)
-    side = min(3.0 + 0.55 * count, 14.0)
-    figure = Figure(figsize=(side + 1.2, side), layout="constrained", dpi=150)
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
-    bar.set_label("share of the true class")
-    axes.set(
-        xlabel="predicted",
-        ylabel="true",
-        title=f"Error {found.error:.1%}, {counted(found.n, 'text')}",
-    )
-    if count <= NAMED:
-        names = [_short(one.name) for one in found.classes]
-        size = 10 if count <= 12 else 7
-        axes.set_xticks(range(count), names, rotation=45, ha="right", fontsize=size)
-        axes.set_yticks(range(count), names, fontsize=size)
-        for (i, j), n in np.ndenumerate(found.confusion):
-            colour = "white" if shares[i, j] > 0.5 else "black"
-            axes.text(j, i, f"{n:,}", ha="center", va="center", color=colour, fontsize=size)
-    try:
-        with whole(path) as draft:
-            figure.savefig(draft)
-    except ValueError as error:
-        raise AmpmixError(f"cannot draw {str(path)!r} ({error}): name it .png") from None
+    kind = path.suffix[1:].lower()
+    if kind not in charts.FORMATS:
+        raise AmpmixError(f"cannot draw {str(path)!r}: name it .{', .'.join(charts.FORMATS)}")
+    for module in ("altair", "vl_convert"):
+        needed(module, "plots")
+    title = f"Error {found.error:.1%}, {counted(found.n, 'text')}"
+    spec = charts.confusion(found.confusion.tolist(), [one.name for one in found.classes], title)
+    charts.draw(spec, path, **{"scale": 2} if kind == "png" else {})
 
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}".removesuffix("%")
-
-
-def _short(name: Sequence[str] | str) -> str:
-    """A name that fits beside an axis; $ would begin a formula."""
-    text = " ".join(str(name).split())
-    return (text if len(text) <= 18 else text[:17] + "…").replace("$", r"\$")

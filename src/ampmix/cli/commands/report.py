@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ampmix.report.document import Document
 
@@ -54,7 +54,7 @@ def write(
     out: Path,
     name: str,
     formats: Sequence[str],
-    extra: str = "",
+    pairs: Mapping[str, Any] | None = None,
     script: str = "",
 ) -> list[str]:
     """Write a document as Markdown, as a page and, in `formats`, its charts; what was written."""
@@ -63,7 +63,7 @@ def write(
     from ampmix.report.markdown import markdown
     from ampmix.report.page import page
 
-    content = page(document, extra, script)
+    content = page(document, pairs, script)
     write_text(out / f"{name}.md", markdown(document))
     write_text(out / f"{name}.html", content)
     for chart in document.charts:
