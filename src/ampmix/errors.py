@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 LONGEST = 10_000  # characters of a message: input that is quoted must not flood a terminal
+BIDIRECTIONAL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 class AmpmixError(Exception):
@@ -23,15 +25,26 @@ class AmpmixError(Exception):
         super().__init__(*arguments)
 
 
-def printable(text: str) -> str:
-    r"""A text whose control characters are spelled, so that none of them commands a terminal.
+def printable(text: str, lines: bool = True) -> str:
+    r"""Spell control characters, so that none commands a terminal or turns a line around.
 
-    Line ends and tabs stay.
+    These are Unicode's controls, line and paragraph separators, lone surrogates and bidirectional
+    overrides. Joiners stay, which scripts and emoji need.
 
-    >>> printable("a\x1b[31mb")
-    'a\\x1b[31mb'
+    Args:
+        text: any text, such as a class's name.
+        lines: leave line ends and tabs as they are.
+
+    >>> printable("a\x1b[31mb"), printable("a\nb", lines=False)
+    ('a\\x1b[31mb', 'a\\nb')
     """
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    kept = "\n\t" if lines else ""
+    return "".join(c if c in kept or not _controls(c) else repr(c)[1:-1] for c in text)
+
+
+def _controls(c: str) -> bool:
+    """Return True for a character that acts instead of being shown."""
+    return unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} or c in BIDIRECTIONAL
 
 
 class TooLong(AmpmixError):

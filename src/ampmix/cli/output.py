@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ampmix._support.wording import counted
+from ampmix.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,17 +27,22 @@ def consoles(rank: int = 0) -> tuple[Console, Console]:
 
 
 def say(console: Console, message: str) -> None:
-    """Print a message as it is; lines in a pipe are nobody's to break."""
-    console.print(message, markup=False, soft_wrap=not console.is_terminal)
+    """Print a message without markup; lines in a pipe are not broken."""
+    console.print(printable(message), markup=False, soft_wrap=not console.is_terminal)
+
+
+def note(message: str) -> None:
+    """Print a note on standard error."""
+    print(f"note: {printable(message)}", file=sys.stderr)
 
 
 def cut(texts: int, length: str) -> str:
     """A note on texts that were cut to a length.
 
     >>> cut(1, "512 tokens")
-    'note: 1 text was cut to 512 tokens'
+    '1 text was cut to 512 tokens'
     """
-    return f"note: {counted(texts, 'text was', 'texts were')} cut to {length}"
+    return f"{counted(texts, 'text was', 'texts were')} cut to {length}"
 
 
 def recorded(runs: int, out: Path) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ampmix.errors import printable
 from ampmix.records.provenance import versions
 
 CARD = "README.md"
@@ -102,14 +103,14 @@ def _items(titles: Mapping[str, str], facts: Mapping[str, Any], error: bool = Fa
 
 def _line(text: str) -> str:
     """Text as one line that Markdown takes literally."""
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", printable(" ".join(text.split())))
 
 
 def _code(value: Any) -> str:
     """A value as code; names with control characters or outer blanks as JSON strings."""
     text = value if isinstance(value, str) else json.dumps(value)
     if not text.isprintable() or text != text.strip() or not text:
-        text = json.dumps(text, ensure_ascii=False)
+        text = printable(json.dumps(text, ensure_ascii=False), lines=False)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{text}{pad}{fence}"

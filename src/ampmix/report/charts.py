@@ -15,7 +15,7 @@ from typing import Any
 
 from ampmix._support.extras import needed
 from ampmix._support.files import whole
-from ampmix.errors import AmpmixError
+from ampmix.errors import AmpmixError, printable
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 4], [1, 3])
@@ -233,7 +233,7 @@ def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], title: str)
 
 def _short(name: str) -> str:
     """A name that fits beside an axis."""
-    text = " ".join(NOT_IN_XML.sub(" ", name).split())
+    text = " ".join(printable(NOT_IN_XML.sub(" ", name)).split())
     return text if len(text) <= 18 else text[:17] + "…"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ampmix.errors import printable
 from ampmix.report.document import Chart, Document, Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&$])")
@@ -29,7 +30,7 @@ def escaped(text: str) -> str:
     >>> escaped("amp[eps=0.1] <b>")
     'amp\\\\[eps=0.1\\\\] \\\\<b\\\\>'
     """
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", printable(" ".join(text.split())))
 
 
 def _table(table: Table) -> str:

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from ampmix._support.extras import needed
-from ampmix.errors import AmpmixError
+from ampmix.errors import AmpmixError, printable
 from ampmix.report import charts
 from ampmix.report.document import Document
 
@@ -63,12 +63,22 @@ def kind(value: str) -> str | None:
     return " ".join(kinds) or None
 
 
+def _shown(value: Any) -> Any:
+    """Spell control characters in all texts of a value; what is markup already stays."""
+    if isinstance(value, Mapping):
+        return {_shown(key): _shown(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(one) for one in value]
+    return printable(value) if type(value) is str else value
+
+
 @lru_cache(maxsize=1)
 def _template() -> Any:
     """The template, which escapes what it is given unless it says ``safe``."""
     environment = needed("jinja2", "report").Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
+    environment.filters["shown"] = _shown
     environment.policies["json.dumps_kwargs"] = {
         "ensure_ascii": False,
         "separators": (",", ":"),

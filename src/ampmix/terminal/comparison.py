@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ampmix._support.wording import interval, mean_std, p_value, signed
 from ampmix.analysis.sentences import sentences
+from ampmix.errors import printable
 from ampmix.records.store import BASELINE
 
 STYLES = {"lower error": "green", "higher error": "red"}
@@ -34,7 +35,7 @@ def print_comparison(summary: Mapping[str, Any], console: Console) -> None:
     for row in rows:
         style = STYLES.get(row["decision"], "dim" if row["policy"] == BASELINE else "")
         cells: list[Text | str] = [
-            Text(row["policy"]),
+            Text(printable(row["policy"], lines=False)),
             mean_std(row["mean"], row["std"]),
             "baseline" if row["decision"] == "baseline" else signed(row["difference"]),
             interval(row["interval"]),
@@ -47,4 +48,4 @@ def print_comparison(summary: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     console.print()
     for sentence in sentences(summary):
-        console.print(Text(sentence), soft_wrap=not console.is_terminal)
+        console.print(Text(printable(sentence)), soft_wrap=not console.is_terminal)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ampmix._support.extras import needed
 from ampmix._support.wording import counted
-from ampmix.errors import AmpmixError
+from ampmix.errors import AmpmixError, printable
 from ampmix.models.evaluate import BINS, Evaluation
 from ampmix.report import charts
 
@@ -24,11 +24,11 @@ def print_evaluation(found: Evaluation, console: Console) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for one in found.classes:
         scores = map(_percent, (one.precision, one.recall, one.f1))
-        table.add_row(Text(one.name), *scores, f"{one.support:,}")
+        table.add_row(Text(printable(one.name, lines=False)), *scores, f"{one.support:,}")
     console.print(table)
     console.print()
     for sentence in sentences(found):
-        console.print(Text(sentence), soft_wrap=not console.is_terminal)
+        console.print(Text(printable(sentence)), soft_wrap=not console.is_terminal)
 
 
 def sentences(found: Evaluation) -> list[str]:
@@ -45,12 +45,16 @@ def sentences(found: Evaluation) -> list[str]:
     if off.any():
         true, taken = np.unravel_index(off.argmax(), off.shape)
         said.append(
-            f"Most often confused: {found.classes[true].name} taken for "
-            f"{found.classes[taken].name} ({off.max():,} of {found.classes[true].support:,})."
+            f"Most often confused: {_name(found, int(true))} taken for "
+            f"{_name(found, int(taken))} ({off.max():,} of {found.classes[true].support:,})."
         )
-    if absent := [one.name for one in found.classes if not one.support]:
+    if absent := [_name(found, i) for i, one in enumerate(found.classes) if not one.support]:
         said.append(f"No text of {', '.join(absent[:10])}{' ...' * (len(absent) > 10)}.")
     return said
+
+
+def _name(found: Evaluation, index: int) -> str:
+    return printable(found.classes[index].name, lines=False)
 
 
 def save_confusion(found: Evaluation, path: Path) -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ampmix._support.wording import counted, duration
+from ampmix.errors import printable
 from ampmix.terminal.progress import PLAIN_EVERY
 from ampmix.terminal.watchers import Watcher
 
@@ -176,7 +177,8 @@ class StudyProgress(Watcher):
             cell.errors.setdefault(task.run.policy, []).append(record.result.dev_error)
 
     def _say(self, message: str) -> None:
-        self._console.print(message, markup=False, soft_wrap=not self._console.is_terminal)
+        wrap = not self._console.is_terminal
+        self._console.print(printable(message), markup=False, soft_wrap=wrap)
 
     def _show(self) -> None:
         if self._console.is_terminal:

@@ -130,7 +130,7 @@ def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages:
         say(messages, f"note: set aside the unreadable record {path.name}: {reason}")
     if summary.truncated:
         length = f"what the model reads, {counted(plan.config.max_length, 'token')} or fewer"
-        say(messages, cut(summary.truncated, length))
+        say(messages, "note: " + cut(summary.truncated, length))
     screen.print()
     print_comparison(summary.as_json(), screen)
     files = "summary.json, records/" + (", model/" if summary.model else "")

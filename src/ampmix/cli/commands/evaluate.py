@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ampmix._support.wording import counted
-from ampmix.cli.output import cores, cut
+from ampmix.cli.output import cores, cut, note
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -44,12 +43,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     classifier = Classifier.load(arguments.model)
     read = read_labelled(arguments.file, arguments.text, arguments.label, arguments.encoding)
-    for note in read.notes:
-        print(f"note: {note}", file=sys.stderr)
+    for one in read.notes:
+        note(one)
     labels = _indices(read, classifier.classes, arguments.file)
     chunks = list(predict_chunks(classifier, read.texts, str, cores()))
     if truncated := sum(chunk.truncated for chunk in chunks):
-        print(cut(truncated, counted(classifier.reader.max_length, "token")), file=sys.stderr)
+        note(cut(truncated, counted(classifier.reader.max_length, "token")))
     probabilities = np.concatenate([chunk.probabilities for chunk in chunks])
     found = evaluate(probabilities, labels, classifier.classes)
     print_evaluation(found, Console(highlight=False))

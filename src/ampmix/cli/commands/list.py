@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
+from ampmix.cli.output import note
 from ampmix.errors import AmpmixError
 
 KINDS = {"policies": "policy", "backbones": "backbone", "datasets": "data set"}
@@ -53,12 +53,11 @@ def _components(package: str) -> None:
         try:
             _component(components.load_entry(name, group, KINDS[package]), entry)
         except AmpmixError as error:
-            print(f"note: {error}", file=sys.stderr)
+            note(str(error))
     for name in components.hidden(group):
-        print(
-            f"note: an installed package has a {KINDS[package]} {name} too: that of ampmix is "
-            "used; give the other another name",
-            file=sys.stderr,
+        note(
+            f"an installed package has a {KINDS[package]} {name} too: that of ampmix is "
+            "used; give the other another name"
         )
 
 

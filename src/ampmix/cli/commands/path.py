@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ampmix.cli.output import note
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     out = Path(arguments.out)
     check_writable(out)
-    for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
+    for one in found.notes:
+        note(one)
     content = path_json(found)
     write_json(out / "path.json", content)
     write_text(out / "path.csv", as_csv(content))
@@ -114,6 +114,6 @@ def _texts(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
             raise AmpmixError(f"data set {arguments.data} has no test set: give a file")
         return list(dataset.test.texts), [dataset.classes[i] for i in dataset.test.labels]
     read = read_labelled(arguments.data, arguments.text, arguments.label, arguments.encoding)
-    for note in read.notes:
-        print(f"note: {note}", file=sys.stderr)
+    for one in read.notes:
+        note(one)
     return list(read.texts), list(read.labels)

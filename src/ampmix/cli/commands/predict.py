@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ampmix._support.files import whole
 from ampmix._support.wording import counted
-from ampmix.cli.output import cores, cut
+from ampmix.cli.output import cores, cut, note
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             truncated = _predict_lines(arguments, classifier, file, path)
     if truncated:
-        print(cut(truncated, counted(classifier.reader.max_length, "token")), file=sys.stderr)
+        note(cut(truncated, counted(classifier.reader.max_length, "token")))
     return 0
 
 
@@ -81,8 +81,8 @@ def _predict_lines(
     with _sink(arguments.out) as out:
         stream = open_stream(file, path, arguments.text, arguments.encoding, arguments.guard)
         names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
-        for note in stream.notes:
-            print(f"note: {note}", file=sys.stderr)
+        for one in stream.notes:
+            note(one)
         out.write(stream.head(names).encode())
         chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
         with contextlib.closing(chunks):
@@ -91,10 +91,9 @@ def _predict_lines(
                 out.write(_written(stream, names, chunk, classifier.classes).encode())
                 out.flush()
     if count := stream.guarded():
-        print(
-            f"note: {counted(count, 'cell')} got an apostrophe, so that no spreadsheet runs them "
-            "as formulas (--no-guard writes them as they are)",
-            file=sys.stderr,
+        note(
+            f"{counted(count, 'cell')} got an apostrophe, so that no spreadsheet runs them "
+            "as formulas (--no-guard writes them as they are)"
         )
     return truncated
 
@@ -135,10 +134,9 @@ def _names(
     prefix = PREFIX
     while any(prefix + name in columns for name in added):
         prefix += "_"
-    print(
-        f"note: there is a column {taken[0]!r} already; the names of added columns begin with "
-        f"{prefix} (--prefix changes that)",
-        file=sys.stderr,
+    note(
+        f"there is a column {taken[0]!r} already; the names of added columns begin with "
+        f"{prefix} (--prefix changes that)"
     )
     return tuple(prefix + name for name in added)
 

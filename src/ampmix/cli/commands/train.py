@@ -114,8 +114,8 @@ def run(arguments: argparse.Namespace) -> int:
         say(messages, f"Interrupted: nothing is written to {out}.")
         return INTERRUPTED
     if fitted.truncated:
-        note = cut(fitted.truncated, counted(fitted.classifier.reader.max_length, "token"))
-        say(messages, note)
+        length = counted(fitted.classifier.reader.max_length, "token")
+        say(messages, "note: " + cut(fitted.truncated, length))
     for line in results(split, fitted, config):
         say(screen, line)
     say(screen, f"Written to {out}: its README.md is a model card.")
