@@ -57,6 +57,7 @@ def test_kim_equals_its_rules_applied_one_after_the_other(text: str) -> None:
         ("1,000.50 $5 3mm", ["1,000.50", "$", "5", "3mm"]),
         ("a\x00b\x1fc\u200bd", ["a", "b", "c", "d"]),
         ("\ufeffso\u00adft", ["soft"]),
+        ("a\u202ab\u202e c\u2066d\u2069", ["ab", "cd"]),
         ("e\u0301", ["\xe9"]),
         ("\u0130stanbul", ["i\u0307stanbul"]),
         ("\u6620\u753b\u3092\u898b\u305f\u3002", list("\u6620\u753b\u3092\u898b\u305f\u3002")),

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ampmix.text.encoded import Encoded, Integers, Vocabulary
-from ampmix.text.tokenizers import _INVISIBLE, TOKENIZERS
-
-_INVISIBLE |= dict.fromkeys(range(0x202A, 0x202F))
+from ampmix.text.tokenizers import TOKENIZERS
 
 
 class Reader(Protocol):

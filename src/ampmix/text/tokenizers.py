@@ -24,6 +24,7 @@ _UNSPACED = (
 )
 # Invisible characters that carry no text: dropped, except that a zero-width space parts words.
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200e\u200f\u2060\u2066\u2067\u2068\u2069\ufeff"))
+_INVISIBLE |= dict.fromkeys(range(0x202A, 0x202F))
 _SPACES = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x200B], " ")
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 _CLEAN = str.maketrans({**_INVISIBLE, **_SPACES, **_SURROGATES, 0x2019: "'"})
