@@ -102,7 +102,7 @@ def test_what_is_no_list_of_texts_is_one_sentence(
 @pytest.mark.parametrize("text", ["", " ", "\n\t"])
 def test_empty_texts_are_warned_of(text: str, entries: dict[str, Callable[[Any], Any]]) -> None:
     for entry in entries.values():
-        with pytest.warns(UserWarning, match="2 texts are empty: the predicted class says nothing"):
+        with pytest.warns(UserWarning, match="2 texts hold nothing that the model knows"):
             assert len(entry([text, "film", text])) == 3
 
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from ampmix._support import components
 from ampmix._torch.generators import Ragged
 from ampmix.backbones.weights import WEIGHTS, check_shapes, header_of
+from ampmix.data.dataset import Split
 from ampmix.errors import unknown
+from ampmix.text.coverage import coverage_notes
 from ampmix.text.encoded import Encoded
 from ampmix.text.reader import Reader, WordReader
 from ampmix.text.vectors import Coverage
@@ -168,6 +170,16 @@ class Backbone(ABC):
     def coverage(self, texts: tuple[str, ...], tokenizer: str) -> Coverage | None:
         """Count the words of the texts that have a pretrained vector; None without vectors."""
         return None
+
+    def notes(self, split: Split, max_length: int) -> list[str]:
+        """Return sentences for people on how the backbone will read a split, before it trains."""
+        parts = {
+            "training texts": split.train.texts,
+            "development texts": split.dev.texts,
+            "test texts": split.test.texts,
+        }
+        reader = self.reader(split.train.texts, split.tokenizer, max_length)
+        return coverage_notes(reader, list(parts.items()))
 
     @property
     def stacking(self) -> Stacking | None:

@@ -23,6 +23,7 @@ from ampmix.backbones.hf_loading import (
     content_of,
     explained,
     located,
+    new_layers,
     put,
     whole_model,
 )
@@ -30,6 +31,7 @@ from ampmix.backbones.hf_reader import HFReader
 from ampmix.backbones.recipes import FINE_TUNED, FROZEN
 from ampmix.backbones.stacked.encoder import StackedFrozenEncoder
 from ampmix.backbones.weights import WEIGHTS, header_of
+from ampmix.data.dataset import Split
 from ampmix.errors import AmpmixError
 from ampmix.mixing.heads import Head
 from ampmix.mixstep.site import last_linear
@@ -124,6 +126,14 @@ class Encoder(Backbone):
     def training_defaults(self) -> Mapping[str, Any]:
         """Settings that :meth:`ampmix.training.config.TrainConfig.of` uses by default."""
         return FROZEN if self.freeze else FINE_TUNED
+
+    def notes(self, split: Split, max_length: int) -> list[str]:
+        """See :meth:`ampmix.backbones.base.Backbone.notes`; with the layers that begin anew."""
+        new = [] if self.mean_pooled else new_layers(self.model)
+        drawn = f"{self.public_spec}: layers that begin from random numbers: {', '.join(new)}"
+        low = [f"{one} (another encoder may know more, or backbone cnn)" for one in
+               super().notes(split, max_length)]  # fmt: skip
+        return [drawn] * bool(new) + low
 
     @property
     def mean_pooled(self) -> bool:

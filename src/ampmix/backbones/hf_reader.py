@@ -52,6 +52,17 @@ class HFReader:
             )
         return cls(tokenizer, min(room))
 
+    @property
+    def unknown(self) -> int:
+        """Id of the unknown token; -1 for tokenizers that have none, of bytes or characters."""
+        found = self.tokenizer.unk_token_id
+        return -1 if found is None else int(found)
+
+    @property
+    def special(self) -> frozenset[int]:
+        """Ids of the tokens that the model adds to texts."""
+        return frozenset(self.tokenizer.all_special_ids) - {self.unknown}
+
     def __len__(self) -> int:
         return len(self.tokenizer)
 

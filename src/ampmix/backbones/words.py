@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ampmix._support import components
 from ampmix._torch.matmul import padded_rows
 from ampmix.backbones.base import Backbone
+from ampmix.data.dataset import Split
 from ampmix.errors import AmpmixError
 from ampmix.text.encoded import Vocabulary
 from ampmix.text.reader import Reader, WordReader
@@ -86,6 +87,12 @@ class WordBackbone(Backbone):
             return None
         words = Vocabulary.build(map(TOKENIZERS[tokenizer], texts)).words
         return select(self.vectors, words).coverage
+
+    def notes(self, split: Split, max_length: int) -> list[str]:
+        """See :meth:`ampmix.backbones.base.Backbone.notes`; with the coverage of the vectors."""
+        coverage = self.coverage(split.train.texts, split.tokenizer)
+        vectors = [] if coverage is None else [f"vectors: {coverage}"]
+        return vectors + super().notes(split, max_length)
 
     def reader(self, texts: Any, tokenizer: str, max_length: int) -> WordReader:
         """A reader with the texts' vocabulary; with ``oov=drop``, of words with a vector alone."""

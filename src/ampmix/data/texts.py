@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -53,16 +52,6 @@ def texts_of(X: Any, empty: bool = False, name: str = "X") -> list[str]:
     if not texts and not empty:
         raise DataError(f"{name} has 0 samples: give texts to train on")
     return texts
-
-
-def warn_of_empty(texts: Iterable[str]) -> None:
-    """Warn if some texts are empty or blank: a class is predicted all the same."""
-    if count := sum(not text.strip() for text in texts):
-        warnings.warn(
-            f"{counted(count, 'text is', 'texts are')} empty: the predicted class says nothing "
-            "about them",
-            stacklevel=3,
-        )
 
 
 def is_missing(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,13 @@ from ampmix._support.components import BACKBONES
 from ampmix._support.files import as_of_the_system, drafting, put, sha256_of
 from ampmix._support.json_files import content_sha256
 from ampmix._support.redact import without_paths
+from ampmix._support.wording import counted
 from ampmix.backbones.base import Backbone, CutModule
 from ampmix.backbones.weights import WEIGHTS
-from ampmix.data.texts import texts_of, warn_of_empty
+from ampmix.data.texts import texts_of
 from ampmix.errors import AmpmixError
 from ampmix.models.model_card import CARD, card
+from ampmix.text.coverage import coverage_of
 from ampmix.text.encoded import Encoded
 from ampmix.text.reader import Reader
 
@@ -66,16 +69,22 @@ class Classifier:
 
         Args:
             texts: strings ``[n]``, in anything that :func:`ampmix.data.texts.texts_of` reads: a
-                list, an array, a column of a data frame. Empty texts get a class, with a warning.
+                list, an array, a column of a data frame. A text that holds nothing the
+                model knows, such as an empty one, gets a class, with a warning.
 
         Raises:
             AmpmixError: for what is no list of texts, or a text that is missing.
         """
         read = texts_of(texts, empty=True, name="texts")
-        warn_of_empty(read)
         if not read:
             return np.empty((0, len(self.classes)), dtype=np.float32)
         encoded = self.reader.encode(read)
+        if blind := coverage_of(self.reader, encoded).blind:
+            hold = counted(blind, "text holds", "texts hold")
+            warnings.warn(
+                f"{hold} nothing that the model knows: the predicted class says nothing about them",
+                stacklevel=2,
+            )
         probabilities = logits_of(self.model, encoded).softmax(1).numpy()
         return np.asarray(probabilities, dtype=np.float32)
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from ampmix.models.classifier import Classifier, in_evaluation, logits_of
+from ampmix.text.coverage import ReadingCoverage, coverage_of
 
 ROWS, CHARACTERS = 2048, 2**22  # of a chunk, whichever is reached first
 BATCH, TOKENS = 64, 2**13  # texts of a batch (more leave the processor's cache), and their tokens
@@ -22,11 +23,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Predicted(Generic[T]):
-    """A chunk: its items, their class probabilities ``[n, classes]``, and how many were cut."""
+    """A chunk: its items, their class probabilities ``[n, classes]``, and how they were read."""
 
     items: list[T]
     probabilities: npt.NDArray[np.float32]
     truncated: int
+    coverage: ReadingCoverage
 
 
 def predict_chunks(
@@ -50,7 +52,8 @@ def predict_chunks(
         encoded = classifier.reader.encode([text_of(item) for item in chunk])
         size = min(BATCH, max(1, TOKENS // int(encoded.lengths.max())))
         probabilities = logits_of(model, encoded, batch_size=size).softmax(1).numpy()
-        return Predicted(chunk, probabilities, encoded.truncated)
+        coverage = coverage_of(classifier.reader, encoded)
+        return Predicted(chunk, probabilities, encoded.truncated, coverage)
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)

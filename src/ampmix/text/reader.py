@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ampmix.text.encoded import Encoded, Integers, Vocabulary
+from ampmix.text.encoded import PADDING, UNKNOWN, Encoded, Integers, Vocabulary
 from ampmix.text.tokenizers import TOKENIZERS
 
 
@@ -16,6 +16,16 @@ class Reader(Protocol):
     @property
     def max_length(self) -> int:
         """Tokens after which a text is cut."""
+        ...
+
+    @property
+    def unknown(self) -> int:
+        """Id of the unknown token, -1 without one."""
+        ...
+
+    @property
+    def special(self) -> frozenset[int]:
+        """Ids that stand for no part of a text, such as those of padding and separators."""
         ...
 
     def __len__(self) -> int:
@@ -61,6 +71,16 @@ class WordReader:
         """A reader with the vocabulary of these texts: the training part's, and no other."""
         vocabulary = Vocabulary.build(map(TOKENIZERS[tokenizer], texts))
         return cls(tokenizer, vocabulary, max_length)
+
+    @property
+    def unknown(self) -> int:
+        """Id of all words outside the vocabulary."""
+        return UNKNOWN
+
+    @property
+    def special(self) -> frozenset[int]:
+        """The id of padding."""
+        return frozenset({PADDING})
 
     def __len__(self) -> int:
         return len(self.vocabulary)

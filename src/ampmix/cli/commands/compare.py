@@ -116,9 +116,8 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 
 def notes(plan: Plan, replicas: int) -> list[str]:
     """Collect notes on the data and settings to show before training."""
-    split, found = plan.split(0), [*plan.dataset.notes]
-    if (coverage := plan.backbone.coverage(split.train.texts, split.tokenizer)) is not None:
-        found.append(f"vectors: {coverage}")
+    reading = plan.backbone.notes(plan.split(0), plan.config.max_length)
+    found = [*plan.dataset.notes, *reading]
     return found + (options.alone(plan.backbone, plan.policies) if replicas > 1 else [])
 
 

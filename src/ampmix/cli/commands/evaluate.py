@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix.models.evaluate import evaluate
     from ampmix.models.predict import predict_chunks
     from ampmix.terminal.evaluation import print_evaluation, save_confusion
+    from ampmix.text.coverage import ReadingCoverage
 
     classifier = Classifier.load(arguments.model)
     read = read_labelled(arguments.file, arguments.text, arguments.label, arguments.encoding)
@@ -49,6 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     chunks = list(predict_chunks(classifier, read.texts, str, cores()))
     if truncated := sum(chunk.truncated for chunk in chunks):
         note(cut(truncated, counted(classifier.reader.max_length, "token")))
+    coverage = sum((chunk.coverage for chunk in chunks), ReadingCoverage())
+    if coverage.low:
+        note(coverage.sentence("texts"))
     probabilities = np.concatenate([chunk.probabilities for chunk in chunks])
     found = evaluate(probabilities, labels, classifier.classes)
     print_evaluation(found, Console(highlight=False))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ampmix.data.tables.stream import Row, Stream
     from ampmix.models.classifier import Classifier
     from ampmix.models.predict import Predicted
+    from ampmix.text.coverage import ReadingCoverage
 
 PREFIX = "predicted_"
 
@@ -62,22 +63,25 @@ def run(arguments: argparse.Namespace) -> int:
     classifier = Classifier.load(arguments.model)
     with _source(arguments.file) as (file, path):
         if path.suffix.lower() == ".parquet":
-            truncated = _predict_parquet(arguments, classifier, path)
+            truncated, coverage = _predict_parquet(arguments, classifier, path)
         else:
-            truncated = _predict_lines(arguments, classifier, file, path)
+            truncated, coverage = _predict_lines(arguments, classifier, file, path)
     if truncated:
         note(cut(truncated, counted(classifier.reader.max_length, "token")))
+    if coverage.low:
+        note(coverage.sentence("texts"))
     return 0
 
 
 def _predict_lines(
     arguments: argparse.Namespace, classifier: Classifier, file: BinaryIO, path: Path
-) -> int:
-    """Predict the rows of a CSV, TSV or JSONL; returns how many texts were cut."""
+) -> tuple[int, ReadingCoverage]:
+    """Predict the rows of a CSV, TSV or JSONL; return how many texts were cut, and the coverage."""
     from ampmix.data.tables.stream import open_stream
     from ampmix.models.predict import predict_chunks
+    from ampmix.text.coverage import ReadingCoverage
 
-    truncated = 0
+    truncated, coverage = 0, ReadingCoverage()
     with _sink(arguments.out) as out:
         stream = open_stream(file, path, arguments.text, arguments.encoding, arguments.guard)
         names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
@@ -88,6 +92,7 @@ def _predict_lines(
         with contextlib.closing(chunks):
             for chunk in chunks:
                 truncated += chunk.truncated
+                coverage += chunk.coverage
                 out.write(_written(stream, names, chunk, classifier.classes).encode())
                 out.flush()
     if count := stream.guarded():
@@ -95,13 +100,16 @@ def _predict_lines(
             f"{counted(count, 'cell')} got an apostrophe, so that no spreadsheet runs them "
             "as formulas (--no-guard writes them as they are)"
         )
-    return truncated
+    return truncated, coverage
 
 
-def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path: Path) -> int:
+def _predict_parquet(
+    arguments: argparse.Namespace, classifier: Classifier, path: Path
+) -> tuple[int, ReadingCoverage]:
     """Predict the rows of a Parquet file, and write another Parquet file."""
     from ampmix.data.tables.parquet_stream import ParquetStream
     from ampmix.models.predict import predict_chunks
+    from ampmix.text.coverage import ReadingCoverage
 
     if arguments.out is None or Path(arguments.out).suffix.lower() != ".parquet":
         given = "nothing" if arguments.out is None else repr(arguments.out)
@@ -110,14 +118,16 @@ def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path
             f"not {given}"
         )
     stream, truncated = ParquetStream(path, arguments.text), 0
+    coverage = ReadingCoverage()
     names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
     chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
     with stream.writing(Path(arguments.out), names) as writer, contextlib.closing(chunks):
         for chunk in chunks:
             truncated += chunk.truncated
+            coverage += chunk.coverage
             labels = [classifier.classes[i] for i in chunk.probabilities.argmax(1).tolist()]
             writer.add(labels, chunk.probabilities[:, : len(names) - 1])
-    return truncated
+    return truncated, coverage
 
 
 def _names(

@@ -161,9 +161,8 @@ def _prepare(study: Study, messages: Console) -> None:
     said: set[str] = set()
     for plan in study.plans:
         notes = [f"{plan.dataset.name}: {note}" for note in plan.dataset.notes]
-        split = plan.split(0)
-        if (coverage := plan.backbone.coverage(split.train.texts, split.tokenizer)) is not None:
-            notes.append(f"{label(plan, study)}: vectors: {coverage}")
+        reading = plan.backbone.notes(plan.split(0), plan.config.max_length)
+        notes += [f"{label(plan, study)}: {note}" for note in reading]
         for note in notes:
             if note not in said:
                 said.add(note)

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     together = processes.joined(config.device)
     screen, messages = consoles(together.rank)
-    for note in dataset.notes:
+    for note in (*dataset.notes, *backbone.notes(split, config.max_length)):
         say(messages, f"note: {note}")
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
     steps = f"{'at most ' if config.patience else ''}{counted(config.steps, 'step')}"
