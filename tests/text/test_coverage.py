@@ -142,7 +142,7 @@ def test_a_new_head_or_pooler_is_told(folders: Any, tmp_path: Path) -> None:
     data = TextDataset("toy", ("a", "b"), Examples(tuple(ENGLISH), [0, 1] * 20))
     split = split_train(data, 0, dev_fraction=0.2)
     said = Encoder(str(folder), pooling="head").notes(split, 16)[0]
-    assert (
-        said == "of encoder[model=model,pooling=head], bert.pooler.dense, classifier is new: "
-        "its weights are drawn at random"
+    assert said == (
+        "encoder[model=model,pooling=head]: layers that begin from random numbers: "
+        "bert.pooler.dense, classifier"
     )

@@ -233,7 +233,7 @@ def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], title: str)
 
 def _short(name: str) -> str:
     """A name that fits beside an axis."""
-    text = " ".join(printable(NOT_IN_XML.sub(" ", name)).split())
+    text = printable(" ".join(NOT_IN_XML.sub(" ", name).split()))
     return text if len(text) <= 18 else text[:17] + "…"
 
 
