@@ -23,6 +23,11 @@ def mean_std(mean: float | None, std: float | None) -> str:
     return f"{mean:.1f}" if std is None else f"{mean:.1f} ± {std:.1f}"
 
 
+def error_heading(selection: str | None) -> str:
+    """Head of a column of test errors, which says so if checkpoints were chosen by them."""
+    return "oracle_test error %" if selection == "oracle_test" else "test error %"
+
+
 def signed(value: float | None) -> str:
     """``+0.4`` or ``-1.2``."""
     return "" if value is None else f"{value:+.1f}"

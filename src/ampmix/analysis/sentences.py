@@ -28,13 +28,19 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         f"Difference to {summary['baseline']} in points, paired by {paired}; negative is a lower "
         f"error. p is Holm-corrected over the policies (not that of {BASELINE})."
     )
+    if summary.get("selection") == "oracle_test":
+        said.append(
+            "Checkpoints were chosen by the test error (selection oracle_test, the rule of the "
+            "authors' code): all these errors are too low."
+        )
     means = {row["policy"]: row["mean"] for row in rows if row["mean"] is not None}
     own = means.pop(BASELINE, None)
     if means and own is not None and own < min(means.values()):
         said.append(f"No network has a lower mean error than {BASELINE}: consider using that.")
     if summary["model"]:
+        own = "" if summary.get("selection") == "oracle_test" else ", not on test texts"
         said.append(
-            f"Model: {summary['model']['policy']}, seed {summary['model']['seed']} (lowest mean "
-            "development error; the test set had no say)."
+            f"Model: {summary['model']['policy']}, seed {summary['model']['seed']}: chosen by the "
+            f"lowest mean error on development texts{own}."
         )
     return said

@@ -83,7 +83,10 @@ def card(config: Mapping[str, Any]) -> str:
 
 
 def _advice(about: Mapping[str, Any]) -> list[str]:
-    if "dev_error" not in about or about.get("training", {}).get("selection") == "last":
+    selection = about.get("training", {}).get("selection")
+    if selection == "oracle_test":
+        return ["", "The step was chosen by the test error, which is therefore too low."]
+    if "dev_error" not in about or selection == "last":
         return []
     return [
         "",

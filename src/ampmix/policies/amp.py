@@ -30,6 +30,7 @@ def amp_reference(
     perm: Tensor,
     eps: float = 0.002,
     loss: Loss = cross_entropy,
+    clip_lam: bool = True,
 ) -> Tensor:
     """Return AMP's loss of each example, written as the paper writes it (Eqs. 11-21).
 
@@ -46,6 +47,7 @@ def amp_reference(
         perm: the partner of each example ``[B]``.
         eps: step size of MaxOp, >= 0.
         loss: a loss per example, from logits and targets.
+        clip_lam: keep lam_adv in [0, 1]; the paper does not say so.
 
     Returns:
         ``[B]``.
@@ -58,13 +60,16 @@ def amp_reference(
     hidden_lam = lam.clone().requires_grad_()  # the hidden state's lam; the label's is constant
     loss_rand = interpolate_loss(loss, f(mix(g, hidden_lam, perm)), y, lam, perm)  # Eqs. 11-14, 17
     grad = gradient_of(loss_rand, hidden_lam, retain_graph=True)  # of the sum of the losses
-    lam_adv = torch.add(lam, grad.clamp(-1.0, 1.0), alpha=eps).clamp(0.0, 1.0)  # MaxOp, Eqs. 15, 16
+    lam_adv = torch.add(lam, grad.clamp(-1.0, 1.0), alpha=eps)  # MaxOp, Eqs. 15, 16
+    lam_adv = lam_adv.clamp(0.0, 1.0) if clip_lam else lam_adv
     loss_adv = interpolate_loss(loss, f(mix(g, lam_adv, perm)), y, lam, perm)
     return torch.where(loss_adv > loss_rand, loss_adv, loss_rand)  # MinOp, Eqs. 18-21
 
 
 @uncompiled
-def max_op(lam: Tensor, grad: Tensor, eps: float, direction: str = "gradient") -> Tensor:
+def max_op(
+    lam: Tensor, grad: Tensor, eps: float, direction: str = "gradient", clip_lam: bool = True
+) -> Tensor:
     """MaxOp: move lam up the loss, ``clip(lam + eps * clip(grad, -1, 1), 0, 1)`` (Eqs. 15, 16).
 
     Args:
@@ -74,6 +79,8 @@ def max_op(lam: Tensor, grad: Tensor, eps: float, direction: str = "gradient") -
         eps: largest change of lam, >= 0 (the paper: 0.002).
         direction: ``gradient`` as published (no sign, no normalisation), or ``sign``, which moves
             every lam by eps, as FGSM would.
+        clip_lam: keep lam_adv in [0, 1], so that it stays a weight. The outer clip is ours: the
+            paper clips the gradient alone.
 
     Returns:
         lam_adv, ``[..., B]``, a constant.
@@ -82,7 +89,8 @@ def max_op(lam: Tensor, grad: Tensor, eps: float, direction: str = "gradient") -
     [0.4000000059604645, 1.0]
     """
     step = grad.sign() if direction == "sign" else grad.clamp(-1.0, 1.0)
-    return torch.add(lam, step, alpha=eps).clamp_(0.0, 1.0).detach()
+    moved = torch.add(lam, step, alpha=eps).detach()
+    return moved.clamp_(0.0, 1.0) if clip_lam else moved
 
 
 @uncompiled
@@ -115,6 +123,7 @@ class AMP(Policy):
             before them (:meth:`ampmix.mixing.heads.Head.redrawn`), or PyTorch's random state
             replayed. Otherwise MinOp chooses between two dropout draws, whose
             difference is about 100 times what eps = 0.002 causes. The paper is silent on it.
+        clip_lam: keep lam_adv in [0, 1] (see :func:`max_op`); false for the paper's letter.
 
     Cost: where no row of a batch has a lower loss at lam_adv, beyond what rounding decides, Eq. 19
     is the loss at lam_adv alone, and one backward pass through it does; the graph at lam is gone by
@@ -155,6 +164,7 @@ class AMP(Policy):
     min_op: bool = True
     direction: str = "gradient"
     shared_dropout: bool = True
+    clip_lam: bool = True
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
@@ -181,26 +191,27 @@ class AMP(Policy):
         passes = _Passes(f, y, loss, lam, perm, partners_of(g, perm), self.shared_dropout, state)
         # a pass that can be repeated is run for lam's gradient alone
         hidden = tuple(part.detach() for part in g) if repeatable else g
-        loss_rand, grad, unit = passes.first(hidden, retain_graph=not repeatable)
-        lam_adv = max_op(lam, grad, self.eps, self.direction)
+        loss_rand, level, grad = passes.first(hidden, retain_graph=not repeatable)
+        lam_adv = max_op(lam, grad, self.eps, self.direction, self.clip_lam)
 
         if self.min_op and repeatable and decides_on_device(lam):
             with torch.no_grad():
-                gain = passes.again(hidden, lam_adv) - loss_rand
-            keeps = _keeps(gain, _lower(gain, loss_rand, unit))
-            final = passes.again(g, torch.where(keeps, lam_adv, lam))
+                gain = passes.again(hidden, lam_adv)[1] - level
+            keeps = _keeps(gain, _lower(gain, level))
+            final, _ = passes.again(g, torch.where(keeps, lam_adv, lam))
             return Mixed(final, lam, lam_adv, gain > 0, perm, gain)
-        loss_adv = passes.again(g, lam_adv)
-        gain = loss_adv.detach() - loss_rand.detach()
+        loss_adv, level_adv = passes.again(g, lam_adv)
+        gain = level_adv - level
         if not self.min_op:
             everywhere = torch.ones_like(lam, dtype=torch.bool)
             return Mixed(loss_adv, lam, lam_adv, everywhere, perm, gain)
         if repeatable:
-            lower = _lower(gain, loss_rand, unit)
+            lower = _lower(gain, level)
             if not f.any_process_has(lower):
                 return Mixed(loss_adv, lam, lam_adv, gain > 0, perm, gain)
-            loss_rand = passes.again(g, lam)
-        final, mask = min_op(loss_rand, loss_adv)
+            loss_rand, level = passes.again(g, lam)
+        mask = level_adv > level  # Eqs. 18-21
+        final = torch.where(mask, loss_adv, loss_rand)
         if repeatable and side_by_side(lam):  # each batch goes by its own rows
             final = torch.where(_keeps(gain, lower), loss_adv, loss_rand)
         return Mixed(final, lam, lam_adv, mask, perm, gain)
@@ -221,38 +232,51 @@ class _Passes:
     state: Any | None
     """PyTorch's random state before the first pass; the others replay it. None: they draw on."""
 
-    def first(self, g: tuple[Tensor, ...], retain_graph: bool) -> tuple[Tensor, Tensor, float]:
-        """Return the losses at lam, their gradients by lam (Eq. 16), and their unit roundoff."""
+    def first(self, g: tuple[Tensor, ...], retain_graph: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the losses at lam, what MinOp compares, and the gradients by lam (Eq. 16)."""
         if self.f.knows_slope and not retain_graph:
             with torch.no_grad():
-                logits, slope = self.f.logits_and_slope(g, self.lam, self.perm, self.partners)
+                found = self.f.logits_and_slope(g, self.lam, self.perm, self.partners)
+            logits, slope = (part.to(_at_least_float32(part)) for part in found)
             losses, grad = loss_and_slope(self.loss, logits, slope, self.y, self.lam, self.perm)
-            return losses, grad, torch.finfo(logits.dtype).eps
+            return losses, losses, grad
         with torch.enable_grad():
             moving = self.lam.clone().requires_grad_()
-            logits = self.f.mixed_logits(g, moving, self.perm, self.partners)
-            losses = self._losses(logits)
+            losses, level = self._losses(self.f.mixed_logits(g, moving, self.perm, self.partners))
             grad = gradient_of(losses, moving, retain_graph)
-        return losses if retain_graph else losses.detach(), grad, torch.finfo(logits.dtype).eps
+        return losses if retain_graph else losses.detach(), level, grad
 
-    def again(self, g: tuple[Tensor, ...], lam: Tensor) -> Tensor:
-        """Return the losses with the hidden states mixed at another lam."""
+    def again(self, g: tuple[Tensor, ...], lam: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses with the hidden states mixed at another lam, and their levels."""
         f = self.f if self.shared_dropout else self.f.redrawn()
         with with_random_state(self.state):
             return self._losses(f.mixed_logits(g, lam, self.perm, self.partners))
 
-    def _losses(self, logits: Tensor) -> Tensor:
+    def _losses(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses, and what MinOp compares: the same without a graph, in float32.
+
+        In bfloat16, two losses that differ by 0.4 % may be one number.
+        """
         # the label keeps lam (Eq. 8)
-        return interpolate_loss(self.loss, logits, self.y, self.lam, self.perm)
+        losses = interpolate_loss(self.loss, logits, self.y, self.lam, self.perm)
+        if (dtype := _at_least_float32(logits)) == logits.dtype:
+            return losses, losses.detach()
+        with torch.no_grad():
+            level = interpolate_loss(self.loss, logits.to(dtype), self.y, self.lam, self.perm)
+        return losses, level
+
+
+def _at_least_float32(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 @uncompiled
-def _lower(gain: Tensor, loss: Tensor, unit: float) -> Tensor:
+def _lower(gain: Tensor, loss: Tensor) -> Tensor:
     """Return True for rows whose loss is lower at lam_adv by more than rounding, ``[..., B]``.
 
     Two losses within 8 units in the last place are one number computed twice.
     """
-    return gain < loss.abs() * (-8 * unit)
+    return gain < loss.abs() * (-8 * torch.finfo(loss.dtype).eps)
 
 
 @uncompiled

@@ -78,6 +78,7 @@ class Summary:
             "fraction": plan.fraction,
             "design": "cross-validation" if plan.cross_validated else "test set",
             "steps": plan.config.steps,
+            "selection": plan.config.selection,
             "truncated": self.truncated,
             "baseline": plan.baseline,
             "rows": [row.as_json() for row in self.rows],

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ampmix._support.wording import interval, mean_std, p_value, signed
+from ampmix._support.wording import error_heading, interval, mean_std, p_value, signed
 from ampmix.analysis.sentences import sentences
 from ampmix.errors import printable
 from ampmix.records.store import BASELINE
@@ -28,7 +28,7 @@ def print_comparison(summary: Mapping[str, Any], console: Console) -> None:
     with_paper = any(row["paper"] for row in rows)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("policy", overflow="fold")
-    for heading in ("test error %", "difference", "95 % interval", "p"):
+    for heading in (error_heading(summary.get("selection")), "difference", "95 % interval", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     if with_paper:
         table.add_column("paper", justify="right", no_wrap=True)

@@ -9,7 +9,7 @@ from ampmix.backbones.base import Backbone
 from ampmix.data.dataset import Split
 from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
-from ampmix.training.config import TrainConfig
+from ampmix.training.config import ORACLE, TrainConfig
 from ampmix.training.training_run import _loss
 
 
@@ -17,13 +17,17 @@ def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: Tra
     """Raise AmpmixError if :func:`fit` could not train so; nothing is built or read for it.
 
     That is: a site that the backbone does not have, more classes than the policy allows, or class
-    weights or label smoothing with a policy that has a loss of its own, or a precision that the
-    device does not have.
+    weights or label smoothing with a policy that has a loss of its own, a precision that the
+    device does not have, or a selection on a test set that is not there.
     """
     backbone.check_site(policy.mixing_site)
     policy.outputs(len(data.classes))
     policy.check_loss(_loss(data, config))
     check_precision(config.precision, config.device)
+    if config.selection == ORACLE and not len(data.test):
+        raise AmpmixError(
+            f"selection is {ORACLE!r}, but there is no test set: give one, or choose best_dev"
+        )
 
 
 def device_of(name: str) -> torch.device:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from ampmix.training.config import ORACLE
+
 
 class Reading(NamedTuple):
     """One reading of the development set; errors are fractions, losses in nats.
@@ -28,7 +30,8 @@ class Selection:
 
     Args:
         rule: ``best_dev`` keeps the step with the lowest development error (ties: the lower loss,
-            then the earlier step), ``last`` the last that was read.
+            then the earlier step), ``last`` the last that was read, ``oracle_test`` the step with
+            the lowest test error (ties alike).
         patience: readings without a lower error (or an equal one with a lower loss) after which
             there has been enough; 0 for never.
     """
@@ -36,12 +39,27 @@ class Selection:
     def __init__(self, rule: str, patience: int = 0) -> None:
         self._rule, self._patience = rule, patience
         self._lowest = 0  # which reading
+        self._tested: list[tuple[float, float]] = []
         self._weights: dict[str, Tensor] = {}
         self.curve: list[Reading] = []
 
-    def add(self, reading: Reading, model: nn.Module) -> None:
-        """Take in the next reading, of the model as it is now."""
+    @property
+    def asks_test(self) -> bool:
+        """True if the rule needs the test set at every reading."""
+        return self._rule == ORACLE
+
+    def add(
+        self, reading: Reading, model: nn.Module, tested: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
+        """Take in the next reading, of the model as it is now.
+
+        Args:
+            reading: of the development set.
+            model: whose weights are copied if they are the ones to keep so far.
+            tested: error and loss on the test set, where :attr:`asks_test` is true.
+        """
         self.curve.append(reading)
+        self._tested.append(tested)
         if reading[2:] < self.curve[self._lowest][2:]:
             self._lowest = len(self.curve) - 1
         if self.kept is reading:
@@ -50,6 +68,8 @@ class Selection:
     @property
     def kept(self) -> Reading:
         """The reading of the step to keep."""
+        if self.asks_test:
+            return self.curve[self._tested.index(min(self._tested))]
         return self.curve[-1 if self._rule == "last" else self._lowest]
 
     @property

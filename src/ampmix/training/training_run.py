@@ -44,8 +44,8 @@ class Fit:
         test_wrong: true where a test example is misclassified, ``[n_test]``.
         test_probabilities: of each class, ``[n_test, n_classes]``, as
             :meth:`ampmix.Classifier.predict_proba` gives them.
-        test_reads: the steps at which the test set was read: the chosen one, once, or none at all
-            where there is no test set.
+        test_reads: the steps at which the test set was read: the chosen one, once; none without a
+            test set; every reading with ``selection="oracle_test"``.
         truncated: texts cut to ``max_length``, over all parts.
         seed: the run's.
         stopped: the step at which patience ran out; None where all steps were done.
@@ -117,7 +117,16 @@ class TrainingRun:
         reading = Reading(step, float(np.mean(losses)), *measured)
         if not math.isfinite(reading.dev_loss):
             raise Diverged(_advice("development loss", reading.dev_loss, step, self.config))
-        self.selection.add(reading, self.model)
+        test, tested = self.parts.test, (0.0, 0.0)
+        if self.selection.asks_test:
+            tested = _measure(self.model, self.learner, test, self.device, self._processes)
+        self.selection.add(reading, self.model, tested)
+
+    def _test_reads(self, best: int) -> tuple[int, ...]:
+        """Return the steps at which the test set was read."""
+        if self.selection.asks_test:
+            return tuple(reading.step for reading in self.selection.curve)
+        return (best,)
 
     def finish(self, seen: Perturbation) -> Fit:
         """Go back to the chosen step and read the test set."""
@@ -135,7 +144,7 @@ class TrainingRun:
             best=best,
             curve=tuple(selection.curve),
             test_wrong=wrong,
-            test_reads=(best.step,) if tested else (),
+            test_reads=self._test_reads(best.step) if tested else (),
             truncated=sum(part.truncated for part in self.parts),
             seed=self.seed,
             stopped=done if done < self.config.steps else None,

@@ -152,6 +152,8 @@ def facts(split: Split, config: TrainConfig, fitted: Fit) -> dict[str, Any]:
 
 def results(split: Split, fitted: Fit, config: TrainConfig) -> list[str]:
     """The errors, in percent."""
+    from ampmix.training.config import ORACLE
+
     chosen = f"step {fitted.best.step} of {config.steps}"
     if config.selection == "best_dev":
         chosen += ", chosen by it"
@@ -161,5 +163,7 @@ def results(split: Split, fitted: Fit, config: TrainConfig) -> list[str]:
         readings = "reading" if config.patience == 1 else f"{config.patience} readings"
         said.insert(0, f"Ended at step {fitted.stopped}: no improvement in the last {readings}.")
     if len(split.test):
-        said.append(f"Test error {fitted.test_error:.1%} ({counted(len(split.test), 'text')}).")
+        texts = counted(len(split.test), "text")
+        by = "; the step was chosen by it, so it is too low" * (config.selection == ORACLE)
+        said.append(f"Test error {fitted.test_error:.1%} ({texts}{by}).")
     return said

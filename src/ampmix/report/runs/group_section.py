@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ampmix._support.redact import without_folders
-from ampmix._support.wording import interval, mean_std, p_value, signed
+from ampmix._support.wording import error_heading, interval, mean_std, p_value, signed
 from ampmix.analysis import comparison
 from ampmix.analysis.comparison import Row
 from ampmix.analysis.groups import Group
@@ -31,9 +31,10 @@ def _group_section(group: Group, method_of: MethodOf) -> Section:
             "rows": [row.as_json() for row in rows],
             "design": "cross-validation" if group.cross_validated else "test set",
             "baseline": group.baseline,
+            "selection": group.specification["training"].get("selection"),
             "model": None,
         }
-        table = _comparison_table(rows)
+        table = _comparison_table(rows, told["selection"])
         blocks += [table, *map(without_folders, sentences(told))]
         if any(row.difference is not None for row in rows):
             blocks.append(_forest(group, rows))
@@ -53,9 +54,10 @@ def _rows(group: Group, method_of: MethodOf) -> list[Row]:
     return comparison.rows(group.records, group.baseline, cells, group.cross_validated)
 
 
-def _comparison_table(rows: Sequence[Row]) -> Table:
+def _comparison_table(rows: Sequence[Row], selection: str | None) -> Table:
     with_paper = any(row.paper for row in rows)
-    columns = ("policy", "runs", "test error %", "difference", "95 % interval", "p", "verdict")
+    error = error_heading(selection)
+    columns = ("policy", "runs", error, "difference", "95 % interval", "p", "verdict")
     made = []
     for row in rows:
         cells = (
