@@ -22,7 +22,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="a known data set (ampmix list), or a CSV, TSV, JSONL or Parquet",
+        help="a known data set (ampmix list), or a CSV, TSV, JSON, JSONL, XLSX or Parquet",
     )
 
 
@@ -42,7 +42,7 @@ def add_backbone(group: argparse._ArgumentGroup) -> None:
 def add_file(parser: argparse.ArgumentParser, without_test: str) -> None:
     """Declare what goes with a file; `without_test` says what happens where --test is missing."""
     file = parser.add_argument_group("a file of your own")
-    file.add_argument("--text", metavar="COLUMN", help="the column with the texts")
+    file.add_argument("--text", metavar="COLUMN", help="the column with the texts (several: a,b)")
     file.add_argument("--label", metavar="COLUMN", help="the column with the labels")
     file.add_argument("--test", metavar="FILE", help=f"test on this file (without: {without_test})")
     file.add_argument("--dev", metavar="FILE", help="choose the step on this file")

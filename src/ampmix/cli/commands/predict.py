@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from ampmix._support.files import whole
 from ampmix._support.wording import counted
 from ampmix.cli.output import cores, cut
-from ampmix.errors import AmpmixError
+from ampmix.cli.prediction import Doubts, texts_of
+from ampmix.cli.prediction import sink as _sink
+from ampmix.cli.prediction import source as _source
+from ampmix.errors import AmpmixError, printable
 
 if TYPE_CHECKING:
     from ampmix.data.tables.stream import Row, Stream
@@ -26,10 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix predict` takes."""
     parser.add_argument("model", metavar="MODEL", help="the folder of a trained model")
     parser.add_argument(
-        "file", metavar="FILE", help="a CSV, TSV, JSONL or Parquet; - for standard input"
+        "given",
+        metavar="FILE",
+        nargs="+",
+        help="a CSV, TSV, JSON, JSONL, XLSX, TXT or Parquet; - for standard input; or texts",
     )
     parser.add_argument("--out", metavar="FILE", help="write here, not to standard output")
-    parser.add_argument("--text", metavar="COLUMN", help="the column with the texts")
+    column = parser.add_mutually_exclusive_group()
+    column.add_argument("--text", metavar="COLUMN", help="the column with the texts (several: a,b)")
+    column.add_argument(
+        "--text-lines", action="store_true", help="every line is a text, as in a .txt"
+    )
     parser.add_argument("--encoding", metavar="NAME", help="of FILE (utf-8); output is UTF-8")
     parser.add_argument(
         "--proba",
@@ -55,46 +64,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from ampmix.data.tables.stream import of_texts
     from ampmix.models.classifier import Classifier
 
     if arguments.threads < 1:
         raise AmpmixError(f"threads is {arguments.threads}: it must be 1 or more")
     classifier = Classifier.load(arguments.model)
-    with _source(arguments.file) as (file, path):
-        if path.suffix.lower() == ".parquet":
-            truncated = _predict_parquet(arguments, classifier, path)
-        else:
-            truncated = _predict_lines(arguments, classifier, file, path)
+    texts = texts_of(arguments.given)
+    if texts is not None:
+        truncated = _predict_lines(arguments, classifier, of_texts(texts, arguments.guard))
+    else:
+        truncated = _predict_file(arguments, classifier, arguments.given[0])
     if truncated:
         print(cut(truncated, counted(classifier.reader.max_length, "token")), file=sys.stderr)
     return 0
 
 
-def _predict_lines(
-    arguments: argparse.Namespace, classifier: Classifier, file: BinaryIO, path: Path
-) -> int:
-    """Predict the rows of a CSV, TSV or JSONL; returns how many texts were cut."""
+def _predict_file(arguments: argparse.Namespace, classifier: Classifier, name: str) -> int:
+    """Predict the rows of a file; returns how many texts were cut."""
     from ampmix.data.tables.stream import open_stream
+
+    with _source(name) as (file, path):
+        if path.suffix.lower() == ".parquet":
+            return _predict_parquet(arguments, classifier, path)
+        stream = open_stream(
+            file,
+            path,
+            arguments.text,
+            arguments.encoding,
+            arguments.guard,
+            arguments.text_lines,
+        )
+        return _predict_lines(arguments, classifier, stream)
+
+
+def _predict_lines(arguments: argparse.Namespace, classifier: Classifier, stream: Stream) -> int:
+    """Predict the rows of anything but Parquet; returns how many texts were cut."""
     from ampmix.models.predict import predict_chunks
 
-    truncated = 0
+    truncated, doubts = 0, Doubts()
+    names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
+    _note(*stream.notes)
     with _sink(arguments.out) as out:
-        stream = open_stream(file, path, arguments.text, arguments.encoding, arguments.guard)
-        names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
-        for note in stream.notes:
-            print(f"note: {note}", file=sys.stderr)
         out.write(stream.head(names).encode())
         chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
         with contextlib.closing(chunks):
             for chunk in chunks:
                 truncated += chunk.truncated
-                out.write(_written(stream, names, chunk, classifier.classes).encode())
+                out.write(_written(stream, names, chunk, classifier.classes, doubts).encode())
                 out.flush()
+        out.write(stream.tail.encode())
+    _note(*stream.later(), *doubts.notes())
     if count := stream.guarded():
-        print(
-            f"note: {counted(count, 'cell')} got an apostrophe, so that no spreadsheet runs them "
-            "as formulas (--no-guard writes them as they are)",
-            file=sys.stderr,
+        _note(
+            f"{counted(count, 'cell')} got an apostrophe, so that no spreadsheet runs them "
+            "as formulas (--no-guard writes them as they are)"
         )
     return truncated
 
@@ -110,15 +134,22 @@ def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path
             "the rows of a Parquet are written as Parquet, to a file: give --out FILE.parquet, "
             f"not {given}"
         )
-    stream, truncated = ParquetStream(path, arguments.text), 0
+    stream, truncated, doubts = ParquetStream(path, arguments.text), 0, Doubts()
     names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
+    _note(*stream.notes)
     chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
     with stream.writing(Path(arguments.out), names) as writer, contextlib.closing(chunks):
         for chunk in chunks:
             truncated += chunk.truncated
-            labels = [classifier.classes[i] for i in chunk.probabilities.argmax(1).tolist()]
+            labels = _labels(chunk, classifier.classes, doubts)
             writer.add(labels, chunk.probabilities[:, : len(names) - 1])
+    _note(*doubts.notes())
     return truncated
+
+
+def _note(*sentences: str) -> None:
+    for sentence in sentences:
+        print(f"note: {printable(sentence)}", file=sys.stderr)
 
 
 def _names(
@@ -143,49 +174,26 @@ def _names(
     return tuple(prefix + name for name in added)
 
 
+def _labels(chunk: Predicted[Row], classes: Sequence[str], doubts: Doubts) -> list[str | None]:
+    """The likeliest classes; None for a row without a text, of which nothing follows."""
+    top = chunk.probabilities.argmax(1).tolist()
+    return [
+        classes[i] if doubts.has_text(row.text) else None
+        for row, i in zip(chunk.items, top, strict=True)
+    ]
+
+
 def _written(
-    stream: Stream, names: Sequence[str], chunk: Predicted[Row], classes: Sequence[str]
+    stream: Stream,
+    names: Sequence[str],
+    chunk: Predicted[Row],
+    classes: Sequence[str],
+    doubts: Doubts,
 ) -> str:
-    labels = [classes[i] for i in chunk.probabilities.argmax(1).tolist()]
+    labels = _labels(chunk, classes, doubts)
     proba = chunk.probabilities.tolist() if len(names) > 1 else [[]] * len(labels)
+    nothing: list[None] = [None] * len(names)
     return "".join(
-        stream.body(row, names, [label, *numbers])
+        stream.body(row, names, nothing if label is None else [label, *numbers])
         for row, label, numbers in zip(chunk.items, labels, proba, strict=True)
     )
-
-
-@contextlib.contextmanager
-def _source(name: str) -> Iterator[tuple[BinaryIO, Path]]:
-    """The file to read, and what to call it."""
-    if name == "-":
-        yield sys.stdin.buffer, Path("standard input")
-        return
-    path = Path(name)
-    if path.is_dir():
-        raise AmpmixError(f"{name!r} is a folder: give one file in it")
-    try:
-        file = path.open("rb")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise AmpmixError(f"cannot read {name!r} ({reason}): check the path") from None
-    with file:
-        yield file, path
-
-
-@contextlib.contextmanager
-def _sink(name: str | None) -> Iterator[BinaryIO]:
-    """Open the output; a file appears when it is whole, so that no part passes for all of it."""
-    if name is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    path = Path(name)
-    if path.exists() and not path.is_file():  # a pipe or a device
-        with path.open("wb") as file:
-            yield file
-        return
-    try:
-        with whole(path) as draft, draft.open("wb") as file:
-            yield file
-    except FileNotFoundError:
-        raise AmpmixError(f"cannot write {name!r}: there is no folder {path.parent}") from None

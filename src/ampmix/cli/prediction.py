@@ -1,0 +1,131 @@
+"""Input and output of `ampmix predict`: texts or a file, and rows that hold no text."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from ampmix._support.files import whole
+from ampmix._support.wording import counted
+from ampmix.errors import AmpmixError
+
+_TABLE = re.compile(
+    r".*\.(csv|tsv|txt|jsonl?|ndjson|parquet|xls[xm]?|ods)(\.(gz|bz2|xz|zst))?",
+    re.IGNORECASE | re.DOTALL,
+)
+_PATH = re.compile(r"[^\s]*([/\\][^\s]*|\.[A-Za-z][A-Za-z0-9]{0,7})")
+
+
+class Doubts:
+    """Counts of texts that are empty, or only a word for a missing value."""
+
+    def __init__(self) -> None:
+        self._empty = 0
+        self._words: Counter[str] = Counter()
+
+    def has_text(self, text: str) -> bool:
+        """Return True if there is a text to predict; counts those where there is none."""
+        from ampmix.data.tables.labels import looks_missing
+
+        if not text.strip():
+            self._empty += 1
+            return False
+        if len(text) < 12 and looks_missing(text):
+            self._words[text.strip()] += 1
+        return True
+
+    def notes(self) -> list[str]:
+        """Sentences on what was counted."""
+        from ampmix.data.tables.table import listed
+
+        notes = []
+        if self._empty:
+            notes.append(
+                f"{counted(self._empty, 'text is', 'texts are')} empty or missing: their label is "
+                "left empty"
+            )
+        if self._words:
+            number = counted(sum(self._words.values()), "text looks", "texts look")
+            notes.append(
+                f"{number} missing and got a label all the same: {listed(sorted(self._words))}"
+            )
+        return notes
+
+
+def texts_of(given: Sequence[str]) -> list[str] | None:
+    """The arguments as texts; None if they are one file.
+
+    An argument is a text if there is no file of that name and it does not look like one.
+
+    Raises:
+        AmpmixError: for several files, or files among texts.
+    """
+    files = [one for one in given if one == "-" or _is_file(one)]
+    if not files:
+        return list(given)
+    if len(given) > 1:
+        raise AmpmixError(
+            f"unexpected argument {given[1]!r}: one FILE at a time, or texts alone; what is "
+            "written goes to --out FILE"
+        )
+    return None
+
+
+def _is_file(name: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # a text may be too long for a name
+        if Path(name).exists():
+            return True
+    if _TABLE.fullmatch(name[-40:]) or _PATH.fullmatch(name):
+        return True
+    with contextlib.suppress(OSError, ValueError):
+        return name.startswith(("/", "./", "../", "~/")) and Path(name).parent.is_dir()
+    return False
+
+
+@contextlib.contextmanager
+def source(name: str) -> Iterator[tuple[BinaryIO, Path]]:
+    """The file to read, and what to call it."""
+    if name == "-":
+        yield sys.stdin.buffer, Path("standard input")
+        return
+    path = Path(name)
+    if path.is_dir():
+        raise AmpmixError(f"{name!r} is a folder: give one file in it")
+    try:
+        file = path.open("rb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AmpmixError(f"cannot read {name!r} ({reason}): check the path") from None
+    with file:
+        yield file, path
+
+
+@contextlib.contextmanager
+def sink(name: str | None) -> Iterator[BinaryIO]:
+    """Open the output; a file appears when it is whole, so that no part passes for all of it."""
+    if name is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(name)
+    if path.suffix.lower() in (".xlsx", ".xlsm"):
+        raise AmpmixError(f"workbooks are not written: give --out FILE.csv, not {name!r}")
+    if path.exists() and not path.is_file():  # a pipe or a device
+        with path.open("wb") as file:
+            yield file
+        return
+    try:
+        with whole(path) as draft, draft.open("wb") as file:
+            if path.suffix.lower() != ".gz":
+                yield file
+                return
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+                yield cast(BinaryIO, packed)
+    except FileNotFoundError:
+        raise AmpmixError(f"cannot write {name!r}: there is no folder {path.parent}") from None
