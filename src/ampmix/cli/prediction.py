@@ -47,8 +47,8 @@ class Doubts:
         notes = []
         if self._empty:
             notes.append(
-                f"{counted(self._empty, 'text is', 'texts are')} empty or missing: their label is "
-                "left empty"
+                f"{counted(self._empty, 'text is', 'texts are')} empty or missing: "
+                f"{'its label is' if self._empty == 1 else 'their labels are'} left empty"
             )
         if self._words:
             number = counted(sum(self._words.values()), "text looks", "texts look")

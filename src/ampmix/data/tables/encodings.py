@@ -104,7 +104,7 @@ def _fits(raw: bytes, name: str) -> bool:
 
 
 def _nearly_utf8(raw: bytes) -> bool:
-    """Return True if letters beyond ASCII are UTF-8 far more often than not."""
+    """Return True if letters beyond ASCII are UTF-8 more often than not: others hardly look so."""
     text = raw.decode("utf-8", "replace")
     wrong = text.count("\ufffd")
-    return sum(not c.isascii() for c in text) - wrong > 4 * wrong
+    return sum(not c.isascii() for c in text) - wrong > wrong
