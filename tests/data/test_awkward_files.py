@@ -56,7 +56,7 @@ class Right(NamedTuple):
     rows: int = 0
     classes: tuple[str, ...] = ("billing", "delivery")
     said: str = ""
-    options: dict[str, str] = {}
+    options: dict[str, str] | None = None
     refused: str = ""
 
 
@@ -314,10 +314,10 @@ SIBLINGS: dict[str, tuple[str, str | bytes, Right]] = {
 def judge(path: Path, right: Right) -> None:
     if right.refused:
         with pytest.raises(AmpmixError, match=right.refused) as caught:
-            read_table(path, **right.options)
+            read_table(path, **(right.options or {}))
         assert "\n" not in str(caught.value)
         return
-    dataset = read_table(path, **right.options)
+    dataset = read_table(path, **(right.options or {}))
     assert (len(dataset.train), dataset.classes) == (right.rows, right.classes), dataset.notes
     assert re.search(right.said, "\n".join(dataset.notes)) if right.said else dataset.notes == ()
 

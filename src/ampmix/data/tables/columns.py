@@ -161,7 +161,7 @@ def text_columns(
     raise fault(
         path,
         f"has the columns {listed(columns)}: which one holds the texts is not clear; "
-        f"give --text COLUMN, or --text-lines if every line is a text",
+        f"give --text COLUMN{_if_data(columns)}, or --text-lines if every line is a text",
     )
 
 

@@ -21,10 +21,13 @@ from ampmix.data.tables.unpacked import suffix_of
 
 MOST_COLUMNS = 2**14  # a row of a few bytes costs as much as the header when it is written again
 LONGEST_FIELD = 2**26  # characters: a quote that is never closed must not swallow a whole stream
-SAMPLE = 64  # lines from which a form is guessed
+SAMPLE, HELD = 64, 2**20  # lines from which a form is guessed, and characters of them
 
 Lines = Iterator[tuple[int, str]]
 """Lines with their ends, and their numbers."""
+
+Rows = Iterator[tuple[int, list[str]]]
+"""Rows of fields, and the lines where they begin."""
 
 _NAMES = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
@@ -56,7 +59,7 @@ class Opened:
     form: CsvForm
     end: str
     notes: list[str]
-    rows: Iterator[tuple[int, list[str]]]
+    rows: Rows
     swallowed: Swallowed
     repeat: int = 0
     repeated: int = 0
@@ -127,8 +130,13 @@ def _made(
     form: CsvForm,
     end: str,
     notes: list[str],
-    records: Iterator[tuple[int, list[str]]],
+    records: Rows,
 ) -> Opened:
+    first, records = ahead(records, 20)
+    if first and all(
+        len(row) == len(columns) + 1 and row[0] == str(i) for i, (_, row) in enumerate(first, 1)
+    ):
+        columns = ["", *columns]  # names of rows, over which R writes none
     swallowed = Swallowed(len(columns), form.delimiter)
     made = Opened(path, columns, form, end, notes, iter(()), swallowed)
     made.rows = _rows(made, records)
@@ -146,12 +154,23 @@ def _sample(lines: Lines, longest: int) -> list[tuple[int, str]]:
     for line in itertools.islice(lines, SAMPLE):
         sample.append(line)
         size += len(line[1])
-        if size > longest:
+        if size > min(HELD, longest):
             break
     return sample
 
 
-def _rows(of: Opened, records: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+def ahead(rows: Rows, most: int) -> tuple[list[tuple[int, list[str]]], Rows]:
+    """Some of the next rows, few enough to be held, and all rows, them included."""
+    first, size = [], 0
+    for row in itertools.islice(rows, most):
+        first.append(row)
+        size += sum(map(len, row[1]))
+        if size > HELD:
+            break
+    return first, itertools.chain(first, rows)
+
+
+def _rows(of: Opened, records: Rows) -> Rows:
     """The rows, checked against the header."""
     width = len(of.columns)
     unnamed = [i for i, name in enumerate(of.columns) if i and not name.strip()]
@@ -215,9 +234,7 @@ def fault_of_names(columns: Sequence[str]) -> str:
     return ""
 
 
-def _records(
-    path: Path, lines: Lines, form: CsvForm, longest: int
-) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, lines: Lines, form: CsvForm, longest: int) -> Rows:
     """Records that are not blank, each with the line where it begins."""
     at = read = 0  # the line, and the characters of the record so far
 

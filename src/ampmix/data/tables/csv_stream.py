@@ -30,8 +30,7 @@ def of_csv(
     """The stream of a CSV or TSV file."""
     opened = csv_rows.opened(path, lines, longest)
     opened.notes[:0] = notes
-    sample = list(itertools.islice(opened.rows, 1))
-    opened.rows = itertools.chain(sample, opened.rows)
+    sample, opened.rows = csv_rows.ahead(opened.rows, 1)
     if text is None and _first_is_text(opened, not sample):
         return _of_plain(opened, guard)
     if not sample:
@@ -95,8 +94,7 @@ def _of_plain(opened: Opened, guard: bool) -> Stream:
 def _of_table(opened: Opened, text: str | None, guard: bool) -> Stream:
     """A stream of rows under a header."""
     columns = tuple(opened.columns)
-    sample = list(itertools.islice(opened.rows, ENOUGH))
-    opened.rows = itertools.chain(sample, opened.rows)
+    sample, opened.rows = csv_rows.ahead(opened.rows, ENOUGH)
     parts, more = text_columns(
         opened.path, columns, text, lambda name: _some(sample, columns.index(name))
     )

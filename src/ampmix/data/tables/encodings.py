@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from ampmix.data.tables.unpacked import HEAD, WAYS_OUT, kind
 from ampmix.errors import AmpmixError
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+_WESTERN = ("cp1252", "latin-1")
+_OTHERS = ("cp1251", "shift_jis", "gb18030", "big5", "euc_kr")
 _MARKS = {
     b"\xff\xfe\0\0": "utf-32",
     b"\0\0\xfe\xff": "utf-32",
@@ -60,13 +63,20 @@ def check_marked(path: Path, head: bytes) -> None:
 
 
 def _unmarked(head: bytes) -> str | None:
-    """UTF-16 whose first line, mostly ASCII, has every other byte zero."""
+    """UTF-16 that has many control characters if it is taken for ASCII."""
     start = head[: min(64, len(head) // 2 * 2)]
     if len(start) < 8 or marked(head):
         return None
-    for name, at in (("utf-16-le", 1), ("utf-16-be", 0)):
-        if start[at::2].count(0) >= 0.4 * len(start) / 2 and not start[1 - at :: 2].count(0):
-            return name if _fits(head[: HEAD // 2 * 2], name) else None
+    if len(re.findall(rb"[\x00-\x08\x0e-\x1f]", start)) >= len(start) / 4:  # of any script
+        return _as_utf16(head[: HEAD // 2 * 2])
+    return None
+
+
+def _as_utf16(raw: bytes) -> str | None:
+    """The kind of UTF-16 as which bytes are a text with line ends or delimiters."""
+    for name in ("utf-16-le", "utf-16-be"):
+        if _fits(raw, name) and re.search(r"[\n,;\t]", raw.decode(name)):
+            return name
     return None
 
 
@@ -77,18 +87,32 @@ def advice(raw: bytes) -> str:
     if found := kind(raw[:HEAD]):
         return f"it {WAYS_OUT.get(found, f'is {found}: unpack it')}"
     if b"\0" in raw:
-        for name in ("utf-16-le", "utf-16-be"):
-            if _fits(raw, name) and re.search(r"[\n,;\t]", raw.decode(name, "ignore")):
-                return f"it decodes as {name}: {_give(name)}"
+        if (name := _as_utf16(raw)) is not None:
+            return f"it decodes as {name}: {_give(name)}"
         return "it holds zero bytes, so that it is no text, or in an encoding to be given"
     if _fits(raw, "utf-8"):
         return "it decodes as utf-8: leave --encoding out"
     if _nearly_utf8(raw):
         return "all else is UTF-8, so that this line is damaged: mend it"
-    fitting = [f"--encoding {name}" for name in ("cp1252", "latin-1") if _fits(raw, name)]
+    names = _WESTERN if _western(raw) else _OTHERS
+    fitting = [f"--encoding {name}" for name in names if _fits(raw, name)]
     if not fitting:
         return "write it as UTF-8, or give the --encoding that it was written in"
     return f"give its encoding, such as {' or '.join(fitting)}"
+
+
+def other_reading(path: Path, head: bytes, encoding: str | None) -> list[str]:
+    """A note if bytes with letters beyond ASCII are UTF-8, and another encoding was given."""
+    if encoding is None or head.isascii() or re.match("utf|U8", encoding, re.IGNORECASE):
+        return []
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return []
+    return [
+        f"{path.name} is UTF-8, too, and is read as {encoding}: leave --encoding out if its "
+        "letters come out wrong"
+    ]
 
 
 def _give(name: str) -> str:
@@ -101,6 +125,12 @@ def _fits(raw: bytes, name: str) -> bool:
         return _CONTROLS.search(raw.decode(name)) is None
     except ValueError:
         return False
+
+
+def _western(raw: bytes) -> bool:
+    """Return True if letters beyond ASCII stand alone, as in Western languages."""
+    beyond = re.findall(rb"[\x80-\xff]+", raw)
+    return sum(len(run) for run in beyond if len(run) > 2) * 2 <= sum(map(len, beyond))
 
 
 def _nearly_utf8(raw: bytes) -> bool:

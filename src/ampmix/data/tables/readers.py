@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ampmix.data.tables import csv_rows
 from ampmix.data.tables.csv_rows import MOST_COLUMNS, Opened
-from ampmix.data.tables.encodings import decoded
+from ampmix.data.tables.encodings import decoded, other_reading
 from ampmix.data.tables.fasttext import COLUMNS, is_fasttext, label_and_text
 from ampmix.data.tables.json_rows import JSON_LINES, read_json
 from ampmix.data.tables.parquet import read_parquet
@@ -37,7 +37,9 @@ def read(path: Path, encoding: str | None) -> Table:
         rows, notes = read_sheet(path, raw)
         return _table(csv_rows.of_rows(path, rows, notes))
     file, notes = unpacked(io.BytesIO(raw), path)
-    content = decoded(path, file.read(), encoding)
+    plain = file.read()
+    content = decoded(path, plain, encoding)
+    notes += other_reading(path, plain, encoding)
     if not content.strip():
         raise fault(path, "is empty")
     if is_fasttext(content[:1000]):

@@ -10,7 +10,13 @@ from typing import Any, BinaryIO, cast
 
 from ampmix.data.tables import csv_stream, json_stream
 from ampmix.data.tables.csv_rows import LONGEST_FIELD
-from ampmix.data.tables.encodings import advice, check_marked, marked, unknown_encoding
+from ampmix.data.tables.encodings import (
+    advice,
+    check_marked,
+    marked,
+    other_reading,
+    unknown_encoding,
+)
 from ampmix.data.tables.fasttext import is_fasttext
 from ampmix.data.tables.json_rows import JSON_LINES
 from ampmix.data.tables.stream_parts import Row, Stream
@@ -51,6 +57,7 @@ def open_stream(
     head = cast(Any, reader).peek(HEAD)[:HEAD]
     if encoding is None:
         check_marked(path, head)
+    notes += other_reading(path, head, encoding)
     lines = _lines(reader, path, encoding or marked(head) or "utf-8", head)
     if text_lines:
         if text is not None:
