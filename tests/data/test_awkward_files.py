@@ -198,6 +198,16 @@ SIBLINGS: dict[str, tuple[str, str | bytes, Right]] = {
         labelled("a;b", "b", "c"),
         Right(12, ("a;b", "b", "c"), "lists"),
     ),
+    "tuples of Python": (
+        "a.csv",
+        "text,label\n" + "".join(f"t{i},\"('a', 'b')\"\nu{i},c\n" for i in range(4)),
+        Right(8, ("('a', 'b')", "c"), "lists"),
+    ),
+    "a title above the names": (
+        "a.csv",
+        "Report of May\n" + PLAIN,
+        Right(refused="leave that line out if it names no columns"),
+    ),
     "lists with commas": (
         "a.csv",
         labelled("a, b", "a, c", "d"),
@@ -223,6 +233,22 @@ SIBLINGS: dict[str, tuple[str, str | bytes, Right]] = {
         "a.csv",
         table([(str(i), *row) for i, row in enumerate(ROWS)], header=",text,label"),
         Right(6),
+    ),
+    "rows named by R": (
+        "a.csv",
+        '"text","label"\n'
+        + "".join(f'"{i}","{x}","{y}"\n' for i, (x, y) in enumerate(ROWS, start=1)),
+        Right(6),
+    ),
+    "UTF-8 read as cp1252": (
+        "a.csv",
+        (PLAIN + "café,billing\n").encode(),
+        Right(7, said="is UTF-8, too", options={"encoding": "cp1252"}),
+    ),
+    "Japanese in its old encoding": (
+        "a.csv",
+        (PLAIN + "こんにちは,billing\n").encode("shift_jis"),
+        Right(refused="such as .*--encoding shift_jis"),
     ),
     "text in columns without a name": (
         "a.csv",

@@ -139,6 +139,7 @@ def test_texts_come_in_any_way(case: str, predict: Predict) -> None:
         (("-",), b"text\nbox \x81\x02\n", "write it as UTF-8"),
         (("-",), b"%PDF-1.7\n\xff", "is a PDF"),
         (("a text", "--out", "a.xlsx"), b"", "--out FILE.csv"),
+        (("a text", "--out", "a.parquet"), b"", "--out FILE.csv"),
     ],
 )
 def test_what_is_no_text_is_said(

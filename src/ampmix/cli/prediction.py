@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
+import lzma
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO
 
 from ampmix._support.files import whole
 from ampmix._support.wording import counted
@@ -19,6 +22,12 @@ _TABLE = re.compile(
     r".*\.(csv|tsv|txt|jsonl?|ndjson|parquet|xls[xm]?|ods)(\.(gz|bz2|xz|zst))?",
     re.IGNORECASE | re.DOTALL,
 )
+_UNWRITTEN = (".parquet", ".xlsx", ".xlsm", ".xls", ".ods", ".zst", ".zip")
+_PACKERS: dict[str, Callable[[BinaryIO], Any]] = {
+    ".gz": lambda file: gzip.GzipFile("", "wb", fileobj=file, mtime=0),
+    ".bz2": partial(bz2.BZ2File, mode="wb"),
+    ".xz": partial(lzma.LZMAFile, mode="wb"),
+}
 _PATH = re.compile(r"[^\s]*([/\\][^\s]*|\.[A-Za-z][A-Za-z0-9]{0,7})")
 
 
@@ -114,18 +123,21 @@ def sink(name: str | None) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     path = Path(name)
-    if path.suffix.lower() in (".xlsx", ".xlsm"):
-        raise AmpmixError(f"workbooks are not written: give --out FILE.csv, not {name!r}")
+    if (suffix := path.suffix.lower()) in _UNWRITTEN:
+        raise AmpmixError(
+            f"these rows are not written as {suffix}: give --out FILE.csv or FILE.csv.gz, not "
+            f"{name!r}"
+        )
     if path.exists() and not path.is_file():  # a pipe or a device
         with path.open("wb") as file:
             yield file
         return
     try:
         with whole(path) as draft, draft.open("wb") as file:
-            if path.suffix.lower() != ".gz":
+            if suffix not in _PACKERS:
                 yield file
                 return
-            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
-                yield cast(BinaryIO, packed)
+            with _PACKERS[suffix](file) as packed:
+                yield packed
     except FileNotFoundError:
         raise AmpmixError(f"cannot write {name!r}: there is no folder {path.parent}") from None

@@ -198,7 +198,7 @@ def with_names(table: Table, text: str = "text", label: str = "label") -> Table:
 
 
 def _label_in_first_line(rows: Sequence[list[str]]) -> int | None:
-    """Where the first line holds a label that stands further down; None if it may hold names."""
+    """Place of a label in the first line that stands further down; None if it may hold names."""
     if len(rows) < 3 or len(rows[0]) < 2:
         return None
     if any(name.strip().lower() in KNOWN for name in rows[0]):

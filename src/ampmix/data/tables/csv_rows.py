@@ -116,7 +116,7 @@ def opened(path: Path, lines: Lines, longest: int = LONGEST_FIELD) -> Opened:
 
 
 def of_rows(path: Path, rows: Sequence[list[str]], notes: list[str]) -> Opened:
-    """The same of rows that come from elsewhere, the first of which is the header."""
+    """Take rows that come from elsewhere, the first of which is the header."""
     columns = list(rows[0]) + [""] * (max(map(len, rows)) - len(rows[0]))
     if problem := fault_of_names(columns):
         raise fault(path, problem)
@@ -133,10 +133,8 @@ def _made(
     records: Rows,
 ) -> Opened:
     first, records = ahead(records, 20)
-    if first and all(
-        len(row) == len(columns) + 1 and row[0] == str(i) for i, (_, row) in enumerate(first, 1)
-    ):
-        columns = ["", *columns]  # names of rows, over which R writes none
+    if _rows_are_named(columns, [row for _, row in first]):
+        columns = ["", *columns]
     swallowed = Swallowed(len(columns), form.delimiter)
     made = Opened(path, columns, form, end, notes, iter(()), swallowed)
     made.rows = _rows(made, records)
@@ -157,6 +155,13 @@ def _sample(lines: Lines, longest: int) -> list[tuple[int, str]]:
         if size > min(HELD, longest):
             break
     return sample
+
+
+def _rows_are_named(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Return True if numbers stand before the rows with no name above them, as R writes them."""
+    counted_up = all(row[0] == str(number) for number, row in enumerate(rows, start=1))
+    wider = all(len(row) == len(columns) + 1 for row in rows)
+    return wider and counted_up and any(row[-1].strip() for row in rows)
 
 
 def ahead(rows: Rows, most: int) -> tuple[list[tuple[int, list[str]]], Rows]:
@@ -196,6 +201,8 @@ def _too_wide(line: int, row: Sequence[str], width: int, form: CsvForm) -> str:
     problem = f"has {len(row)} fields in line {line} but {width} in its header: "
     if any(field.lstrip().startswith('"') for field in row):
         return problem + 'leave out the blank before ", or have one in every row'
+    if width == 1:
+        problem += "leave that line out if it names no columns, or "
     return problem + 'put "" around texts that hold the delimiter'
 
 

@@ -15,6 +15,7 @@ _UNSEEN = "\u200b\u2060\ufeff \t\r\n\v\f\u00a0"
 _WHOLE = re.compile(r"(-?\d{1,18})\.0+")
 _MISSING_TEXTS = {"nan", "none", "null", "n/a", "#n/a", "<na>", "#value!", "#ref!"}
 _MISSING = _MISSING_TEXTS | {"na", "nat", "nil", "undefined", "-", "?"}
+_LIST = re.compile(r"""\[.*\]|[({]\s*['"].*[)}]""", re.DOTALL)
 _SEPARATORS = "|;,"
 
 
@@ -97,7 +98,7 @@ def _missing(counts: Counter[str], name: str) -> list[str]:
 
 def _lists(counts: Counter[str], name: str) -> list[str]:
     """A note if labels are lists in brackets, or their parts stand in other labels too."""
-    example = next((label for label in sorted(counts) if re.fullmatch(r"\[.*\]", label)), None)
+    example = next((label for label in sorted(counts) if _LIST.fullmatch(label)), None)
     for separator in _SEPARATORS:
         if example is None:
             example = _compound(list(counts), separator)
