@@ -28,6 +28,7 @@ MODULES = {
 
 NEEDED = {
     "hub": "components.parse('hf[path=ag_news]', 'ampmix.datasets', 'data set').load()",
+    "excel": "from ampmix.data.tables.workbook import read_sheet; read_sheet(Path('a.xlsx'), b'')",
     "glove": """
 from ampmix._support import download
 from ampmix.text import vectors

@@ -262,9 +262,9 @@ def test_encodings(tmp_path: Path) -> None:
         with pytest.raises(AmpmixError, match="with encoding"):
             read_table(path, encoding=name)
     path = write(tmp_path, "t.csv", PLAIN.encode("utf-16"))
+    assert len(read_table(path).train) == len(read_table(path, encoding="utf-16").train) == 4
     with pytest.raises(AmpmixError, match="--encoding utf-16"):
-        read_table(path)
-    assert len(read_table(path, encoding="utf-16").train) == 4
+        read_table(path, encoding="utf-8")
 
 
 LONG = "".join(f'"text {i}",{i % 2}\n' for i in range(60_000))
@@ -293,7 +293,7 @@ LONG = "".join(f'"text {i}",{i % 2}\n' for i in range(60_000))
         ("t.jsonl", "{}\n", "has no columns"),
         ("t.jsonl", '{"text": ["a"], "label": 1}', "holds a list in column 'text'"),
         ("t.parquet", "PAR1 nonsense PAR1", "is not a Parquet file"),
-        ("t.xlsx", "PK", "has the suffix '.xlsx': files ending in .csv, .tsv"),
+        ("t.xls", "PK", "has the suffix '.xls': files ending in .csv, .tsv"),
         ("t", "text,label\n", "has no suffix"),
     ],
 )  # fmt: skip

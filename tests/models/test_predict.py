@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 import ampmix
 from ampmix import AmpmixError, Classifier, TextCNN
 from ampmix.cli.main import main
+from ampmix.data.tables.columns import text_columns
 from ampmix.data.tables.spreadsheet import unguarded
-from ampmix.data.tables.stream import open_stream, text_column
+from ampmix.data.tables.stream import open_stream
 from ampmix.models.predict import CHARACTERS, ROWS, predict_chunks
 from ampmix.text.reader import WordReader
 
@@ -80,9 +81,12 @@ def table(content: bytes, delimiter: str = ",") -> list[list[str]]:
 
 
 def check(rows: list[list[str]], texts: list[str], classifier: Classifier) -> None:
-    """The added fields are what predict_proba says of each text by itself."""
+    """The added fields are what predict_proba says of each text by itself; of none, nothing."""
     assert len(rows) == len(texts)
     for (label, *proba), text in zip(rows, texts, strict=True):
+        if not text.strip():
+            assert {label, *proba} <= {"", "None"}
+            continue
         alone = classifier.predict_proba([text])[0]
         assert [float(p) for p in proba] == pytest.approx(alone.tolist(), rel=1e-4, abs=1e-6)
         top = CLASSES.index(label)
@@ -179,11 +183,13 @@ def test_many_rows_are_predicted_in_order_in_batches_of_like_length(
     texts = [" ".join(rng.choice(WORDS, rng.integers(0, 30))) for _ in range(2 * ROWS + 77)]
     content = "id,text\n" + "".join(f"{i},{text}\n" for i, text in enumerate(texts))
     expected = classifier.predict_proba(texts)
+    there = np.array([bool(text) for text in texts])
     for threads in ("1", "2"):
         rows = table(predict(folder, content, "--threads", threads))[1:]
         assert [row[0] for row in rows] == [str(i) for i in range(len(texts))]
-        found = np.array([row[3:] for row in rows], dtype=float)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        assert all((row[2] != "") == has_text for row, has_text in zip(rows, there, strict=True))
+        found = np.array([row[3:] for row in rows if row[2]], dtype=float)
+        np.testing.assert_allclose(found, expected[there], rtol=1e-4, atol=1e-6)
     assert np.ptp(expected, axis=0).min() > 0.1  # else any order might do
     streamed = list(classifier.stream_proba(iter(texts), chunk=1000))
     np.testing.assert_allclose(np.stack(streamed), expected, rtol=1e-5, atol=1e-7)
@@ -226,10 +232,10 @@ def test_the_column_of_texts_is_the_one_that_nothing_else_is(
     columns: list[str], text: str | None
 ) -> None:
     if text is not None:
-        assert text_column(Path("a.csv"), columns, None) == text
+        assert text_columns(Path("a.csv"), columns, None)[0] == (text,)
     else:
         with pytest.raises(AmpmixError, match="give --text COLUMN"):
-            text_column(Path("a.csv"), columns, None)
+            text_columns(Path("a.csv"), columns, None)
 
 
 def test_taken_names_get_a_prefix_and_no_column_is_lost(
@@ -268,7 +274,8 @@ BAD: dict[str, tuple[bytes, str, tuple[str, ...], str]] = {
     "unclear": (b"a,b\nx,1\n", ".csv", (), "--text COLUMN"),
     "empty": (b"\n\n", ".csv", (), "is empty"),
     "twice": (b"text,a,a\nx,1,2\n", ".csv", (), "two columns named 'a'"),
-    "spreadsheet": (b"text\nx\n", ".xlsx", (), ".jsonl or .parquet"),
+    "spreadsheet": (b"text\nx\n", ".ods", (), ".jsonl or .parquet"),
+    "no workbook": (b"text\nx\n", ".xlsx", (), "xcel"),
     "Parquet to no Parquet": (b"PAR1", ".parquet", (), "--out FILE.parquet"),
     "encoding": (b"text\nx\n", ".csv", ("--encoding", "klingon"), "klingon"),
 }

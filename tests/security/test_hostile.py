@@ -29,10 +29,10 @@ from ampmix._support.json_files import content_sha256
 from ampmix.analysis import paper
 from ampmix.analysis.groups import read_runs
 from ampmix.cli.main import main
+from ampmix.data.tables.csv_rows import MOST_COLUMNS
 from ampmix.data.tables.labelled import read_table
 from ampmix.data.tables.parquet_probe import survived
 from ampmix.data.tables.parquet_stream import BYTES, ParquetStream
-from ampmix.data.tables.readers import MOST_COLUMNS
 from ampmix.data.tables.stream import open_stream
 from ampmix.errors import AmpmixError, printable
 from ampmix.records.store import FORMAT, run_id
@@ -125,7 +125,7 @@ def _damaged_parquet() -> list[bytes]:
 def test_no_damaged_byte_of_a_parquet_file_is_a_panic(
     tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ampmix.data.tables.readers.survived", lambda *_: True)  # for speed
+    monkeypatch.setattr("ampmix.data.tables.parquet.survived", lambda *_: True)  # for speed
     path, read = tmp_path / "a.parquet", 0
     for damaged in _damaged_parquet():
         path.write_bytes(damaged)

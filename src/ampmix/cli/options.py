@@ -24,7 +24,8 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="name of a built-in data set (see ampmix list), or a CSV, TSV, JSONL or Parquet file",
+        help="name of a built-in data set (see ampmix list), or a CSV, TSV, JSON, JSONL, XLSX or "
+        "Parquet file",
     )
 
 
@@ -53,7 +54,7 @@ def add_backbone(group: argparse._ArgumentGroup) -> None:
 def add_file(parser: argparse.ArgumentParser, without_test: str) -> None:
     """Declare what goes with a file; `without_test` says what replaces a missing --test."""
     file = parser.add_argument_group("a file of your own")
-    file.add_argument("--text", metavar="COLUMN", help="column with the texts")
+    file.add_argument("--text", metavar="COLUMN", help="column with the texts (several: a,b)")
     file.add_argument("--label", metavar="COLUMN", help="column with the labels")
     file.add_argument("--test", metavar="FILE", help=f"test set (without: {without_test})")
     file.add_argument("--dev", metavar="FILE", help="development set (a tenth of the texts)")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ampmix.data.dataset import TextDataset
 from ampmix.data.tables.labelled import of_tables
-from ampmix.data.tables.readers import Table, listed
+from ampmix.data.tables.table import Table, listed
 from ampmix.errors import AmpmixError
 
 NONE = "none"

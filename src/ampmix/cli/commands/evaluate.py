@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix evaluate` takes."""
     parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
-    parser.add_argument("file", metavar="FILE", help="CSV, TSV, JSONL or Parquet file with labels")
-    parser.add_argument("--text", metavar="COLUMN", help="column with the texts")
+    parser.add_argument(
+        "file", metavar="FILE", help="CSV, TSV, JSON, JSONL, XLSX or Parquet file with labels"
+    )
+    parser.add_argument("--text", metavar="COLUMN", help="column with the texts (several: a,b)")
     parser.add_argument("--label", metavar="COLUMN", help="column with the labels")
     parser.add_argument("--encoding", metavar="NAME", help="encoding of CSV and TSV (utf-8)")
     parser.add_argument("--json", metavar="FILE", help="file for all metrics")
@@ -65,12 +67,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _indices(read: Labelled, classes: tuple[str, ...], file: str) -> list[int]:
     """The labels as places in the model's classes."""
-    from ampmix.data.tables.readers import listed
+    from ampmix.data.tables.labels import as_spelled
+    from ampmix.data.tables.table import listed
 
     index = {name: i for i, name in enumerate(classes)}
-    if unseen := sorted(set(read.labels) - set(classes)):
+    labels = as_spelled(read.labels, classes)
+    if unseen := sorted(set(labels) - set(classes)):
         raise AmpmixError(
             f"{file!r} has labels that the model was not trained on: {listed(unseen)}; it knows "
             f"{listed(classes)}: mend the labels, leave those rows out, or train with such texts"
         )
-    return [index[label] for label in read.labels]
+    return [index[label] for label in labels]

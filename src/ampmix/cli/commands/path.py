@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix._support.files import write_text
     from ampmix._support.json_files import check_writable, write_json
     from ampmix.cli.commands.report import write
+    from ampmix.data.tables.labels import as_spelled
     from ampmix.models.classifier import Classifier
     from ampmix.models.loss_path import compare_paths
     from ampmix.report.charts import formats_of
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     formats = formats_of(arguments.figures)
     models = _named([(model, Classifier.load(model)) for model in arguments.models])
     texts, labels = _texts(arguments)
+    labels = as_spelled(labels, models[0][1].classes)
     found: Paths = compare_paths(
         models,
         texts,

@@ -1,24 +1,22 @@
-"""Predict the label of every row of FILE, with probabilities."""
+"""Add labels and probabilities to the rows of FILE, as many as there are."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from ampmix._support.files import whole
 from ampmix._support.wording import counted
-from ampmix.cli.output import cores, cut, note
+from ampmix.cli.output import cores, note
+from ampmix.cli.prediction import Doubts, sink, source, texts_of
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
     from ampmix.data.tables.stream import Row, Stream
     from ampmix.models.classifier import Classifier
     from ampmix.models.predict import Predicted
-    from ampmix.text.coverage import ReadingCoverage
 
 PREFIX = "predicted_"
 
@@ -27,10 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix predict` takes."""
     parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
     parser.add_argument(
-        "file", metavar="FILE", help="CSV, TSV, JSONL or Parquet file; - for standard input"
+        "given",
+        metavar="FILE",
+        nargs="+",
+        help="CSV, TSV, JSON, JSONL, XLSX, TXT or Parquet file; - for standard input; or texts",
     )
     parser.add_argument("--out", metavar="FILE", help="file to write (standard output)")
-    parser.add_argument("--text", metavar="COLUMN", help="column with the texts")
+    column = parser.add_mutually_exclusive_group()
+    column.add_argument("--text", metavar="COLUMN", help="column with the texts (several: a,b)")
+    column.add_argument(
+        "--text-lines", action="store_true", help="read every line as a text, as in a .txt file"
+    )
     parser.add_argument("--encoding", metavar="NAME", help="encoding of FILE (utf-8)")
     parser.add_argument(
         "--proba",
@@ -56,60 +61,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from ampmix.data.tables.stream import of_texts
     from ampmix.models.classifier import Classifier
 
     if arguments.threads < 1:
         raise AmpmixError(f"threads is {arguments.threads}: it must be 1 or more")
     classifier = Classifier.load(arguments.model)
-    with _source(arguments.file) as (file, path):
-        if path.suffix.lower() == ".parquet":
-            truncated, coverage = _predict_parquet(arguments, classifier, path)
-        else:
-            truncated, coverage = _predict_lines(arguments, classifier, file, path)
-    if truncated:
-        note(cut(truncated, counted(classifier.reader.max_length, "token")))
-    if coverage.low:
-        note(coverage.sentence("texts"))
+    texts = texts_of(arguments.given)
+    if texts is not None:
+        _predict_lines(arguments, classifier, of_texts(texts, arguments.guard))
+    else:
+        _predict_file(arguments, classifier, arguments.given[0])
     return 0
 
 
-def _predict_lines(
-    arguments: argparse.Namespace, classifier: Classifier, file: BinaryIO, path: Path
-) -> tuple[int, ReadingCoverage]:
-    """Predict the rows of a CSV, TSV or JSONL; return how many texts were cut, and the coverage."""
+def _predict_file(arguments: argparse.Namespace, classifier: Classifier, name: str) -> None:
+    """Predict the rows of a file."""
     from ampmix.data.tables.stream import open_stream
-    from ampmix.models.predict import predict_chunks
-    from ampmix.text.coverage import ReadingCoverage
 
-    truncated, coverage = 0, ReadingCoverage()
-    with _sink(arguments.out) as out:
-        stream = open_stream(file, path, arguments.text, arguments.encoding, arguments.guard)
-        names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
-        for one in stream.notes:
-            note(one)
+    with source(name) as (file, path):
+        if path.suffix.lower() == ".parquet":
+            _predict_parquet(arguments, classifier, path)
+            return
+        stream = open_stream(
+            file,
+            path,
+            arguments.text,
+            arguments.encoding,
+            arguments.guard,
+            arguments.text_lines,
+        )
+        _predict_lines(arguments, classifier, stream)
+
+
+def _predict_lines(arguments: argparse.Namespace, classifier: Classifier, stream: Stream) -> None:
+    """Predict the rows of anything but Parquet."""
+    from ampmix.models.predict import predict_chunks
+
+    doubts = Doubts(classifier.reader.max_length)
+    names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
+    _note(*stream.notes)
+    with sink(arguments.out) as out:
         out.write(stream.head(names).encode())
         chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
         with contextlib.closing(chunks):
             for chunk in chunks:
-                truncated += chunk.truncated
-                coverage += chunk.coverage
-                out.write(_written(stream, names, chunk, classifier.classes).encode())
+                out.write(_written(stream, names, chunk, classifier.classes, doubts).encode())
                 out.flush()
+        out.write(stream.tail.encode())
+    _note(*stream.later(), *doubts.notes())
     if count := stream.guarded():
-        note(
+        _note(
             f"{counted(count, 'cell')} got an apostrophe, so that no spreadsheet runs them "
             "as formulas (--no-guard writes them as they are)"
         )
-    return truncated, coverage
 
 
-def _predict_parquet(
-    arguments: argparse.Namespace, classifier: Classifier, path: Path
-) -> tuple[int, ReadingCoverage]:
+def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path: Path) -> None:
     """Predict the rows of a Parquet file, and write another Parquet file."""
     from ampmix.data.tables.parquet_stream import ParquetStream
     from ampmix.models.predict import predict_chunks
-    from ampmix.text.coverage import ReadingCoverage
 
     if arguments.out is None or Path(arguments.out).suffix.lower() != ".parquet":
         given = "nothing" if arguments.out is None else repr(arguments.out)
@@ -117,17 +128,21 @@ def _predict_parquet(
             "the rows of a Parquet are written as Parquet, to a file: give --out FILE.parquet, "
             f"not {given}"
         )
-    stream, truncated = ParquetStream(path, arguments.text), 0
-    coverage = ReadingCoverage()
+    stream = ParquetStream(path, arguments.text)
+    doubts = Doubts(classifier.reader.max_length)
     names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
+    _note(*stream.notes)
     chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
     with stream.writing(Path(arguments.out), names) as writer, contextlib.closing(chunks):
         for chunk in chunks:
-            truncated += chunk.truncated
-            coverage += chunk.coverage
-            labels = [classifier.classes[i] for i in chunk.probabilities.argmax(1).tolist()]
+            labels = _labels(chunk, classifier.classes, doubts)
             writer.add(labels, chunk.probabilities[:, : len(names) - 1])
-    return truncated, coverage
+    _note(*doubts.notes())
+
+
+def _note(*sentences: str) -> None:
+    for sentence in sentences:
+        note(sentence)
 
 
 def _names(
@@ -151,49 +166,27 @@ def _names(
     return tuple(prefix + name for name in added)
 
 
+def _labels(chunk: Predicted[Row], classes: Sequence[str], doubts: Doubts) -> list[str | None]:
+    """The likeliest classes; None for a row without a text, of which nothing follows."""
+    doubts.add(chunk)
+    top = chunk.probabilities.argmax(1).tolist()
+    return [
+        classes[i] if doubts.has_text(row.text) else None
+        for row, i in zip(chunk.items, top, strict=True)
+    ]
+
+
 def _written(
-    stream: Stream, names: Sequence[str], chunk: Predicted[Row], classes: Sequence[str]
+    stream: Stream,
+    names: Sequence[str],
+    chunk: Predicted[Row],
+    classes: Sequence[str],
+    doubts: Doubts,
 ) -> str:
-    labels = [classes[i] for i in chunk.probabilities.argmax(1).tolist()]
+    labels = _labels(chunk, classes, doubts)
     proba = chunk.probabilities.tolist() if len(names) > 1 else [[]] * len(labels)
+    nothing: list[None] = [None] * len(names)
     return "".join(
-        stream.body(row, names, [label, *numbers])
+        stream.body(row, names, nothing if label is None else [label, *numbers])
         for row, label, numbers in zip(chunk.items, labels, proba, strict=True)
     )
-
-
-@contextlib.contextmanager
-def _source(name: str) -> Iterator[tuple[BinaryIO, Path]]:
-    """The file to read, and what to call it."""
-    if name == "-":
-        yield sys.stdin.buffer, Path("standard input")
-        return
-    path = Path(name)
-    if path.is_dir():
-        raise AmpmixError(f"{name!r} is a folder: give one file in it")
-    try:
-        file = path.open("rb")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise AmpmixError(f"cannot read {name!r} ({reason}): check the path") from None
-    with file:
-        yield file, path
-
-
-@contextlib.contextmanager
-def _sink(name: str | None) -> Iterator[BinaryIO]:
-    """Open the output; a file appears when it is whole, so that no part passes for all of it."""
-    if name is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    path = Path(name)
-    if path.exists() and not path.is_file():  # a pipe or a device
-        with path.open("wb") as file:
-            yield file
-        return
-    try:
-        with whole(path) as draft, draft.open("wb") as file:
-            yield file
-    except FileNotFoundError:
-        raise AmpmixError(f"cannot write {name!r}: there is no folder {path.parent}") from None

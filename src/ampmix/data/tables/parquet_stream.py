@@ -7,20 +7,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ampmix._support.files import as_of_the_system, drafting, to_disk
-from ampmix.data.tables.readers import (
-    as_text,
-    check_parquet,
-    parquet_explained,
-    parquet_values,
-    shown,
-)
-from ampmix.data.tables.stream import Row, text_column
+from ampmix.data.tables.columns import ENOUGH, text_columns
+from ampmix.data.tables.parquet import check_parquet, parquet_explained, parquet_values
+from ampmix.data.tables.stream_parts import Row
+from ampmix.data.tables.table import as_text, fault, joined, shown
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -35,7 +31,8 @@ class ParquetStream:
 
     Args:
         path: the file.
-        text: the column with the texts, guessed from common names unless given.
+        text: the column with the texts, guessed from common names unless given; several with
+            commas between are joined.
 
     Raises:
         AmpmixError: if it is no such file, or has no such column.
@@ -51,8 +48,18 @@ class ParquetStream:
             self._file = polars.scan_parquet(path, glob=False, hive_partitioning=False)
             self._schema = self._file.collect_schema()
         self.columns = tuple(self._schema.names())
-        self._text = text_column(path, self.columns, text)
+        self._texts, self.notes = text_columns(path, self.columns, text, self._some)
         self._read: deque[polars.DataFrame] = deque()
+
+    def _some(self, column: str) -> list[Any]:
+        """Some values of a column of texts."""
+        import polars
+
+        if self._schema[column] != polars.String:
+            return []
+        with parquet_explained(self._path):
+            found: list[Any] = self._file.select(column).head(ENOUGH).collect()[column].to_list()
+            return found
 
     @property
     def rows(self) -> Iterator[Row]:
@@ -60,15 +67,22 @@ class ParquetStream:
         numbers = itertools.count(1)
         for frame in self._frames():
             self._read.append(frame)
-            values = parquet_values(self._path, frame, self._text)
-            for value, number in zip(values, numbers, strict=False):
-                try:
-                    yield Row(number, as_text(value), None)
-                except TypeError as error:
-                    raise AmpmixError(
-                        f"{str(self._path)!r} holds a {error} in {shown(self._text)} of row "
-                        f"{number}: it must hold text"
-                    ) from None
+            columns = [parquet_values(self._path, frame, column) for column in self._texts]
+            for values, number in zip(zip(*columns, strict=True), numbers, strict=False):
+                parts = [
+                    self._part(value, column, number)
+                    for value, column in zip(values, self._texts, strict=True)
+                ]
+                yield Row(number, parts[0] if len(parts) == 1 else joined(parts), None)
+
+    def _part(self, value: Any, column: str, number: int) -> str:
+        try:
+            return as_text(value)
+        except TypeError as error:
+            raise fault(
+                self._path,
+                f"holds a {error} in {shown(column)} of row {number}: it must hold text",
+            ) from None
 
     def _frames(self) -> Iterator[polars.DataFrame]:
         """Slices of about BYTES each."""
@@ -86,8 +100,11 @@ class ParquetStream:
         """The rows in parts whose texts fit in memory: equal ones take no room until then."""
         import polars
 
-        texts = frame[self._text]
-        size = int(texts.str.len_bytes().sum()) if texts.dtype == polars.String else 0
+        size = sum(
+            int(frame[one].str.len_bytes().sum())
+            for one in self._texts
+            if frame[one].dtype == polars.String
+        )
         if size <= 4 * BYTES or frame.height == 1:
             yield frame
         else:
@@ -132,11 +149,19 @@ class ParquetWriter:
         self._parts: list[Path] = []
         self._height = 1  # of the highest part
 
-    def add(self, labels: Sequence[str], probabilities: npt.NDArray[np.float32]) -> None:
-        """Write predictions of the next rows; the probabilities are ``[n, columns]``."""
+    def add(self, labels: Sequence[str | None], probabilities: npt.NDArray[np.float32]) -> None:
+        """Write predictions of the next rows; the probabilities are ``[n, columns]``.
+
+        A label of None has null for its probabilities.
+        """
         import polars
 
-        columns = [polars.Series(labels, dtype=polars.String), *map(polars.Series, probabilities.T)]
+        label = polars.Series(labels, dtype=polars.String)
+        columns = [label, *map(polars.Series, probabilities.T)]
+        if None in labels:
+            columns[1:] = [
+                one.zip_with(label.is_not_null(), one.clear(len(one))) for one in columns[1:]
+            ]
         new = polars.DataFrame(dict(zip(self._added.columns, columns, strict=True)))
         self._added = self._added.vstack(new)
         while self._read and self._read[0].height <= self._added.height:
