@@ -59,6 +59,12 @@ def add_file(parser: argparse.ArgumentParser, without_test: str) -> None:
     file.add_argument("--test", metavar="FILE", help=f"test set (without: {without_test})")
     file.add_argument("--dev", metavar="FILE", help="development set (a tenth of the texts)")
     file.add_argument("--encoding", metavar="NAME", help="encoding of CSV and TSV (utf-8)")
+    file.add_argument(
+        "--group", metavar="COLUMN", help="column with groups of rows that stay in one part"
+    )
+    file.add_argument(
+        "--rare", metavar="HOW", help="classes of fewer than 5 texts: keep, merge or drop (keep)"
+    )
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
@@ -186,4 +192,6 @@ def dataset_of(arguments: argparse.Namespace) -> TextDataset:
         test=arguments.test,
         dev=arguments.dev,
         encoding=arguments.encoding,
+        group=arguments.group,
+        rare=arguments.rare,
     )

@@ -55,8 +55,10 @@ class TextDataset:
     """A data set before it is split; label i is the class ``classes[i]``.
 
     `tokenizer` is a key of `ampmix.text.tokenizers.TOKENIZERS`; `title` is the name printed in the
-    paper's tables ("" for a user's table); `notes` are sentences for the user. Two data sets are
-    compared by `fingerprint`.
+    paper's tables ("" for a user's table); `notes` are sentences for the user; `columns` are those
+    of texts and labels in a file; `groups`, int64 [n_train], numbers training texts that must stay
+    in one part of a split (:func:`ampmix.data.groups.groups_of`), None if each is alone. Two data
+    sets are compared by `fingerprint`.
 
     Raises AmpmixError if there are fewer than two classes or a class has no training text.
     """
@@ -69,6 +71,8 @@ class TextDataset:
     tokenizer: str = "words"
     notes: tuple[str, ...] = ()
     title: str = ""
+    columns: tuple[str, str] | None = None
+    groups: Integers | None = None
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -93,7 +97,7 @@ class TextDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the classes, the tokenizer and every part, whatever the name.
+        """SHA-256 (hex) over the classes, the tokenizer, every part and groups; not the name.
 
         Every list goes in with its lengths before it, so that no two contents spell one message.
         """
@@ -105,6 +109,8 @@ class TextDataset:
             if part is not None:
                 _update(digest, part.texts)
                 digest.update(part.labels.astype("<i8").tobytes())
+        if self.groups is not None:
+            digest.update(b"groups" + self.groups.astype("<i8").tobytes())
         return digest.hexdigest()
 
 
@@ -129,6 +135,7 @@ class Split:
     dev_indices: Integers
     test_indices: Integers
     data_hash: str
+    columns: tuple[str, str] | None = None
     fold: int | None = None
     folds: int | None = None
 

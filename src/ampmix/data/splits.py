@@ -16,6 +16,7 @@ import numpy as np
 from ampmix._support.random_streams import numpy_stream
 from ampmix._support.wording import counted
 from ampmix.data.dataset import Examples, Integers, Split, TextDataset
+from ampmix.data.groups import group_folds
 from ampmix.errors import AmpmixError
 
 
@@ -76,8 +77,12 @@ def split_fold(
     once. Fold sizes differ by at most one, in all and in every class. The rest is split as by
     `split_holdout`.
 
-    Raises AmpmixError for fewer than two folds, a fold that does not exist, a class with fewer
-    texts than folds, a data set with a test set, or fractions outside their range.
+    A class with fewer texts than folds is tested in some of them only, and has no text to train on
+    in the fold that tests its last one (:func:`rare_notes`). Groups stay whole
+    (:func:`ampmix.data.groups.group_folds`); sizes differ by more then.
+
+    Raises AmpmixError for fewer than two folds, a fold that does not exist, fewer texts or groups
+    than folds, a data set with a test set, or fractions outside their range.
     """
     if dataset.test is not None:
         raise AmpmixError(f"data set {dataset.name!r} has a test set: it needs no cross-validation")
@@ -88,23 +93,29 @@ def split_fold(
         )
     if not 0 <= fold < folds:
         raise AmpmixError(f"fold is {fold}: with {folds} folds it must be 0 to {folds - 1}")
-    labels = dataset.train.labels
-    counts = np.bincount(labels, minlength=len(dataset.classes))
-    smallest = int(np.argmin(counts))
-    if counts[smallest] < folds:
+    if len(dataset.train) < folds:
         raise AmpmixError(
-            f"class {dataset.classes[smallest]!r} has {counted(int(counts[smallest]), 'text')}: "
-            f"cross-validation with {folds} folds needs at least {folds} of each class; "
-            "use fewer --seeds (one fold each), merge or remove that class, or give --test FILE"
+            f"data set {dataset.name!r} has {counted(len(dataset.train), 'text')}: cross-"
+            f"validation with {folds} folds needs at least {folds}; use fewer --seeds, or give "
+            "--test FILE"
         )
-    # Dealing the shuffled classes out one after the other balances folds and classes at once.
-    order = np.concatenate(_shuffled_classes(labels, np.arange(len(labels)), seed, "folds"))
-    fold_of = np.empty(len(labels), dtype=np.int64)
-    fold_of[order] = np.arange(len(labels)) % folds
+    fold_of = _folds(dataset, folds, seed)
     rest, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
     purpose = f" of fold {fold} of {folds}"
     split = _split(dataset, rest, dataset.train, test, seed, purpose, fraction, dev_fraction)
     return replace(split, fold=fold, folds=folds)
+
+
+def _folds(dataset: TextDataset, folds: int, seed: int) -> Integers:
+    """Return the fold of each training text."""
+    if dataset.groups is not None:
+        return group_folds(dataset, folds, seed)
+    # Dealing the shuffled classes out one after the other balances folds and classes at once.
+    labels = dataset.train.labels
+    order = np.concatenate(_shuffled_classes(labels, np.arange(len(labels)), seed, "folds"))
+    fold_of = np.empty(len(labels), dtype=np.int64)
+    fold_of[order] = np.arange(len(labels)) % folds
+    return fold_of
 
 
 def _split(
@@ -128,8 +139,11 @@ def _split(
         source, kept = dataset.train, train
         shuffled = _shuffled_classes(labels, kept, seed, "dev" + purpose)
         sizes = _dev_sizes([len(own) for own in shuffled], dev_fraction, dataset)
-        parts = [own[:size] for own, size in zip(shuffled, sizes, strict=True)]
-        dev = np.sort(np.concatenate(parts))
+        if dataset.groups is None:
+            parts = [own[:size] for own, size in zip(shuffled, sizes, strict=True)]
+            dev = np.sort(np.concatenate(parts))
+        else:
+            dev = _grouped_dev(dataset, kept, shuffled, sizes)
         train = np.setdiff1d(kept, dev)
     return Split(
         dataset=dataset.name,
@@ -143,7 +157,61 @@ def _split(
         dev_indices=dev,
         test_indices=test,
         data_hash=dataset.fingerprint,
+        columns=dataset.columns,
     )
+
+
+def _grouped_dev(
+    dataset: TextDataset, kept: Integers, shuffled: list[Integers], sizes: list[int]
+) -> Integers:
+    """Draw whole groups for development until each class has about its share.
+
+    Args:
+        dataset: with groups.
+        kept: texts to draw from.
+        shuffled: these by class, in the order in which their groups are drawn.
+        sizes: texts wanted of each class.
+    """
+    labels, groups = dataset.train.labels, dataset.groups
+    assert groups is not None
+    counts = np.bincount(labels[kept], minlength=len(dataset.classes))
+    taken = np.zeros_like(counts)
+    order = kept[np.argsort(groups[kept], kind="stable")]
+    first = np.unique(groups[order], return_index=True)
+    members = dict(zip(first[0].tolist(), np.split(order, first[1][1:]), strict=True))
+    chosen: list[Integers] = []
+    for own, size in zip(shuffled, sizes, strict=True):
+        label = int(labels[own[0]])
+        for group in dict.fromkeys(groups[own].tolist()):
+            if taken[label] >= size:
+                break
+            if group not in members:
+                continue
+            more = np.bincount(labels[members[group]], minlength=len(counts))
+            fits = taken[label] + more[label] <= size or not taken[label]
+            if fits and (taken + more < counts)[more > 0].all():
+                chosen.append(members.pop(group))
+                taken += more
+    if not chosen:
+        raise AmpmixError(
+            f"data set {dataset.name!r} cannot give a development set: each of its groups holds "
+            "all texts of a class; give --dev FILE"
+        )
+    return np.sort(np.concatenate(chosen))
+
+
+def rare_notes(dataset: TextDataset, folds: int) -> list[str]:
+    """Return a sentence on classes with fewer texts than folds, if there are any."""
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
+    rare = [(name, int(n)) for name, n in zip(dataset.classes, counts, strict=True) if n < folds]
+    if dataset.test is not None or not rare:
+        return []
+    shown = ", ".join(f"{name!r} ({n})" for name, n in rare[:5]) + ", ..." * (len(rare) > 5)
+    return [
+        f"{counted(len(rare), 'class has', 'classes have')} fewer texts than the {folds} folds: "
+        f"{shown}; some folds do not test them, or train without them (--rare merge puts rare "
+        "classes together, --rare drop leaves them out)"
+    ]
 
 
 def _shuffled_classes(labels: Integers, pool: Integers, seed: int, purpose: str) -> list[Integers]:

@@ -25,16 +25,26 @@ def load(
     test: str | Path | None = None,
     dev: str | Path | None = None,
     encoding: str | None = None,
+    group: str | None = None,
+    rare: str | None = None,
 ) -> TextDataset:
     """The data set of that name, such as ``trec``, or the one in a user's file.
 
-    `text` and `label` (columns), `test`, `dev` (files) and `encoding` go with a file, which is read
-    by `ampmix.data.tables.labelled.read_table`.
+    `text`, `label` and `group` (columns), `test`, `dev` (files), `encoding` and `rare` go with a
+    file, which is read by `ampmix.data.tables.labelled.read_table`.
 
     Raises AmpmixError if there is neither, if the options do not fit, or as the readers do.
     """
     given = str(name_or_path)
-    options = {"text": text, "label": label, "test": test, "dev": dev, "encoding": encoding}
+    options = {
+        "text": text,
+        "label": label,
+        "test": test,
+        "dev": dev,
+        "encoding": encoding,
+        "group": group,
+        "rare": rare,
+    }
     if isinstance(name_or_path, str) and (cls := known(name_or_path)) is not None:
         name = cls.name
         if used := [f"--{option}" for option, value in options.items() if value is not None]:
@@ -53,7 +63,16 @@ def load(
         return loaded
     path = Path(name_or_path)
     if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1 or path.exists():
-        return read_table(path, text=text, label=label, test=test, dev=dev, encoding=encoding)
+        return read_table(
+            path,
+            text=text,
+            label=label,
+            test=test,
+            dev=dev,
+            encoding=encoding,
+            group=group,
+            rare=rare or "keep",
+        )
     raise AmpmixError(
         f"{unknown('data set', given, DATASETS.names())}; nor is there a file of that name"
     )

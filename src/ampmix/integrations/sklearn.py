@@ -21,6 +21,7 @@ from ampmix._support import components
 from ampmix._support.wording import counted
 from ampmix.backbones.base import Backbone
 from ampmix.data.dataset import Examples, Integers, Split, TextDataset
+from ampmix.data.groups import groups_of
 from ampmix.data.splits import split_train
 from ampmix.data.texts import DataError, texts_of
 from ampmix.errors import AmpmixError
@@ -253,7 +254,9 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Split:
         """The split of `ampmix train`; without development texts the training texts are read."""
         train = Examples(tuple(texts), labels)
-        dataset = TextDataset("texts", classes, train, dev=None if develop else train)
+        dataset = TextDataset(
+            "texts", classes, train, dev=None if develop else train, groups=groups_of(texts)
+        )
         return split_train(dataset, seed, dev_fraction=self.dev_size if develop else 0.1)
 
     def __sklearn_tags__(self) -> Any:

@@ -6,8 +6,8 @@ import copy
 import itertools
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from ampmix._support.redact import without_paths
 from ampmix._support.wording import counted
 from ampmix.backbones.base import Backbone, CutModule
 from ampmix.backbones.weights import WEIGHTS
+from ampmix.data.groups import seen_among
+from ampmix.data.tables.columns import Preferred
 from ampmix.data.texts import texts_of
 from ampmix.errors import AmpmixError
 from ampmix.models.model_card import CARD, card
@@ -57,6 +59,16 @@ class Classifier:
     model: CutModule
     reader: Reader
     classes: tuple[str, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def column(self, name: str) -> Preferred | None:
+        """The column of texts or labels (``text``, ``label``) that the model was trained on."""
+        known = self.about.get("columns") or {}
+        return Preferred(known[name]) if name in known else None
+
+    def trained_on(self, texts: Sequence[str]) -> int:
+        """Number of these texts that the model was trained on, by their hashes; 0 if unknown."""
+        return seen_among(self.about.get("trained_on"), texts)
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self.classes[:SHOWN_CLASSES]))
@@ -110,7 +122,8 @@ class Classifier:
 
         Args:
             folder: where; an earlier model there is replaced.
-            about: facts on its training, kept in the configuration and told in the model card.
+            about: facts on its training beside :attr:`about`, kept in the configuration and told
+                in the model card.
 
         Raises:
             AmpmixError: if `folder` holds something else than a model.
@@ -124,7 +137,7 @@ class Classifier:
             "format": FORMAT,
             "backbone": without_paths(components.spec(self.model.config)),
             "classes": self.classes,
-            "about": dict(about or {}),
+            "about": {**self.about, **(about or {})},
         }
         check_replaceable(folder)
         with drafting(folder.parent) as draft, as_of_the_system(SafetensorError):
@@ -172,7 +185,10 @@ class Classifier:
                 _check_unaltered(folder / name, str(saved), sha256_of(folder / name))
             classes = _classes(config["classes"])
             model, reader = backbone.load(folder, config)
-            return cls(backbone, model.eval(), reader, classes)
+            about = config.get("about", {})
+            if not isinstance(about, dict):
+                raise ValueError("its about is no table")
+            return cls(backbone, model.eval(), reader, classes, about)
         except KeyError as error:
             raise AmpmixError(f"{folder} is not a model folder: {CONFIG} lacks {error}") from error
         except (OSError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError,

@@ -21,7 +21,7 @@ else:
 
 AXES = {"datasets": None, "backbones": ["cnn"], "vectors": [""], "policies": None}
 KEYS = (*AXES, "fractions", "seeds", "folds", "training", "smoke")
-FILE = ("file", "text", "label", "test", "dev", "encoding")
+FILE = ("file", "text", "label", "test", "dev", "encoding", "group", "rare")
 MODELS = ("none", "best")
 LARGEST, MOST_CELLS = 2**17, 10_000  # bytes of a file; combinations, of which each is several runs
 LONGEST_SPEC = 1000  # characters

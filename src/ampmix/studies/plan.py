@@ -98,6 +98,8 @@ class Plan:
         test: str | Path | None = None,
         dev: str | Path | None = None,
         encoding: str | None = None,
+        group: str | None = None,
+        rare: str | None = None,
         **training: Any,
     ) -> Plan:
         """A plan of pieces as the command line takes them.
@@ -109,11 +111,13 @@ class Plan:
             seeds: how many seeds, or folds without a test set; by default the data set's folds
                 or 5.
             fraction: labels kept of each class, in (0, 1].
-            text: of a file, as the rest down to `encoding` in :func:`ampmix.load_dataset`.
+            text: of a file, as the rest down to `rare` in :func:`ampmix.load_dataset`.
             label: of a file.
             test: of a file.
             dev: of a file.
             encoding: of a file.
+            group: of a file.
+            rare: of a file.
             training: fields of :class:`ampmix.TrainConfig`; what is left out suits backbone and
                 data.
 
@@ -129,10 +133,12 @@ class Plan:
         known = None if isinstance(data, TextDataset | Path) else datasets.known(data)
         config = settings(model, known is not None, **training)
         if not isinstance(data, TextDataset):
-            columns = {"text": text, "label": label, "encoding": encoding}
-            data = datasets.load(data, test=test, dev=dev, **columns)
-        elif text or label or test or dev or encoding:
-            raise AmpmixError("text, label, test, dev and encoding go with a file: leave them out")
+            columns = {"text": text, "label": label, "encoding": encoding, "group": group}
+            data = datasets.load(data, test=test, dev=dev, rare=rare, **columns)
+        elif text or label or test or dev or encoding or group or rare:
+            raise AmpmixError(
+                "text, label, test, dev, encoding, group and rare go with a file: leave them out"
+            )
         seeds = getattr(known, "folds", 5) if seeds is None else seeds
         return cls(data, model, tuple(listed), seeds, fraction, config)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ampmix.backbones.base import Backbone, CutModule
 from ampmix.data.dataset import Split
+from ampmix.data.groups import trained_on
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss
 from ampmix.models.classifier import Classifier, logits_of
@@ -140,7 +141,9 @@ class TrainingRun:
         wrong = np.empty(0, bool) if logits is None else logits.argmax(1).numpy() != test.labels
         model.to("cpu").eval()
         return Fit(
-            classifier=Classifier(self.backbone, model, self.reader, self.data.classes),
+            classifier=Classifier(
+                self.backbone, model, self.reader, self.data.classes, _about(self.data)
+            ),
             best=best,
             curve=tuple(selection.curve),
             test_wrong=wrong,
@@ -155,6 +158,15 @@ class TrainingRun:
                 else logits.softmax(1).numpy()
             ),
         )
+
+
+def _about(data: Split) -> dict[str, Any]:
+    """Return what a model remembers of its data: columns, and hashes of texts it has seen."""
+    seen = trained_on((*data.train.texts, *data.dev.texts))
+    if data.columns is None:
+        return {"trained_on": seen}
+    text, label = data.columns
+    return {"trained_on": seen, "columns": {"text": text, "label": label}}
 
 
 def _loss(data: Split, config: TrainConfig, device: torch.device | str = "cpu") -> Loss:

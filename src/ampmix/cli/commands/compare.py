@@ -116,8 +116,11 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 
 def notes(plan: Plan, replicas: int) -> list[str]:
     """Collect notes on the data and settings to show before training."""
+    from ampmix.data.splits import rare_notes
+
     reading = plan.backbone.notes(plan.split(0), plan.config.max_length)
-    found = [*plan.dataset.notes, *reading]
+    folds = plan.seeds if plan.cross_validated else 0
+    found = [*plan.dataset.notes, *rare_notes(plan.dataset, folds), *reading]
     return found + (options.alone(plan.backbone, plan.policies) if replicas > 1 else [])
 
 

@@ -45,13 +45,18 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix.text.coverage import ReadingCoverage
 
     classifier = Classifier.load(arguments.model)
-    read = read_labelled(arguments.file, arguments.text, arguments.label, arguments.encoding)
+    text = arguments.text or classifier.column("text")
+    label = arguments.label or classifier.column("label")
+    read = read_labelled(arguments.file, text, label, arguments.encoding)
     for one in read.notes:
         note(one)
     labels = _indices(read, classifier.classes, arguments.file)
     chunks = list(predict_chunks(classifier, read.texts, str, cores()))
     if truncated := sum(chunk.truncated for chunk in chunks):
         note(cut(truncated, counted(classifier.reader.max_length, "token")))
+    if seen := classifier.trained_on(read.texts):
+        trained = f"{seen:,} of {counted(len(read.texts), 'text')}"
+        note(f"the model was trained on {trained}: the error on new texts is higher")
     coverage = sum((chunk.coverage for chunk in chunks), ReadingCoverage())
     if coverage.low:
         note(coverage.sentence("texts"))

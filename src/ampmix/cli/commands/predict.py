@@ -86,12 +86,19 @@ def _predict_file(arguments: argparse.Namespace, classifier: Classifier, name: s
         stream = open_stream(
             file,
             path,
-            arguments.text,
+            _column(arguments, classifier),
             arguments.encoding,
             arguments.guard,
             arguments.text_lines,
         )
         _predict_lines(arguments, classifier, stream)
+
+
+def _column(arguments: argparse.Namespace, classifier: Classifier) -> str | None:
+    """The column of --text, else the one that the model was trained on."""
+    if arguments.text is not None or arguments.text_lines:
+        return arguments.text  # type: ignore[no-any-return]
+    return classifier.column("text")
 
 
 def _predict_lines(arguments: argparse.Namespace, classifier: Classifier, stream: Stream) -> None:
@@ -128,7 +135,7 @@ def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path
             "the rows of a Parquet are written as Parquet, to a file: give --out FILE.parquet, "
             f"not {given}"
         )
-    stream = ParquetStream(path, arguments.text)
+    stream = ParquetStream(path, _column(arguments, classifier))
     doubts = Doubts(classifier.reader.max_length)
     names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
     _note(*stream.notes)

@@ -158,9 +158,12 @@ def label(plan: Any, study: Study) -> str:
 
 def _prepare(study: Study, messages: Console) -> None:
     """Say what is to be said of data and vectors, and have them before workers ask for them."""
+    from ampmix.data.splits import rare_notes
+
     said: set[str] = set()
     for plan in study.plans:
-        notes = [f"{plan.dataset.name}: {note}" for note in plan.dataset.notes]
+        rare = rare_notes(plan.dataset, plan.seeds if plan.cross_validated else 0)
+        notes = [f"{plan.dataset.name}: {note}" for note in (*plan.dataset.notes, *rare)]
         reading = plan.backbone.notes(plan.split(0), plan.config.max_length)
         notes += [f"{label(plan, study)}: {note}" for note in reading]
         for note in notes:

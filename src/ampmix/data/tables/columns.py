@@ -17,6 +17,24 @@ ENOUGH = 50  # values by which a column is known to hold texts
 KNOWN = f"{TEXT_NAMES} {LABEL_NAMES} {NUMBER_NAMES}".split()
 
 
+class Preferred(str):
+    """A column's name, or several with commas, to take where a file has it and guess elsewhere.
+
+    A model remembers the columns it was trained on in this way.
+    """
+
+    def found(self, columns: Sequence[str]) -> bool:
+        """Return True if the file has every one of the columns."""
+        return all(part in columns for part in parts_of(self, columns))
+
+    def missing(self, path: Path, taken: str) -> str:
+        """Sentence on the column that was taken in place of it."""
+        return (
+            f"the model was trained on the column {shown(self)}, which {path.name} lacks: taken is "
+            f"{shown(taken)}"
+        )
+
+
 class Chosen(NamedTuple):
     """A table, the columns whose texts are joined, that of labels, and sentences for the user."""
 
@@ -32,6 +50,13 @@ def choose(table: Table, text: str | None, label: str | None) -> Chosen:
         raise table.error("has no columns: it needs one of texts and one of labels")
     if text is not None and text == label:
         raise AmpmixError(f"the columns of texts and labels are both {text!r}: give two columns")
+    lacked = [one for one in (text, label) if isinstance(one, Preferred)]
+    lacked = [one for one in lacked if not one.found(table.columns)]
+    if lacked:
+        chosen = choose(table, None if text in lacked else text, None if label in lacked else label)
+        taken = {id(text): ",".join(chosen.texts), id(label): chosen.label}
+        said = [one.missing(table.path, taken[id(one)]) for one in lacked]
+        return chosen._replace(notes=[*chosen.notes, *said])
     if text is None and label is None:
         table = with_names(table)
     parts = () if text is None else parts_of(text, table.columns)
@@ -143,6 +168,9 @@ def text_columns(
 
     Raises AmpmixError if there is none of that name, or none is likely.
     """
+    if isinstance(text, Preferred) and not text.found(columns):
+        chosen, notes = text_columns(path, columns, None, values)
+        return chosen, [*notes, text.missing(path, ",".join(chosen))]
     if text is not None:
         parts = parts_of(text, columns)
         if missing := [part for part in parts if part not in columns]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ampmix.data.tables import csv_rows, fasttext
-from ampmix.data.tables.columns import ENOUGH, KNOWN, text_columns
+from ampmix.data.tables.columns import ENOUGH, KNOWN, Preferred, text_columns
 from ampmix.data.tables.csv_rows import LONGEST_FIELD, Opened
 from ampmix.data.tables.spreadsheet import guarded
 from ampmix.data.tables.stream_parts import Row, Stream, Value, number
@@ -31,6 +31,8 @@ def of_csv(
     opened = csv_rows.opened(path, lines, longest)
     opened.notes[:0] = notes
     sample, opened.rows = csv_rows.ahead(opened.rows, 1)
+    if isinstance(text, Preferred) and not text.found(opened.columns) and len(opened.columns) == 1:
+        text = None  # the only column is meant, or there are no names
     if text is None and _first_is_text(opened, not sample):
         return _of_plain(opened, guard)
     if not sample:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +12,16 @@ import numpy as np
 
 from ampmix._support.wording import counted
 from ampmix.data.dataset import Examples, TextDataset
+from ampmix.data.groups import group_notes, groups_of
 from ampmix.data.overlap import with_overlap_note
 from ampmix.data.tables.columns import Chosen, choose, with_names
 from ampmix.data.tables.labels import doubts, missing_texts, unified
 from ampmix.data.tables.readers import read
 from ampmix.data.tables.table import Table, listed
 from ampmix.data.tables.unpacked import PACKED
+from ampmix.errors import unknown
+
+RARE, MERGED, HOW = 5, "other", ("keep", "merge", "drop")
 
 
 def read_table(
@@ -26,6 +32,8 @@ def read_table(
     test: str | Path | None = None,
     dev: str | Path | None = None,
     encoding: str | None = None,
+    group: str | None = None,
+    rare: str = "keep",
 ) -> TextDataset:
     """A data set from the file `path`, and from the files `test` and `dev` if they are given.
 
@@ -37,13 +45,18 @@ def read_table(
     stands in ``notes``. `encoding` is UTF-8 or told by a byte order mark unless given; Parquet and
     workbooks need none.
 
+    Equal texts, and rows of one value in the column `group`, stay in one part of a split
+    (:mod:`ampmix.data.groups`). Classes with fewer than 5 texts are kept, made one class with
+    ``rare="merge"``, or left out with ``rare="drop"``.
+
     Raises AmpmixError, with the file, the line where there is one and a way out, for everything
     about the files that cannot be read.
     """
     path = Path(path)
     files = (read(Path(file), encoding) if file is not None else None for file in (dev, test))
     name = path.with_suffix("").stem if path.suffix.lower() in PACKED else path.stem
-    return of_tables(name, read(path, encoding), *files, text=text, label=label)
+    table = read(path, encoding)
+    return of_tables(name, table, *files, text=text, label=label, group=group, rare=rare)
 
 
 def of_tables(
@@ -54,20 +67,26 @@ def of_tables(
     *,
     text: str | None = None,
     label: str | None = None,
+    group: str | None = None,
+    rare: str = "keep",
 ) -> TextDataset:
     """Make the data set from tables already read: training, and test and development if given."""
     chosen = choose(table, text, label)
-    texts, labels, notes = _rows(chosen)
+    rows = _rows(chosen)
+    table = chosen.table
+    given = None if group is None else _group_names(table, group, rows.kept)
+    rows, given, renamed = without_rare(rows, given, rare)
+    texts, labels = rows.texts, rows.labels
     classes = _classes(labels, table, chosen.label)
-    notes = [*notes, *_contradictions(texts, labels)]
+    notes = [*rows.notes, *_contradictions(texts, labels), *group_notes(texts, given)]
     parts: list[Examples | None] = []
     for other in (dev, test):
         if other is None:
             parts.append(None)
             continue
-        own_texts, own_labels, more = _rows(_as_chosen(other, chosen))
-        parts.append(_examples(own_texts, own_labels, classes, other))
-        notes += more
+        own = _rows(_as_chosen(other, chosen)).renamed(renamed)
+        parts.append(_examples(own.texts, own.labels, classes, other))
+        notes += own.notes
     return with_overlap_note(
         TextDataset(
             name=name,
@@ -76,6 +95,8 @@ def of_tables(
             dev=parts[0],
             test=parts[1],
             notes=tuple(notes),
+            columns=(",".join(chosen.texts), chosen.label),
+            groups=groups_of(texts, given),
         )
     )
 
@@ -90,11 +111,57 @@ def _as_chosen(other: Table, chosen: Chosen) -> Chosen:
 
 
 class Labelled(NamedTuple):
-    """Texts with labels in their one spelling, and sentences for the user."""
+    """Texts with labels in their one spelling, and sentences for the user.
+
+    `kept` are the positions of these rows among those of the file.
+    """
 
     texts: list[str]
     labels: list[str]
     notes: tuple[str, ...]
+    kept: tuple[int, ...]
+
+    def renamed(self, names: Mapping[str, str | None]) -> Labelled:
+        """Rename labels; rows whose label becomes None are left out."""
+        new = [names.get(label, label) for label in self.labels]
+        stay = [i for i, label in enumerate(new) if label is not None]
+        return Labelled(
+            [self.texts[i] for i in stay],
+            [str(new[i]) for i in stay],
+            self.notes,
+            tuple(self.kept[i] for i in stay),
+        )
+
+
+def without_rare(
+    rows: Labelled, given: list[str] | None, how: str
+) -> tuple[Labelled, list[str] | None, dict[str, str | None]]:
+    """Merge or drop classes with fewer than :data:`RARE` texts; also return what became of them.
+
+    Raises:
+        AmpmixError: for another `how` than keep, merge or drop.
+    """
+    if how not in HOW:
+        raise unknown("rare", how, HOW)
+    counts = Counter(rows.labels)
+    rare = sorted(name for name, count in counts.items() if count < RARE)
+    if how == "keep" or not rare:
+        return rows, given, {}
+    texts = sum(counts[name] for name in rare)
+    shown = f"{listed(rare[:5])}{', ...' * (len(rare) > 5)}"
+    done = f"are one class {MERGED!r}" if how == "merge" else "are left out"
+    note = f"{counted(len(rare), 'rare class', 'rare classes')} ({shown}; {texts} texts) {done}"
+    names: dict[str, str | None] = dict.fromkeys(rare, MERGED if how == "merge" else None)
+    left = rows._replace(notes=(*rows.notes, note)).renamed(names)
+    places = {row: i for i, row in enumerate(rows.kept)}
+    return left, given and [given[places[row]] for row in left.kept], names
+
+
+def _group_names(table: Table, group: str, kept: Sequence[int]) -> list[str]:
+    """The values of the column of groups in the rows that are kept."""
+    table.check(group)
+    values = ["" if value is None else str(value).strip() for value in table.values(group)]
+    return [values[i] for i in kept]
 
 
 def read_labelled(
@@ -104,18 +171,17 @@ def read_labelled(
     encoding: str | None = None,
 ) -> Labelled:
     """Texts and labels of a file, by the rules of `read_table` but with any labels."""
-    texts, labels, notes = _rows(choose(read(Path(path), encoding), text, label))
-    return Labelled(texts, labels, tuple(notes))
+    return _rows(choose(read(Path(path), encoding), text, label))
 
 
-def _rows(chosen: Chosen) -> tuple[list[str], list[str], list[str]]:
+def _rows(chosen: Chosen) -> Labelled:
     """Texts, labels and notes, without the rows that miss one of them."""
     table, file = chosen.table, chosen.table.path.name
     given = table.strings(chosen.label, "several labels a text are not supported, give one")
     unique, notes = unified(given, file)
     rows = list(zip(table.texts(chosen.texts), unique, strict=True))
-    with_text = [row for row in rows if row[0].strip()]
-    kept = [row for row in with_text if row[1]]
+    with_text = [i for i, row in enumerate(rows) if row[0].strip()]
+    kept = [i for i in with_text if rows[i][1]]
     if not kept:
         columns = listed(chosen.texts)
         both = f"no row with both a text in {columns} and a label in {chosen.label!r}"
@@ -123,9 +189,10 @@ def _rows(chosen: Chosen) -> tuple[list[str], list[str], list[str]]:
     missing = {"text": len(rows) - len(with_text), "label": len(with_text) - len(kept)}
     counts = " and ".join(f"{counted(n, 'row')} without {w}" for w, n in missing.items() if n)
     left_out = [f"{counts} left out of {file}"] if counts else []
-    texts, labels = [row[0] for row in kept], [row[1] for row in kept]
+    texts, labels = [rows[i][0] for i in kept], [rows[i][1] for i in kept]
     doubtful = [*doubts(labels, file), *missing_texts(texts, file)]
-    return texts, labels, [*table.notes, *chosen.notes, *left_out, *notes, *doubtful]
+    said = (*table.notes, *chosen.notes, *left_out, *notes, *doubtful)
+    return Labelled(texts, labels, said, tuple(kept))
 
 
 def _classes(labels: list[str], table: Table, column: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ampmix.data.tables import csv_stream, json_stream
+from ampmix.data.tables.columns import Preferred
 from ampmix.data.tables.csv_rows import LONGEST_FIELD
 from ampmix.data.tables.encodings import (
     advice,
@@ -87,7 +88,7 @@ def _of_format(
         return json_stream.of_json_lines(path, lines, text, notes)
     if is_fasttext(first[1]):
         return csv_stream.of_fasttext(path, lines, guard, notes)
-    if suffix == ".txt" and text is None:
+    if suffix == ".txt" and (text is None or isinstance(text, Preferred)):
         blank = [(number, "\n") for number in range(1, first[0])]
         return csv_stream.of_lines(path, itertools.chain(blank, lines), guard, notes)
     if suffix in (".csv", ".tsv", ""):
