@@ -56,7 +56,6 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
 FILES: dict[str, str | bytes] = {
     "latin.csv": b"text,label\na good film,good\na sad film,bad\ncaf\xe9,good\nx,bad\n",
     "one.csv": "text,label\n" + "".join(f"film {i},good\n" for i in range(20)),
-    "rare.csv": GOOD + "a rare film,rare\n",
     "four.csv": "id,title,body,kind\n1,a,b,c\n2,d,e,f\n",
     "nolabels.csv": "text,label\na film,\nb film,  \n",
     "empty.csv": "",
@@ -76,8 +75,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("latin.csv", ["latin.csv", "line 4", "0xe9", "--encoding"]),
     ("good.csv --encoding klingon", ["klingon", "utf-8"]),
     ("one.csv", ["one class", "good"]),
-    ("rare.csv", ["'rare'", "1 text", "--seeds", "--test"]),
-    ("good.csv --seeds 10", ["9 texts", "10 folds"]),
+    ("good.csv --seeds 1000", ["texts", "1000 folds", "--test"]),
     ("nolabels.csv", ["nothing is left"]),
     ("empty.csv", ["empty"]),
     ("header.csv", ["no row"]),

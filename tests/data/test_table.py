@@ -227,6 +227,8 @@ def test_notes_count_what_is_left_out_or_doubtful(tmp_path: Path) -> None:
     assert dataset.notes == (
         "3 rows without text and 2 rows without label left out of t.csv",
         "1 text given more than once, with different labels",
+        "1 text stands more than once (2 rows): equal texts stay in one part, or the error would "
+        "be too low",
         "1 row without text left out of test.csv",
         "1 of 2 texts for testing also stands in the training part: the test error may be too low",
     )

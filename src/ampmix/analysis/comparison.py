@@ -10,6 +10,7 @@ import numpy as np
 
 from ampmix import statistics
 from ampmix.analysis import paper as published
+from ampmix.analysis.classes import recalls
 from ampmix.records.store import RunRecord
 
 Records = Mapping[int, RunRecord]
@@ -34,6 +35,7 @@ class Row:
         dev_error: mean development error, by which the model was chosen; None for the baseline.
         failures: what stopped the runs that failed, by seed.
         paper: error and standard deviation printed in the paper for this cell, if it has it.
+        recall: recall of each class in percent, over all seeds; None for records without labels.
     """
 
     policy: str
@@ -50,6 +52,7 @@ class Row:
     dev_error: float | None
     failures: Mapping[int, str]
     paper: Mapping[str, float] | None
+    recall: Mapping[str, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -207,6 +210,7 @@ def _row(
         dev_error=100 * float(np.mean(dev)) if dev else None,
         failures=failures,
         paper=paper,
+        recall=recalls(done.values()),
     )
 
 

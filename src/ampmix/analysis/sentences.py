@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ampmix._support.wording import counted
+from ampmix.analysis.classes import class_sentences
 from ampmix.records.store import BASELINE
 
 
@@ -23,6 +24,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
                 f"{row['policy']}: {len(failures)} of {runs} failed ({noun} "
                 f"{', '.join(failures)}): {next(iter(failures.values()))}."
             )
+    said += class_sentences(summary)
     paired = "fold" if summary["design"] == "cross-validation" else "seed and test text"
     said.append(
         f"Difference to {summary['baseline']} in points, paired by {paired}; negative is a lower "

@@ -14,6 +14,7 @@ from ampmix._support import components
 from ampmix._support.files import discard, drafting, put
 from ampmix._support.json_files import write_json
 from ampmix._support.redact import without_paths
+from ampmix.analysis.classes import majority
 from ampmix.analysis.comparison import Row, best_policy, paper_cells
 from ampmix.analysis.comparison import rows as rows_of
 from ampmix.data.dataset import TextDataset
@@ -43,6 +44,8 @@ class Summary:
         trained: how many runs were done now; the others were recorded already.
         unfinished: runs without a record, and why; the same call tries them again.
         unreadable: record files that were set aside, with the reason.
+        majority: class and error of always answering one class
+            (:func:`ampmix.analysis.classes.majority`).
     """
 
     plan: Plan
@@ -54,6 +57,7 @@ class Summary:
     trained: int
     unfinished: Mapping[Run, str]
     unreadable: tuple[tuple[Path, str], ...]
+    majority: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
         """The table and its sentences, as the command line prints them."""
@@ -82,6 +86,7 @@ class Summary:
             "truncated": self.truncated,
             "baseline": plan.baseline,
             "rows": [row.as_json() for row in self.rows],
+            "majority": self.majority,
             "model": None
             if self.model is None
             else {"folder": self.model.name, "policy": self.chosen, "seed": self.chosen_seed},
@@ -152,7 +157,8 @@ def compare(
 
     outcome = carry_out(study, out, opened, watcher, [replicas], _ends_all)
     processes.wait()
-    rows, chosen, best = _summed_up(plan, outcome)
+    records = _records(plan, outcome)
+    rows, chosen, best = _summed_up(plan, outcome, records)
     made_again = 0
     if processes.rank == 0 and best is not None:
         for ended in make_again(study, out, [best], opened):
@@ -173,6 +179,7 @@ def compare(
         trained=outcome.trained + made_again,
         unfinished={task.run: reason for task, reason in outcome.errors.items()},
         unreadable=outcome.unreadable,
+        majority=majority(records),
     )
     if processes.rank == 0:
         write_json(out / "summary.json", summary.as_json())
@@ -186,8 +193,8 @@ def _ends_all(ended: Ended) -> bool:
     return error is None or not (isinstance(error, TooLong) or out_of_memory(error))
 
 
-def _summed_up(plan: Plan, outcome: Outcome) -> tuple[tuple[Row, ...], str | None, Task | None]:
-    """The rows, the policy with the lowest mean development error, and its best run."""
+def _records(plan: Plan, outcome: Outcome) -> dict[str, dict[int, RunRecord]]:
+    """The records by policy and seed; a run without one has failed."""
     records: dict[str, dict[int, RunRecord]] = {}
     for run in plan.runs():
         task = Task(0, run)
@@ -195,6 +202,13 @@ def _summed_up(plan: Plan, outcome: Outcome) -> tuple[tuple[Row, ...], str | Non
             plan.specification(run), {"status": "failed", "error": outcome.errors[task]}, {}
         )
         records.setdefault(run.policy, {})[run.seed] = record
+    return records
+
+
+def _summed_up(
+    plan: Plan, outcome: Outcome, records: Mapping[str, Mapping[int, RunRecord]]
+) -> tuple[tuple[Row, ...], str | None, Task | None]:
+    """The rows, the policy with the lowest mean development error, and its best run."""
     names = {name: plan.policy(name).reference_name for name in plan.policy_names}
     reference = plan.backbone.reference_name if plan.fraction == 1.0 else ""
     paper = paper_cells(plan.dataset.title, reference, names)

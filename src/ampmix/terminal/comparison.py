@@ -45,6 +45,10 @@ def print_comparison(summary: Mapping[str, Any], console: Console) -> None:
             paper = row["paper"]
             cells.append(mean_std(paper["error"], paper["std"]) if paper else "")
         table.add_row(*cells, style=style)
+        if row["policy"] == BASELINE and (known := summary.get("majority")):
+            always = Text(printable(f"always {known['class']}", lines=False))
+            error = mean_std(known["mean"], known["std"])
+            table.add_row(always, error, *[""] * (3 + with_paper), style="dim")
     console.print(table)
     console.print()
     for sentence in sentences(summary):

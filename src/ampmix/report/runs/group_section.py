@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ampmix._support.redact import without_folders
 from ampmix._support.wording import error_heading, interval, mean_std, p_value, signed
 from ampmix.analysis import comparison
+from ampmix.analysis.classes import majority
 from ampmix.analysis.comparison import Row
 from ampmix.analysis.groups import Group
 from ampmix.analysis.replication import MethodOf
 from ampmix.analysis.sentences import sentences
 from ampmix.errors import AmpmixError
+from ampmix.records.store import BASELINE
 from ampmix.report import charts
 from ampmix.report.document import Block, Chart, Section, Table
 from ampmix.report.runs import about
@@ -27,14 +30,15 @@ def _group_section(group: Group, method_of: MethodOf) -> Section:
     except AmpmixError as error:
         blocks.append(f"Not compared: {without_folders(str(error))}.")
     else:
-        told = {
+        told: dict[str, Any] = {
             "rows": [row.as_json() for row in rows],
             "design": "cross-validation" if group.cross_validated else "test set",
             "baseline": group.baseline,
             "selection": group.specification["training"].get("selection"),
             "model": None,
+            "majority": majority(group.records),
         }
-        table = _comparison_table(rows, told["selection"])
+        table = _comparison_table(rows, told["selection"], told["majority"])
         blocks += [table, *map(without_folders, sentences(told))]
         if any(row.difference is not None for row in rows):
             blocks.append(_forest(group, rows))
@@ -54,7 +58,9 @@ def _rows(group: Group, method_of: MethodOf) -> list[Row]:
     return comparison.rows(group.records, group.baseline, cells, group.cross_validated)
 
 
-def _comparison_table(rows: Sequence[Row], selection: str | None) -> Table:
+def _comparison_table(
+    rows: Sequence[Row], selection: str | None, always: Mapping[str, Any] | None
+) -> Table:
     with_paper = any(row.paper for row in rows)
     error = error_heading(selection)
     columns = ("policy", "runs", error, "difference", "95 % interval", "p", "verdict")
@@ -72,6 +78,9 @@ def _comparison_table(rows: Sequence[Row], selection: str | None) -> Table:
         paper = row.paper
         printed = (mean_std(paper["error"], paper["std"]) if paper else "",) if with_paper else ()
         made.append((*cells, *printed))
+        if row.policy == BASELINE and always:
+            error = mean_std(always["mean"], always["std"])
+            made.append((f"always {always['class']}", "", error, *[""] * (4 + with_paper)))
     return Table((*columns, *(["paper"] * with_paper)), tuple(made))
 
 
