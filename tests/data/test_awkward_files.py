@@ -125,6 +125,11 @@ SIBLINGS: dict[str, tuple[str, str | bytes, Right]] = {
         without_header(PLAIN) + without_header(PLAIN),
         Right(12, said="no line of names"),
     ),
+    "a column of y and n that is named y": (
+        "a.csv",
+        table([(f"{x} {i}", "yn"[i % 2]) for i, (x, _) in enumerate(ROWS)], header="wording,y"),
+        Right(6, ("n", "y"), "from column 'wording' and the labels from 'y', by what they hold"),
+    ),
     "no header, three columns": (
         "a.csv",
         "".join(f'{i},"{x}",{y}\n' for i, (x, y) in enumerate(ROWS)),
