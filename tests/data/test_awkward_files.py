@@ -319,6 +319,11 @@ SIBLINGS: dict[str, tuple[str, str | bytes, Right]] = {
         json.dumps({"version": 1, "data": [{"text": x, "label": y} for x, y in ROWS]}, indent=2),
         Right(6, said="the list 'data' is read"),
     ),
+    "a JSON array cut off": (
+        "a.json",
+        '[{"text": "a", "label": "b"},\n{"text": ',
+        Right(refused="is not JSON: line 2: Expecting value"),
+    ),
     "JSON Lines named .json": (
         "a.json",
         "".join(json.dumps({"text": x, "label": y}) + "\n" for x, y in ROWS),
