@@ -125,6 +125,11 @@ SIBLINGS: dict[str, tuple[str, str | bytes, Right]] = {
         without_header(PLAIN) + without_header(PLAIN),
         Right(12, said="no line of names"),
     ),
+    "a column of y and n that is named y": (
+        "a.csv",
+        table([(f"{x} {i}", "yn"[i % 2]) for i, (x, _) in enumerate(ROWS)], header="wording,y"),
+        Right(6, ("n", "y"), "from column 'wording' and the labels from 'y', by what they hold"),
+    ),
     "no header, three columns": (
         "a.csv",
         "".join(f'{i},"{x}",{y}\n' for i, (x, y) in enumerate(ROWS)),
@@ -313,6 +318,11 @@ SIBLINGS: dict[str, tuple[str, str | bytes, Right]] = {
         "a.json",
         json.dumps({"version": 1, "data": [{"text": x, "label": y} for x, y in ROWS]}, indent=2),
         Right(6, said="the list 'data' is read"),
+    ),
+    "a JSON array cut off": (
+        "a.json",
+        '[{"text": "a", "label": "b"},\n{"text": ',
+        Right(refused="is not JSON: line 2: Expecting value"),
     ),
     "JSON Lines named .json": (
         "a.json",

@@ -101,3 +101,25 @@ def test_hostile_workbooks_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     path.write_bytes(raw)
     with pytest.raises(AmpmixError, match="unpacks to more than"):
         read_table(path)
+
+
+@pytest.mark.parametrize("given", ["latin-1", "cp1252", "utf-8", None])
+@pytest.mark.parametrize("name", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32"])
+def test_utf16_is_read_as_nothing_else(name: str, given: str | None, tmp_path: Path) -> None:
+    raw = PLAIN.encode(name)
+    (tmp_path / "a.csv").write_bytes(raw)
+    if given is None and name in ("utf-16", "utf-32"):
+        assert len(read_table(tmp_path / "a.csv").train) == 4
+        return
+    with pytest.raises(AmpmixError, match=f"give --encoding {name}$"):
+        read_table(tmp_path / "a.csv", encoding=given)
+    with pytest.raises(AmpmixError, match=f"give --encoding {name}$"):
+        open_stream(io.BytesIO(raw), Path("a.csv"), None, given)
+    assert len(read_table(tmp_path / "a.csv", encoding=name).train) == 4
+
+
+def test_utf16_is_known_where_what_is_looked_at_ends_within_a_letter() -> None:
+    raw = ("text,n\n" + "\U0001f600" * 9000).encode("utf-16-le")
+    for start in (raw, raw[:-1]):
+        with pytest.raises(AmpmixError, match="utf-16-le"):
+            open_stream(io.BytesIO(start), Path("a.csv"))

@@ -138,6 +138,8 @@ def test_texts_come_in_any_way(case: str, predict: Predict) -> None:
         (("-",), b"text\ncaf\xe9\n", "--encoding cp1252"),
         (("-",), b"text\nbox \x81\x02\n", "write it as UTF-8"),
         (("-",), b"%PDF-1.7\n\xff", "is a PDF"),
+        (("-",), b"[]", "is empty"),
+        (("-",), b'[{"data": []}', "is not JSON Lines"),
         (("a text", "--out", "a.xlsx"), b"", "--out FILE.csv"),
         (("a text", "--out", "a.parquet"), b"", "--out FILE.csv"),
     ],

@@ -236,4 +236,10 @@ def _label_in_first_line(rows: Sequence[list[str]]) -> int | None:
         values = {row[at].strip() for row in rows[1:] if at < len(row)}
         if name.strip() in values - {""} and len(values) <= max(2, (len(rows) - 1) / 2):
             found.append((len(values), at))
-    return min(found)[1] if found else None
+    if not found:
+        return None
+    at = min(found)[1]
+    # a column of y and n may be named y; no line of data is made of names alone
+    others = [name for i, name in enumerate(rows[0]) if i != at]
+    short = rows[0][at].strip().isalpha() and len(rows[0][at].strip()) < 3
+    return None if short and all(name.strip().isidentifier() for name in others) else at

@@ -94,7 +94,7 @@ def opened(path: Path, lines: Lines, longest: int = LONGEST_FIELD) -> Opened:
     """
     number, first = _next_line(lines)
     notes: list[str] = []
-    told = re.fullmatch(r'"?sep=([^"\r\n])"?[\s,;]*', first, re.IGNORECASE)
+    told = re.fullmatch(r'"?sep=([^"\r\n\x00])"?[\s,;]*', first, re.IGNORECASE)
     if told is not None:
         delimiter = told[1]
         what = _NAMES.get(delimiter, f"{delimiter!r} between columns")

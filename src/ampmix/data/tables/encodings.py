@@ -27,8 +27,7 @@ def decoded(path: Path, raw: bytes, encoding: str | None) -> str:
     Without an `encoding` a byte order mark tells it; else it is UTF-8.
     """
     name = encoding or marked(raw) or "utf-8"
-    if encoding is None:
-        check_marked(path, raw)
+    check_marked(path, raw, encoding)
     try:
         return raw.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -54,12 +53,29 @@ def marked(head: bytes) -> str | None:
     return next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
 
 
-def check_marked(path: Path, head: bytes) -> None:
-    """Raise AmpmixError for UTF-16 without its mark, which is often no wrong UTF-8."""
+def check_marked(path: Path, head: bytes, encoding: str | None) -> None:
+    """Raise AmpmixError for UTF-16 or UTF-32 that is about to be read as something else.
+
+    Without its mark it is often no wrong UTF-8, and with it no wrong cp1252.
+    """
+    if encoding is not None and _name(encoding).startswith(("utf-16", "utf-32")):
+        return
+    if encoding is not None and (name := marked(head)) is not None:
+        raise fault(path, f"is {name}, as its first bytes say, and not {encoding}: {_give(name)}")
     if (name := _unmarked(head)) is not None:
         raise fault(
-            path, f"is UTF-16 without its byte order mark: it decodes as {name}; {_give(name)}"
+            path,
+            f"is {name[:6].upper()} without its byte order mark: it decodes as {name}; "
+            f"{_give(name)}",
         )
+
+
+def _name(encoding: str) -> str:
+    """Python's name of an encoding; as it is where there is none."""
+    try:
+        return codecs.lookup(encoding).name
+    except (LookupError, ValueError):
+        return encoding
 
 
 def _unmarked(head: bytes) -> str | None:
@@ -67,15 +83,15 @@ def _unmarked(head: bytes) -> str | None:
     start = head[: min(64, len(head) // 2 * 2)]
     if len(start) < 8 or marked(head):
         return None
-    if len(re.findall(rb"[\x00-\x08\x0e-\x1f]", start)) >= len(start) / 4:  # of any script
-        return _as_utf16(head[: HEAD // 2 * 2])
-    return None
+    if len(re.findall(rb"[\x00-\x08\x0e-\x1f]", start)) < len(start) / 4:
+        return None
+    return _as_utf16(head[:HEAD], whole=len(head) < 64)  # else it may end within a letter
 
 
-def _as_utf16(raw: bytes) -> str | None:
-    """The kind of UTF-16 as which bytes are a text with line ends or delimiters."""
-    for name in ("utf-16-le", "utf-16-be"):
-        if _fits(raw, name) and re.search(r"[\n,;\t]", raw.decode(name)):
+def _as_utf16(raw: bytes, whole: bool = True) -> str | None:
+    """The kind of UTF-16 or UTF-32 as which bytes are a text with line ends or delimiters."""
+    for name in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        if _fits(raw, name, whole) and re.search(r"[\n,;\t]", raw.decode(name, "replace")):
             return name
     return None
 
@@ -103,7 +119,7 @@ def advice(raw: bytes) -> str:
 
 def other_reading(path: Path, head: bytes, encoding: str | None) -> list[str]:
     """A note if bytes with letters beyond ASCII are UTF-8, and another encoding was given."""
-    if encoding is None or head.isascii() or re.match("utf|U8", encoding, re.IGNORECASE):
+    if encoding is None or head.isascii() or _name(encoding).startswith("utf"):
         return []
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
@@ -119,10 +135,11 @@ def _give(name: str) -> str:
     return f"give --encoding {name}"
 
 
-def _fits(raw: bytes, name: str) -> bool:
-    """Return True if the bytes decode to a text without control characters."""
+def _fits(raw: bytes, name: str, whole: bool = True) -> bool:
+    """Return True if the bytes, or those of a beginning, decode to no control characters."""
     try:
-        return _CONTROLS.search(raw.decode(name)) is None
+        text = codecs.getincrementaldecoder(name)().decode(raw, final=whole)
+        return _CONTROLS.search(text) is None
     except ValueError:
         return False
 

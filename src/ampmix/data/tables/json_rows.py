@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ampmix.data.tables.table import Table, fault, shown
+from ampmix.data.tables.unpacked import suffix_of
 
 JSON_LINES = (".jsonl", ".ndjson")
 
@@ -50,11 +51,16 @@ def array(path: Path, content: str) -> tuple[list[dict[str, Any]] | None, list[s
         return None, []
     try:
         whole = json.loads(content)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if start == "[" and suffix_of(path) == ".json":
+            line, reason = getattr(error, "lineno", 1), getattr(error, "msg", "cannot be parsed")
+            raise fault(path, f"is not JSON: line {line}: {reason}") from None
         return None, []
+    if whole in ([], {}):
+        raise fault(path, "is empty")
     if isinstance(whole, list):
-        return (whole, []) if whole and all(isinstance(row, dict) for row in whole) else (None, [])
-    lists = {name: value for name, value in whole.items() if isinstance(value, list)}
+        return (whole, []) if all(isinstance(row, dict) for row in whole) else (None, [])
+    lists = {name: value for name, value in whole.items() if isinstance(value, list) and value}
     fitting = {name: rows for name, rows in lists.items() if all(isinstance(r, dict) for r in rows)}
     if len(fitting) != 1:
         raise fault(path, "is one JSON object: write an array of objects, or one object a line")

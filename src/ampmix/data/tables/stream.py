@@ -56,8 +56,7 @@ def open_stream(
         return csv_stream.of_sheet(path, rows, notes, text, guard)
     reader, notes = unpacked(file, path)
     head = cast(Any, reader).peek(HEAD)[:HEAD]
-    if encoding is None:
-        check_marked(path, head)
+    check_marked(path, head, encoding)
     notes += other_reading(path, head, encoding)
     lines = _lines(reader, path, encoding or marked(head) or "utf-8", head)
     if text_lines:
