@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ampmix._support import components
+from ampmix._support.attempts import paper_name
 from ampmix._support.files import discard, drafting, put
 from ampmix._support.json_files import write_json
 from ampmix._support.redact import without_paths
@@ -194,8 +195,8 @@ def _summed_up(plan: Plan, outcome: Outcome) -> tuple[tuple[Row, ...], str | Non
             plan.specification(run), {"status": "failed", "error": outcome.errors[task]}, {}
         )
         records.setdefault(run.policy, {})[run.seed] = record
-    names = {name: plan.policy(name).reference_name for name in plan.policy_names}
-    reference = plan.backbone.reference_name if plan.fraction == 1.0 else ""
+    names = {name: paper_name(plan.policy(name)) for name in plan.policy_names}
+    reference = paper_name(plan.backbone) if plan.fraction == 1.0 else ""
     paper = paper_cells(plan.dataset.title, reference, names)
     made = rows_of(records, plan.baseline, paper, plan.cross_validated)
     chosen = best_policy(made)

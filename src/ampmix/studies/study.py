@@ -11,6 +11,7 @@ from ampmix._support import components
 from ampmix._support.components import BACKBONES, POLICIES
 from ampmix._support.redact import without_paths
 from ampmix._support.wording import counted
+from ampmix.backbones.words import backbone_with_vectors
 from ampmix.data.dataset import TextDataset
 from ampmix.errors import AmpmixError
 from ampmix.records.store import RunRecord
@@ -149,11 +150,10 @@ class _Loader:
 
 def _plan(cell: Cell, load: _Loader) -> Plan:
     """The plan of a cell, still without policies."""
-    backbone = BACKBONES.parse(cell.backbone, trusted=True)
     if cell.vectors:
-        if not backbone.takes_vectors:
-            raise AmpmixError(f"backbone {backbone.name} takes no word vectors")
-        backbone = replace(backbone, vectors=cell.vectors)
+        backbone = backbone_with_vectors(cell.backbone, cell.vectors)
+    else:
+        backbone = BACKBONES.parse(cell.backbone, trusted=True)
     _ = backbone.identity  # says if its files are not there
     _policies(cell)
     known = datasets.known(cell.dataset["file"])
