@@ -42,7 +42,7 @@ def print_comparison(summary: Mapping[str, Any], console: Console) -> None:
         ]
         if with_paper:
             paper = row["paper"]
-            cells.append(mean_std(paper["error"], paper["std"]) if paper else "")
+            cells.append(mean_std(paper["error"], paper["std"], 2) if paper else "")
         table.add_row(*cells, style=style)
     console.print(table)
     console.print()

@@ -68,7 +68,9 @@ def _comparison_table(rows: Sequence[Row]) -> Table:
             row.decision,
         )
         paper = row.paper
-        printed = (mean_std(paper["error"], paper["std"]) if paper else "",) if with_paper else ()
+        printed = (
+            (mean_std(paper["error"], paper["std"], 2) if paper else "",) if with_paper else ()
+        )
         made.append((*cells, *printed))
     return Table((*columns, *(["paper"] * with_paper)), tuple(made))
 
