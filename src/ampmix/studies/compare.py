@@ -90,7 +90,7 @@ class Summary:
 
 def comparison(plan: Plan) -> Study:
     """The study of one plan that a comparison is."""
-    return Study(plan.dataset.name, "best", (plan,))
+    return Study(plan.dataset.name, "each", (plan,))
 
 
 def compare(
