@@ -110,9 +110,9 @@ def _table5(ours: CellsOurs, judged: Sequence[Judged]) -> Table:
         by = {(cell.method.name, cell.dataset): cell for cell in own if cell.method.alpha == alpha}
         for method in ("word-mixup", "word-amp"):
             entries = (_entry(by.get((method, dataset)), ours) for dataset in datasets)
-            rows.append((f"{alpha:g}", LABELS[method], *entries))
+            rows.append((f"{alpha:.1f}", LABELS[method], *entries))
         rps = (_rp(by.get(("word-amp", dataset)), judged, plus) for dataset in datasets)
-        rows.append((f"{alpha:g}", "RP (%)", *rps))
+        rows.append((f"{alpha:.1f}", "RP (%)", *rps))
     caption = f"Table 5: alpha, BERT base; error in percent, {OURS}. {SLIPS}"
     return Table(("alpha", "Methods", *datasets), tuple(rows), caption)
 
