@@ -70,7 +70,8 @@ check: $(TESTED)  ## ruff, mypy, import-linter, pip-audit
 	PYTHONPATH=src $(BIN)/lint-imports
 	$(BIN)/python .ci/audit.py
 
-paper-smoke: $(TESTED)  ## a few steps of each of the paper's studies (AMPMIX_DATA=FOLDER)
+paper-smoke: $(TESTED)  ## the paper's studies and tables with tiny stand-ins, then a few steps of each (AMPMIX_DATA=FOLDER)
+	$(BIN)/python -m pytest -q tests/studies/test_paper.py
 	for study in table2 table3 table4 table5 figure2; do \
 	  $(BIN)/ampmix study paper/$$study.toml --smoke --no-estimate || exit 1; done
 

@@ -68,8 +68,9 @@ def test_a_rare_class_that_nobody_finds_is_told(
         for i in range(300)
     ]
     (tmp_path / "rare.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
-    small = ["--steps", "20", "--backbone", "cnn[embedding_dim=8,feature_maps=4]", "--seeds", "2"]
+    small = ["--steps", "60", "--lr", "5e-3", "--backbone", "cnn[embedding_dim=8,feature_maps=4]"]
     command = ["compare", str(tmp_path / "rare.csv"), "--policies", "none,mixup", *small]
+    command += ["--seeds", "2"]
     assert main([*command, "--out", str(tmp_path / "runs")]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "always ok 3.3" in out

@@ -75,7 +75,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("latin.csv", ["latin.csv", "line 4", "0xe9", "--encoding"]),
     ("good.csv --encoding klingon", ["klingon", "utf-8"]),
     ("one.csv", ["one class", "good"]),
-    ("good.csv --seeds 1000", ["texts", "1000 folds", "--test"]),
+    ("good.csv --seeds 1000", ["texts", "1000 folds", "test set"]),
     ("nolabels.csv", ["nothing is left"]),
     ("empty.csv", ["empty"]),
     ("header.csv", ["no row"]),

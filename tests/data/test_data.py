@@ -224,7 +224,7 @@ def test_overlap_compares_tokens() -> None:
     [
         (lambda: make([5]), r"one class only \(c0\)"),
         (lambda: make([5, 0]), "class 'c1' of data set 'toy' has no training text"),
-        (lambda: split_holdout(make([5, 5]), 0), "has no test set.*--test FILE"),
+        (lambda: split_holdout(make([5, 5]), 0), "has no test set: use cross-validation"),
         (lambda: split_holdout(make([5, 5], 2), 0, fraction=0), "fraction is 0: it must be above"),
         (lambda: split_holdout(make([5, 5], 2), 0, fraction=1.5), "fraction is 1.5"),
         (lambda: split_holdout(make([5, 5], 2), 0, fraction=float("nan")), "fraction is nan"),
@@ -234,7 +234,7 @@ def test_overlap_compares_tokens() -> None:
         (lambda: split_fold(make([5, 5]), 0, 1), "at least 2 seeds are needed, one per fold"),
         (lambda: split_fold(make([5, 5]), 3, 3), "fold is 3: with 3 folds it must be 0 to 2"),
         (lambda: split_fold(make([5, 5]), -1, 3), "fold is -1"),
-        (lambda: split_fold(make([2, 2]), 0, 5), "has 4 texts.*fewer --seeds, or give --test FILE"),
+        (lambda: split_fold(make([2, 2]), 0, 5), "has 4 texts.*fewer seeds, or give a test set"),
     ],
 )
 def test_errors_name_the_value_and_the_way_out(call: object, message: str) -> None:

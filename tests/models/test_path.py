@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ampmix.cli.main import main
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import Classifier
 from ampmix.models.loss_path import compare_paths, frozen_pairs, grid, loss_paths
+from ampmix.report.loss_path import path_document, path_json
 
 TEXTS = ["what is it", "who was the man with the hat", "why", "where is the red house", "when"]
 LABELS = ["ask", "tell", "ask", "tell", "ask"]
@@ -32,11 +34,26 @@ def model(backbone: Any = BACKBONES[0], seed: int = 0, **changes: Any) -> Classi
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 11])
-def test_pairs_are_disjoint_and_frozen(n: int) -> None:
+def test_pairs_are_a_list_beside_itself_reversed(n: int) -> None:
     pairs = frozen_pairs(n, seed=3)
-    assert sorted(set(pairs.ravel().tolist())) == sorted(pairs.ravel().tolist())
-    assert len(pairs) == n // 2
+    assert sorted(pairs[:, 0]) == sorted(pairs[:, 1]) == list(range(n))
+    assert (pairs[:, 1] == pairs[::-1, 0]).all()
     assert (frozen_pairs(n, seed=3) == pairs).all()
+    fewer = frozen_pairs(n, 1, seed=3)
+    assert fewer.tolist() == [pairs[0].tolist(), pairs[0, ::-1].tolist()]
+
+
+@pytest.mark.parametrize("site", ["word", "sent"])
+@pytest.mark.parametrize("pairs", [None, 1, 2])
+def test_the_mean_is_symmetric_with_equal_ends(pairs: int | None, site: str) -> None:
+    """As Figure 2(c): the loss at 0 and at 1 is the mean loss of the texts."""
+    found = compare_paths([("a", model())], TEXTS, LABELS, pairs=pairs, points=5, site=site)
+    mean = found.losses[0].mean(0)
+    assert mean == pytest.approx(mean[::-1], abs=1e-6)
+    if pairs is None:
+        scores = torch.from_numpy(model().predict_proba(TEXTS)).log()
+        alone = F.nll_loss(scores, torch.tensor([model().classes.index(y) for y in LABELS]))
+        assert mean[[0, -1]] == pytest.approx(float(alone), abs=1e-5)
 
 
 def naive(classifier: Classifier, a: int, b: int, lam: float) -> float:
@@ -126,7 +143,7 @@ def test_command_writes_the_same_numbers_everywhere(tmp_path: Path) -> None:
     assert list(content["mean"]) == ["amp, seed 0", "amp, seed 1"]
     with (out / "path.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 2 * 3 * (1 + 2)
+    assert len(lines) == 2 * 3 * (1 + 5)
     for line in lines:
         pair = line["pair"]
         source = content["mean"] if pair == "mean" else content["pairs"][int(pair) - 1]["losses"]
@@ -143,3 +160,80 @@ def test_data_sets_without_a_test_part_are_refused(tmp_path: Path, capsys: Any) 
     arguments[arguments.index("--data") + 1] = "nothing"
     assert main(arguments) == 2
     assert "nothing" in capsys.readouterr().err
+
+
+def trained(policy: str, seed: int = 0, **more: Any) -> dict[str, Any]:
+    return {"policy": policy, "seed": seed, "data_hash": "d", "fraction": 1.0} | more
+
+
+@pytest.mark.parametrize(
+    ("policies", "site", "expected"),
+    [
+        (("mixup[site=sent]", "amp[site=sent]"), None, ("sent", "sent")),
+        (("mixup", "amp"), None, ("word", "word")),
+        (("none", "amp[site=sent]"), None, ("sent", "sent")),
+        (("none", "none"), None, ("word", "word")),
+        (("nowhere:Mine", "amp[site=sent]"), None, ("sent", "sent")),
+        (("mixup[site=sent]", "amp[site=sent]"), "word", ("word", "word")),
+        (("mixup", "amp[site=sent]"), None, ("word", "sent")),
+    ],
+)
+def test_models_are_mixed_where_they_were_trained(
+    policies: tuple[str, str], site: str | None, expected: tuple[str, str]
+) -> None:
+    about = [trained(policy) for policy in policies]
+    models = [("a", model()), ("b", model(seed=1))]
+    found = compare_paths(models, TEXTS, LABELS, site=site, about=about)
+    assert found.sites == expected
+    for (_, one), own, losses in zip(models, expected, found.losses, strict=True):
+        places = [one.classes.index(label) for label in LABELS]
+        assert (losses == loss_paths(one, TEXTS, places, found.pairs, found.lams, own)).all()
+    assert any("mixed at" in note for note in found.notes) == (len(set(expected)) > 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": 1}, "another seed,"),
+        ({"data_hash": "e"}, "another data,"),
+        ({"seed": 1, "fraction": 0.5}, "another seed and another share of the labels,"),
+        ({}, ""),
+    ],
+)
+def test_models_of_other_seeds_or_texts_are_noted(changes: dict[str, Any], said: str) -> None:
+    about = [trained("mixup"), trained("amp", **changes)]
+    found = compare_paths([("a", model()), ("b", model())], TEXTS, LABELS, about=about)
+    assert [said in note for note in found.notes] == [True] * bool(said)
+
+
+def test_the_command_takes_the_site_and_notes_other_seeds(tmp_path: Path, capsys: Any) -> None:
+    arguments = write(tmp_path)
+    for seed in (0, 1):
+        about = {"policy": "amp[site=sent]", "seed": seed}
+        model(seed=seed).save(tmp_path / f"m{seed}", about)
+    assert main([*arguments, "--points", "3", "--figures", "svg"]) == 0
+    content = json.loads((tmp_path / "out" / "path.json").read_text())
+    assert content["site"] == "sent"
+    assert "another seed" in capsys.readouterr().err
+    drawn = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+    assert drawn == {"path-mean.svg", "path-a.svg", "path-b.svg"}  # Figures 2(c), 2(a) and 2(b)
+
+
+def test_a_pair_from_its_other_end_is_no_second_pair(tmp_path: Path) -> None:
+    assert main([*write(tmp_path), "--points", "3"]) == 0
+    content = json.loads((tmp_path / "out" / "path.json").read_text())
+    told = (tmp_path / "out" / "path.md").read_text()
+    names = list(content["mean"])
+    values = [
+        np.mean(pair["losses"][names[1]]) - np.mean(pair["losses"][names[0]])
+        for pair in content["pairs"][:3]
+    ]
+    reach = 4.302653 * np.std(values, ddof=1) / 3**0.5  # Student's t, two degrees of freedom
+    low = re.search(r"nats \\\[(\S+),", told)
+    assert low and float(low[1]) == pytest.approx(np.mean(values) - reach, rel=0.01)
+
+
+def test_one_model_twice_proves_nothing() -> None:
+    found = compare_paths([("a", model()), ("b", model())], TEXTS, LABELS)
+    lead = path_document(path_json(found)).lead
+    assert any("b minus a: +0 nats in every pair" in sentence for sentence in lead)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from ampmix.errors import AmpmixError
-from ampmix.statistics import Comparison, Printed, claim_verdict, judge_claim
+from ampmix.statistics import Comparison, Printed, claim_verdict, crossed_difference, judge_claim
 
 T_OF_TEN = stats.t(9).isf(0.025)
 
@@ -123,8 +123,11 @@ def test_nothing_is_decided_without_an_interval() -> None:
     assert claim_verdict(one, printed(-1.0)) == (
         "not decided (1 run; the smallest detectable difference is unknown)"
     )
-    same = Comparison(0.0, 0.0, (0.0, 0.0), 1.0, None, 5, "crossed")
-    assert claim_verdict(same, printed(-1.0)).startswith("contradicted: +0.00 points")
+    wrong = np.random.default_rng(0).random((5, 500)) < 0.1
+    same = crossed_difference(wrong, wrong).scaled(100)
+    told = "contradicted: +0.00 points [-0.60, +0.60], printed -1.00"
+    assert claim_verdict(same, printed(-1.0)) == told
+    assert judge_claim(same, printed(-0.2)) == "not decided"  # 37 of 100 such show no text
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_printed_cells_are_those_of_the_reference() -> None:
     printed = reference()
     assert len(cells()) == sum(len(printed[f"table{i}"]) for i in (2, 3, 4, 5))
     for cell in cells():
-        rows = [r for r in printed[f"table{cell.table}"] if (r["error"], r["std"]) == cell[5:]]
+        rows = [r for r in printed[f"table{cell.table}"] if (r["error"], r["std"]) == cell[5:7]]
         assert cell.dataset in {row["dataset"] for row in rows}
 
 

@@ -132,7 +132,11 @@ def test_never_above_100_percent() -> None:
 
 def test_equal_predictions_and_single_seeds() -> None:
     mixup, amp = errors(5)
-    assert crossed_relative_improvement(mixup, mixup).interval == pytest.approx((0, 0))
+    same = RelativeImprovement(0.0, None, len(mixup))
+    assert crossed_relative_improvement(mixup, mixup) == same
+    assert crossed_relative_improvement(mixup, mixup / 2).interval is None  # a ratio without noise
+    folds = [0.2, 0.3, 0.1]
+    assert resampled_relative_improvement(folds, folds, 9, 1).interval is None
     assert crossed_relative_improvement(mixup[:1], amp[:1]).interval is None
     assert resampled_relative_improvement([0.2], [0.1], 9, 1) == (
         RelativeImprovement(50.0, None, 1)

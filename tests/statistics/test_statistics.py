@@ -210,7 +210,36 @@ def test_interval_and_p_agree():
 def test_identical_predictions():
     wrong = np.random.default_rng(0).random((3, 40)) < 0.2
     found = crossed_difference(wrong, wrong)
-    assert found == Comparison(0.0, 0.0, (0.0, 0.0), 1.0, None, 3, "crossed")
+    reach = 1 - 0.05 ** (1 / 40)  # 40 texts, however many seeds
+    assert found == Comparison(0.0, 0.0, (-reach, reach), 1.0, None, 3, "crossed")
+    assert found.interval[1] == pytest.approx(
+        stats.beta.ppf(0.95, 1, 40)
+    )  # Clopper and Pearson's bound
+    assert pigeonhole_interval(wrong, wrong) == found.interval
+    assert crossed_difference(3.5 * wrong, 3.5 * wrong).interval is None  # may differ by anything
+
+
+@pytest.mark.parametrize("discordance", [0.0005, 0.001, 0.002, 0.0055, 0.0065, 0.02])
+def test_no_discordant_text_rules_out_too_much_in_one_of_twenty_at_most(discordance):
+    """Five seeds that agree on every text tell as much of new texts as one seed does."""
+    rng = np.random.default_rng(2)
+    missed = none = 0
+    for _ in range(3000):
+        wrong = np.broadcast_to(rng.random(500) < discordance, (5, 500))
+        found = crossed_difference(wrong, np.zeros((5, 500))) if not wrong.any() else None
+        none += found is not None
+        missed += found is not None and found.interval[1] < discordance
+    assert none / 3000 == pytest.approx((1 - discordance) ** 500, abs=0.03)
+    assert missed / 3000 <= 0.06
+
+
+def test_a_small_true_difference_is_covered_where_it_often_shows_in_no_text():
+    rng, held = np.random.default_rng(3), 0
+    for _ in range(1000):
+        wrong = np.broadcast_to(rng.random(500) < 0.002, (5, 500))
+        low, high = crossed_difference(wrong, np.zeros((5, 500))).interval or (0.0, 0.0)
+        held += low <= 0.002 <= high
+    assert held / 1000 >= 0.95
 
 
 def test_constant_difference_proves_nothing():
@@ -416,7 +445,10 @@ def test_corrected_t_of_one_fold_or_equal_folds():
     one = corrected_resampled_t([0.1], 90, 10)
     assert one == Comparison(0.1, None, None, None, None, 1, "corrected-resampled-t")
     equal = corrected_resampled_t([0.0, 0.0], 90, 10)
-    assert equal == Comparison(0.0, 0.0, (0.0, 0.0), 1.0, None, 2, "corrected-resampled-t")
+    assert equal == Comparison(0.0, 0.0, None, 1.0, None, 2, "corrected-resampled-t")
+    same = corrected_resampled_t([0.0, 0.0], 90, [10, 12], discordant=0)
+    assert same.interval == pytest.approx((0.05 ** (1 / 22) - 1, 1 - 0.05 ** (1 / 22)))
+    assert corrected_resampled_t([0.0, 0.0], 90, 10, discordant=4).interval is None
 
 
 @pytest.mark.parametrize(
@@ -648,7 +680,7 @@ def test_pigeonhole_refuses():
 
 
 ONE = Comparison(0.1, None, None, None, None, 1, "crossed")
-SAME = Comparison(0.0, 0.0, (0.0, 0.0), 1.0, None, 3, "crossed")
+SAME = Comparison(0.0, 0.0, (-0.006, 0.006), 1.0, None, 3, "crossed")
 CONSTANT = Comparison(0.1, 0.0, None, None, None, 3, "crossed")
 
 

@@ -331,3 +331,50 @@ def test_an_own_policy_on_ray(tmp_path: Path) -> None:
     finally:
         ray.shutdown()
     assert not outcome.errors and outcome.trained == 6
+
+
+# ------------------------------------------------------------------ what is told beside the result
+
+
+class Silent(TextCNN):
+    """A backbone that knows no name, neither the paper's nor its own in public."""
+
+    name = "silent"
+
+    @property
+    def reference_name(self) -> str:
+        raise RuntimeError("no name")
+
+    @property
+    def public_spec(self) -> str:
+        raise RuntimeError("no spec")
+
+
+class Nameless(Mixup):
+    name = "nameless"
+
+    @property
+    def reference_name(self) -> str:
+        raise RuntimeError("no name")
+
+
+def test_no_name_that_fails_loses_a_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no version")
+
+    monkeypatch.setattr("ampmix.studies.plan.package_of", broken)
+    monkeypatch.setattr("ampmix.models.classifier.card", broken)
+    backbone = Silent(embedding_dim=8, feature_maps=4)
+    plan = Plan.of(write_texts(tmp_path), [NoMixup(), Nameless()], backbone, seeds=2, steps=4)
+    summary = ampmix.compare(plan, tmp_path / "out")
+    assert summary.trained == 6 and not summary.unfinished
+    found = recorded(tmp_path / "out")
+    assert {r["result"]["status"] for r in found.values()} == {"done"}
+    assert "printed_as" not in found["none", 0]["provenance"]
+    model = Classifier.load(tmp_path / "out" / "model")
+    assert model.predict(["a film"])[0] in model.classes
+    assert "silent" in repr(model)
+    assert main(["report", str(tmp_path / "out"), "--out", str(tmp_path / "page")]) == 0
+    assert (tmp_path / "page" / "report.md").exists()

@@ -468,6 +468,56 @@ def test_bad_vectors_stop_a_comparison_before_any_run(
     assert not list(Path("out").glob("records/*"))
 
 
+OOV_DROP = ("cnn[oov=drop,feature_maps=4]", "bilstm[oov=drop,hidden_size=4]")
+
+
+@pytest.mark.parametrize("backbone", OOV_DROP)
+def test_a_backbone_that_drops_words_gets_its_vectors_from_the_command_line(
+    backbone: str, table: Path
+) -> None:
+    write(table / "v.txt", glove())
+    arguments = ["compare", "toy.csv", "--steps", "2", "--seeds", "2", "--policies", "none"]
+    arguments += ["--backbone", backbone, "--vectors", "v.txt", "--out", "out"]
+    assert main(arguments) == 0
+    training = ["train", "toy.csv", "--steps", "2", "--backbone", backbone]
+    assert main([*training, "--vectors", "v.txt", "--out", "model"]) == 0
+
+
+def test_a_backbone_that_drops_words_gets_its_vectors_from_a_study(table: Path) -> None:
+    write(table / "v.txt", glove())
+    Path("drop.toml").write_text(
+        'datasets = ["toy.csv"]\nbackbones = ["cnn[oov=drop,feature_maps=4]"]\n'
+        'vectors = "v.txt"\npolicies = ["none"]\nseeds = 2\n[training]\nsteps = 2\n'
+    )
+    assert main(["study", "drop.toml", "--executor", "here", "--no-estimate"]) == 0
+    assert not list(Path("ampmix-runs/drop/failures").glob("*.json"))
+
+
+@pytest.mark.parametrize("backbone", ["cnn[oov=drop]", "minilm"])
+def test_without_vectors_or_a_place_for_them_it_is_one_sentence(
+    backbone: str, table: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(table / "v.txt", glove())
+    given = ["--vectors", "v.txt"] if backbone == "minilm" else []
+    assert main(["compare", "toy.csv", "--backbone", backbone, *given, "--out", "out"]) == 2
+    told = "takes no word vectors" if given else "without vectors= every word would be dropped"
+    assert told in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("options", ["tuned=false,oov=drop,", "oov=drop,", "tuned=false,", ""])
+def test_a_run_with_the_papers_vectors_is_recorded_with_the_papers_name(
+    options: str, table: Path
+) -> None:
+    """The training is done when the paper's name of the backbone is asked for."""
+    write(table / "glove.840B.300d", glove({word: [0.5] * 300 for word in TABLE}))
+    backbone = f"cnn[{options}vectors=glove.840B.300d]"
+    arguments = ["compare", "toy.csv", "--steps", "1", "--seeds", "2", "--policies", "none"]
+    assert main([*arguments, "--backbone", backbone, "--out", "out"]) == 0
+    made = [json.loads(path.read_text()) for path in Path("out", "records").iterdir()]
+    told = [r["provenance"]["printed_as"] for r in made if r["specification"]["policy"] == "none"]
+    assert [name for _, name in told] == ["cnn-glove"] * 2
+
+
 # --- real vectors --------------------------------------------------------------------------------
 
 

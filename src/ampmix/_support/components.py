@@ -68,9 +68,13 @@ class Kind:
     package: str
     noun: str
 
-    def parse(self, text: str, trusted: bool = False) -> Any:
+    def parse(self, text: str, trusted: bool = False, **given: Any) -> Any:
         """Parse a spec string: see :func:`parse`."""
-        return parse(text, self.package, self.noun, trusted)
+        return parse(text, self.package, self.noun, trusted, **given)
+
+    def class_of(self, text: str, trusted: bool = False) -> Any:
+        """The class that a spec string names; errors as :func:`parse`."""
+        return _class_of(text.split("[")[0].strip(), self.package, self.noun, trusted)
 
     def parse_list(self, text: str, trusted: bool = False) -> list[Any]:
         """Parse a comma-separated list: see :func:`parse_list`."""
@@ -99,7 +103,7 @@ BACKBONES = Kind("ampmix.backbones", "backbone")
 DATASETS = Kind("ampmix.datasets", "data set")
 
 
-def parse(text: str, package: str, kind: str, trusted: bool = False) -> Any:
+def parse(text: str, package: str, kind: str, trusted: bool = False, **given: Any) -> Any:
     """The component that a spec string describes.
 
     A name is one of ampmix's own, of an entry point of an installed package, or of a class that is
@@ -111,6 +115,8 @@ def parse(text: str, package: str, kind: str, trusted: bool = False) -> Any:
         kind: what a message calls it.
         trusted: import the module of ``module:Class``. Only for what the user has written: text
             from a model folder or a record must not choose what is executed.
+        given: options that go before those of the text. What the component checks of its options
+            it checks of all together.
 
     Raises AmpmixError for a name, option or value that does not exist, and says which do.
 
@@ -133,7 +139,7 @@ def parse(text: str, package: str, kind: str, trusted: bool = False) -> Any:
         if key in values:
             raise AmpmixError(f"{kind} {text!r} gives {key} twice")
         values[key] = _convert(value, fields[key].default, f"{key} of {kind} {match['name']}")
-    return cls(**values)
+    return cls(**{**values, **given})
 
 
 def parse_list(text: str, package: str, kind: str, trusted: bool = False) -> list[Any]:

@@ -16,11 +16,14 @@ def counted(number: int, one: str, more: str = "") -> str:
     return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
-def mean_std(mean: float | None, std: float | None) -> str:
-    """``8.6 ± 0.4``; without a standard deviation the mean alone."""
+def mean_std(mean: float | None, std: float | None, decimals: int = 1) -> str:
+    """``8.6 ± 0.4``; without a standard deviation the mean alone.
+
+    `decimals` are those of the deviation: the paper prints two.
+    """
     if mean is None:
         return "failed"
-    return f"{mean:.1f}" if std is None else f"{mean:.1f} ± {std:.1f}"
+    return f"{mean:.1f}" if std is None else f"{mean:.1f} ± {std:.{decimals}f}"
 
 
 def error_heading(selection: str | None) -> str:

@@ -13,7 +13,9 @@ from ampmix import statistics
 from ampmix.analysis import comparison as summary
 from ampmix.analysis import paper
 from ampmix.analysis.groups import Group
+from ampmix.analysis.paper_settings import other_settings
 from ampmix.errors import AmpmixError
+from ampmix.records.store import RunRecord
 
 
 class Method(NamedTuple):
@@ -34,7 +36,19 @@ NONE = Method("none")
 
 
 class Cell(NamedTuple):
-    """A printed mean error with its deviation, in percent, and what it is the error of."""
+    """A printed mean error with its deviation, in percent, and what it is the error of.
+
+    Attributes:
+        table: 2 to 5.
+        dataset, backbone: as printed, and as ``reference.toml`` calls it.
+        percent: labels kept.
+        method: the policy.
+        error, std: mean and standard deviation.
+        rp: RP as printed below AMP's error.
+        cited: true for a number that the paper has from somebody else.
+        labels: number of labels that Table 3 prints.
+        block: the half of Table 4, ``word`` or ``sent``, for both print the baseline.
+    """
 
     table: int
     dataset: str
@@ -43,6 +57,10 @@ class Cell(NamedTuple):
     method: Method
     error: float
     std: float
+    rp: float | None = None
+    cited: bool = False
+    labels: int | None = None
+    block: str = ""
 
 
 class Claim(NamedTuple):
@@ -55,6 +73,16 @@ class Claim(NamedTuple):
     def is_amp(self) -> bool:
         """True for AMP against Mixup, for which the paper gives RP."""
         return self.own.method.name.replace("amp", "mixup") == self.baseline.method.name
+
+    @property
+    def difference(self) -> float:
+        """The printed difference in points."""
+        return round(self.own.error - self.baseline.error, 9)
+
+    @property
+    def said(self) -> tuple[object, ...]:
+        """Key of what is claimed, the same for a difference that two tables print."""
+        return (*self.own[1:5], self.baseline.method, self.difference)
 
 
 @lru_cache(maxsize=1)
@@ -84,17 +112,29 @@ def _cell(
     table: int, row: Mapping[str, object], backbone: str, method: Method, percent: float = 100.0
 ) -> Cell:
     numbers = float(str(row["error"])), float(str(row["std"]))
-    return Cell(table, str(row["dataset"]), backbone, percent, method, *numbers)
+    rp, labels = row.get("rp"), row.get("labels")
+    return Cell(
+        table,
+        str(row["dataset"]),
+        backbone,
+        percent,
+        method,
+        *numbers,
+        rp=None if rp is None else float(str(rp)),
+        cited="cited" in row,
+        labels=None if labels is None else int(str(labels)),
+        block=str(row.get("site", "")),
+    )
 
 
 @lru_cache(maxsize=1)
 def claims() -> tuple[Claim, ...]:
     """All printed differences: AMP against Mixup, Mixup against none, Table 4 step by step."""
-    by_place = {cell[:5]: cell for cell in cells()}
+    by_place = {(*cell[:5], cell.block): cell for cell in cells()}
     found = []
     for cell in cells():
         for method in _against(cell):
-            other = by_place.get((*cell[:4], method))
+            other = by_place.get((*cell[:4], method, cell.block))
             if other is not None and Claim(cell, other) not in found:
                 found.append(Claim(cell, other))
     return tuple(found)
@@ -133,6 +173,7 @@ class Judged:
         decision: of :func:`ampmix.statistics.judge_claim`.
         verdict: the same in a sentence.
         relative: our RP, of a claim about AMP.
+        apart: our settings that are not the paper's, a phrase each; a claim is not counted then.
     """
 
     claim: Claim
@@ -142,6 +183,7 @@ class Judged:
     decision: str
     verdict: str
     relative: statistics.RelativeImprovement | None
+    apart: tuple[str, ...] = ()
 
 
 MethodOf = Callable[[str], Method | None]
@@ -177,19 +219,38 @@ def judge(ours: Mapping[Cell, Sequence[Ours]]) -> list[Judged]:
 def _judge(claim: Claim, own: Ours, baseline: Ours) -> Judged:
     runs = own.group.records[own.policy], own.group.records[baseline.policy]
     folds = own.group.cross_validated
+    both = sum(record.done for seed, record in runs[0].items() if _done(runs[1], seed))
+    apart = other_settings(own.group, claim.own.backbone, both)
     try:
         comparison = summary.paired_comparison(*runs, folds)
         relative = summary.paired_relative_improvement(*runs, folds) if claim.is_amp else None
     except AmpmixError as error:
-        return Judged(claim, own, baseline, None, "not decided", f"not decided: {error}", None)
+        told = f"not decided: {error}"
+        return Judged(claim, own, baseline, None, "not decided", told, None, apart)
     if comparison is None:
         reason = "not decided: no seed finished for both"
-        return Judged(claim, own, baseline, None, "not decided", reason, None)
+        return Judged(claim, own, baseline, None, "not decided", reason, None, apart)
     ours, theirs = claim
     printed = statistics.Printed(ours.error, theirs.error, ours.std, theirs.std)
     decision = statistics.judge_claim(comparison, printed)
     verdict = statistics.claim_verdict(comparison, printed)
-    return Judged(claim, own, baseline, comparison, decision, verdict, relative)
+    return Judged(claim, own, baseline, comparison, decision, verdict, relative, apart)
+
+
+def _done(runs: Mapping[int, RunRecord], seed: int) -> bool:
+    return seed in runs and runs[seed].done
+
+
+def counted_once(judged: Sequence[Judged]) -> list[Judged]:
+    """The verdicts that count: at the paper's settings, a difference in several tables once.
+
+    The first table that prints it counts. Two groups of ours that speak to one difference are two.
+    """
+    once: dict[tuple[object, ...], Judged] = {}
+    for one in judged:
+        if not one.apart:
+            once.setdefault((one.own.group.number, *one.claim.said), one)
+    return list(once.values())
 
 
 def mean(errors: Sequence[float]) -> tuple[float | None, float | None]:

@@ -146,8 +146,8 @@ class Encoder(Backbone):
         if self.freeze and site not in (None, "sent"):
             raise AmpmixError(
                 f"{self.name}[freeze=true] encodes a text once, so at site {site} no words can be "
-                "mixed: mix at site=sent (--policies 'none,mixup[site=sent],amp[site=sent]') or "
-                "leave freeze out"
+                "mixed: mix at site sent, as by mixup[site=sent] and amp[site=sent], or leave "
+                "freeze out"
             )
 
     def reader(self, texts: Any, tokenizer: str, max_length: int) -> Reader:

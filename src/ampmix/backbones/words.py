@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import PurePath
 from typing import Any, ClassVar, TypeVar
 
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ampmix._support import components
+from ampmix._support.components import BACKBONES
 from ampmix._torch.matmul import padded_rows
 from ampmix.backbones.base import Backbone
 from ampmix.data.dataset import Split
@@ -23,6 +24,7 @@ from ampmix.text.tokenizers import TOKENIZERS
 from ampmix.text.vectors import Coverage, fingerprint, select
 
 OOV = ("random", "drop")
+OF_VECTORS = {"vectors", "tuned", "oov"}
 BOUND = 0.25
 """Random embeddings are drawn from U(-BOUND, BOUND), as by Kim (2014)."""
 
@@ -61,12 +63,13 @@ class WordBackbone(Backbone):
     def reference_name(self) -> str:
         """As of the class, and ``cnn-glove`` for ``cnn-rand`` with 300-dimensional GloVe vectors.
 
-        Tuned or not: the paper calls its GloVe embeddings both "initiated" and "fixed".
+        Tuned or not: the paper calls its GloVe embeddings both "initiated" and "fixed". Whatever
+        becomes of words without a vector: the paper does not say, its released code drops them.
         """
-        if _GLOVE_300.fullmatch(PurePath(self.vectors).name):
-            name: str = replace(_dataclass(self), vectors="", tuned=True).reference_name
-            return name.replace("-rand", "-glove")
-        return super().reference_name
+        if not _GLOVE_300.fullmatch(PurePath(self.vectors).name):
+            return super().reference_name
+        changed = {f.name for f in fields(_dataclass(self)) if getattr(self, f.name) != f.default}
+        return "" if changed - OF_VECTORS else self.printed_as.replace("-rand", "-glove")
 
     @property
     def identity(self) -> str:
@@ -131,6 +134,18 @@ class WordBackbone(Backbone):
         embedding[2:][found] = known[found]
         built = replace(_dataclass(self), vectors="", oov="random", embedding_dim=width)
         return built, embedding
+
+
+def backbone_with_vectors(spec: str, vectors: str) -> Any:
+    """The backbone of a spec string that the user wrote, with these vectors in place of its own.
+
+    Raises:
+        AmpmixError: it takes none, or as :func:`ampmix._support.components.parse`.
+    """
+    cls = BACKBONES.class_of(spec, trusted=True)
+    if not cls.takes_vectors:
+        raise AmpmixError(f"backbone {cls.name} takes no word vectors")
+    return BACKBONES.parse(spec, trusted=True, vectors=vectors)
 
 
 def _dataclass(backbone: WordBackbone) -> Any:

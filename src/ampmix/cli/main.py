@@ -28,14 +28,19 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise AmpmixError(f"{message} (ampmix --help lists what there is)")
 
+    @property
+    def options(self) -> list[str]:
+        """The options that this command takes."""
+        return [name for action in self._actions for name in action.option_strings]
+
     def reject(self, extra: Sequence[str]) -> NoReturn:
         """Raise for arguments that no option takes."""
+        known = self.options
         if not extra[0].startswith("-"):
-            raise AmpmixError(
-                f"unexpected argument {extra[0]!r}: give one DATA; quote spec strings, "
-                "and name a test set with --test"
-            )
-        known = [name for action in self._actions for name in action.option_strings]
+            hints = ["give one DATA"] if "--test" in known else []
+            hints.append("quote spec strings")
+            hints += ["name a test set with --test"] if "--test" in known else []
+            raise AmpmixError(f"unexpected argument {extra[0]!r}: {', and '.join(hints)}")
         near = difflib.get_close_matches(extra[0].split("=")[0], known, n=2, cutoff=0.6)
         hint = (
             f"did you mean {' or '.join(near)}?"
@@ -120,15 +125,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         told = (str(error).splitlines() or ["by Python"])[0]
-        print(
-            f"ampmix: memory ran out ({told}); finished runs are kept: use fewer --workers, or a "
-            "smaller --batch-size or --max-length",
-            file=sys.stderr,
-        )
+        print(f"ampmix: memory ran out ({told}){_advice(parsed.parser)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
+
+
+def _advice(parser: _Parser) -> str:
+    """Advice on memory, with the options that the command has."""
+    wanted = ("--workers", "--batch-size", "--max-length")
+    found = [option for option in wanted if option in parser.options]
+    return f"; finished runs are kept: use less {' or '.join(found)}" if found else ""
 
 
 def _swallowed(unraisable: sys.UnraisableHookArgs) -> None:

@@ -158,18 +158,14 @@ def check_time_limit(arguments: argparse.Namespace) -> None:
 def backbone_of(arguments: argparse.Namespace) -> Backbone:
     """Make the backbone that the options of :func:`add_backbone` describe."""
     from ampmix._support.components import BACKBONES
+    from ampmix.backbones.words import backbone_with_vectors
 
-    backbone: Backbone = BACKBONES.parse(arguments.backbone, trusted=True)
-    return backbone if arguments.vectors is None else with_vectors(backbone, arguments.vectors)
-
-
-def with_vectors(backbone: Any, vectors: str) -> Any:
-    """The backbone with the pretrained vectors of ``--vectors``."""
-    from dataclasses import replace
-
-    if not backbone.takes_vectors:
-        raise AmpmixError(f"--vectors: backbone {backbone.name} takes no word vectors")
-    return replace(backbone, vectors=vectors)
+    made: Backbone
+    if arguments.vectors is None:
+        made = BACKBONES.parse(arguments.backbone, trusted=True)
+    else:
+        made = backbone_with_vectors(arguments.backbone, arguments.vectors)
+    return made
 
 
 def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:

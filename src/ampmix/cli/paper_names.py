@@ -36,6 +36,7 @@ def method_of(policy: str) -> Method | None:
 def named(group: Group) -> Group:
     """The group with the paper's names, where its records are older than those names."""
     from ampmix._support import components
+    from ampmix._support.attempts import paper_name
     from ampmix._support.components import BACKBONES
 
     if group.printed_as is not None:
@@ -43,7 +44,7 @@ def named(group: Group) -> Group:
     known = components.find("ampmix.datasets").get(str(group.specification["dataset"]))
     try:
         identity = str(group.specification["backbone"])
-        backbone = BACKBONES.parse(identity).reference_name
+        backbone = paper_name(BACKBONES.parse(identity))
     except AmpmixError:
         backbone = ""
     return replace(group, printed_as=(getattr(known, "title", ""), backbone))

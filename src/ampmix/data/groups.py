@@ -161,8 +161,8 @@ def group_folds(dataset: TextDataset, folds: int, seed: int) -> Integers:
     if (count := int(groups.max()) + 1) < folds:
         raise AmpmixError(
             f"data set {dataset.name!r} has {counted(count, 'group')} of texts that stay together, "
-            f"and cross-validation with {folds} folds needs at least {folds}: use fewer --seeds, "
-            "or give --test FILE"
+            f"and cross-validation with {folds} folds needs at least {folds}: use fewer seeds, "
+            "or give a test set"
         )
     shares = 1 / np.bincount(labels, minlength=len(dataset.classes))
     members = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])

@@ -38,7 +38,7 @@ def split_holdout(
     """
     if dataset.test is None:
         raise AmpmixError(
-            f"data set {dataset.name!r} has no test set: use cross-validation or give --test FILE"
+            f"data set {dataset.name!r} has no test set: use cross-validation or give one"
         )
     everything = np.arange(len(dataset.train))
     test = np.arange(len(dataset.test))
@@ -89,15 +89,15 @@ def split_fold(
     if folds < 2:
         raise AmpmixError(
             f"folds is {folds}: without a test set at least 2 seeds are needed, one per fold: "
-            "raise --seeds or give --test FILE"
+            "raise the number of seeds or give a test set"
         )
     if not 0 <= fold < folds:
         raise AmpmixError(f"fold is {fold}: with {folds} folds it must be 0 to {folds - 1}")
     if len(dataset.train) < folds:
         raise AmpmixError(
             f"data set {dataset.name!r} has {counted(len(dataset.train), 'text')}: cross-"
-            f"validation with {folds} folds needs at least {folds}; use fewer --seeds, or give "
-            "--test FILE"
+            f"validation with {folds} folds needs at least {folds}; use fewer seeds, or give a "
+            "test set"
         )
     fold_of = _folds(dataset, folds, seed)
     rest, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
@@ -195,7 +195,7 @@ def _grouped_dev(
     if not chosen:
         raise AmpmixError(
             f"data set {dataset.name!r} cannot give a development set: each of its groups holds "
-            "all texts of a class; give --dev FILE"
+            "all texts of a class; give a development set"
         )
     return np.sort(np.concatenate(chosen))
 

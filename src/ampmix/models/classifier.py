@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ampmix._support import components
+from ampmix._support.attempts import attempt
 from ampmix._support.components import BACKBONES
 from ampmix._support.files import as_of_the_system, drafting, put, sha256_of
 from ampmix._support.json_files import content_sha256
@@ -74,7 +75,8 @@ class Classifier:
         shown = ", ".join(map(repr, self.classes[:SHOWN_CLASSES]))
         more = len(self.classes) - SHOWN_CLASSES
         dots = f", ... ({more} more)" if more > 0 else ""
-        return f"Classifier({self.backbone.public_spec}, classes=({shown}{dots}))"[:LONGEST_REPR]
+        spec = attempt(lambda: self.backbone.public_spec, self.backbone.name, "a spec string")
+        return f"Classifier({spec}, classes=({shown}{dots}))"[:LONGEST_REPR]
 
     def predict_proba(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
         """Class probabilities, ``[n, classes]``, columns in the order of ``classes``.
@@ -151,7 +153,8 @@ class Classifier:
                 for path in sorted(ready.iterdir())
                 if path.name != CONFIG
             }
-            (ready / CARD).write_text(card(config), encoding="utf-8")
+            told = attempt(lambda: card(config), f"# {config['backbone']}\n", "the model card")
+            (ready / CARD).write_text(told, encoding="utf-8")
             if (ready / CONFIG).exists():  # transformers' own, which goes on being one
                 config = json.loads((ready / CONFIG).read_text(encoding="utf-8")) | config
                 config.pop("sha256", None)  # of the folder that the encoder was loaded from

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ampmix._support.components import POLICIES
 from ampmix._support.random_streams import numpy_stream
 from ampmix._support.wording import counted
 from ampmix.errors import AmpmixError
@@ -22,16 +24,28 @@ BATCH = 64  # pairs at once
 
 
 def frozen_pairs(n: int, pairs: int | None = None, seed: int = 0) -> npt.NDArray[np.int64]:
-    """Pairs of `n` texts, ``[P, 2]``: a shuffled list against itself reversed, as in Figure 2(c).
+    """Pairs of `n` texts: a shuffled list beside itself reversed, as in Figure 2(c).
 
-    No text is in two pairs, and fewer `pairs` are the first of more. The paper counts each pair
-    from both ends, which makes its mean symmetric; :func:`loss_paths` gives one direction.
+    Every pair is there from both ends, so that the mean over pairs is symmetric in lam and the
+    same at 0 and 1: the mean loss of the single texts. Of an odd number of texts the middle one is
+    its own partner.
+
+    Args:
+        n: number of texts.
+        pairs: number of pairs of two texts each, of ``n // 2``; None for all texts. Fewer pairs are
+            among more.
+        seed: of the shuffle.
+
+    Returns:
+        ``[n, 2]``, or ``[2 * pairs, 2]``; row p and row p from the end are one pair.
 
     Raises:
         AmpmixError: fewer than two texts, or `pairs` that there are not.
 
-    >>> frozen_pairs(5).shape, bool((frozen_pairs(9, 2) == frozen_pairs(9)[:2]).all())
-    ((2, 2), True)
+    >>> frozen_pairs(5).shape, frozen_pairs(5, 2).shape
+    ((5, 2), (4, 2))
+    >>> bool((frozen_pairs(9)[::-1, ::-1] == frozen_pairs(9)).all())
+    True
     """
     if n < 2:
         raise AmpmixError(
@@ -41,7 +55,8 @@ def frozen_pairs(n: int, pairs: int | None = None, seed: int = 0) -> npt.NDArray
     if pairs is not None and not 1 <= pairs <= most:
         raise AmpmixError(f"pairs is {pairs}: of {n} texts there are 1 to {most}")
     order = numpy_stream(seed, "path pairs").permutation(n)
-    return np.stack([order[:most], order[::-1][:most]], axis=1)[: pairs or most]
+    both = np.stack([order, order[::-1]], axis=1)
+    return both if pairs is None else np.concatenate([both[:pairs], both[n - pairs :]])
 
 
 def grid(points: int) -> Array:
@@ -112,7 +127,7 @@ class Paths:
         losses: a ``[P, L]`` for each model, in nats.
         pairs: places in `texts`, ``[P, 2]``.
         texts, labels: the test set; labels by name.
-        site: where the hidden states were mixed.
+        sites: where each model's hidden states were mixed.
         seed: of the pairs.
         notes: what is doubtful about comparing these models.
     """
@@ -123,7 +138,7 @@ class Paths:
     pairs: npt.NDArray[np.int64]
     texts: tuple[str, ...]
     labels: tuple[str, ...]
-    site: str
+    sites: tuple[str, ...]
     seed: int
     notes: tuple[str, ...]
 
@@ -136,11 +151,23 @@ def compare_paths(
     pairs: int | None = None,
     points: int = 21,
     seed: int = 0,
-    site: str = "word",
+    site: str | None = None,
+    about: Sequence[Mapping[str, Any]] = (),
 ) -> Paths:
     """:func:`loss_paths` of several models on the same frozen pairs.
 
-    Models whose vocabularies differ read the same texts differently; that is noted, not refused.
+    Models whose vocabularies, seeds or training texts differ are compared, with a note.
+
+    Args:
+        models: names and models.
+        texts: of the test set.
+        labels: their classes by name.
+        pairs: as of :func:`frozen_pairs`.
+        points: how many coefficients.
+        seed: of the pairs.
+        site: where to mix; None for the site that each model was trained at, and for one that was
+            not mixed that of the first that was, else ``word``.
+        about: what each model's folder tells of its training.
 
     Raises:
         AmpmixError: models of different classes, labels that they do not know, or as
@@ -159,11 +186,13 @@ def compare_paths(
             f"{_listed(first.classes)}: give data with those labels"
         )
     chosen, lams = frozen_pairs(len(texts), pairs, seed), grid(points)
+    facts = [*about] or [{}] * len(models)
+    sites = (site,) * len(models) if site is not None else _own_sites(facts)
     losses = []
-    for _, classifier in models:
+    for (_, classifier), mixed_at in zip(models, sites, strict=True):
         places = {label: i for i, label in enumerate(classifier.classes)}
         own = [places[label] for label in labels]
-        losses.append(loss_paths(classifier, texts, own, chosen, lams, site))
+        losses.append(loss_paths(classifier, texts, own, chosen, lams, mixed_at))
     return Paths(
         names=tuple(name for name, _ in models),
         lams=lams,
@@ -171,10 +200,46 @@ def compare_paths(
         pairs=chosen,
         texts=tuple(texts),
         labels=tuple(labels),
-        site=site,
+        sites=sites,
         seed=seed,
-        notes=tuple(_notes(models)),
+        notes=(*_notes(models), *_unlike([name for name, _ in models], sites, facts)),
     )
+
+
+def _own_sites(facts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The site that each model was trained at."""
+    own = [_site_of(str(one.get("policy", ""))) for one in facts]
+    fallback = next(filter(None, own), "word")
+    return tuple(site or fallback for site in own)
+
+
+def _site_of(policy: str) -> str | None:
+    try:
+        site: str | None = POLICIES.parse(policy).mixing_site if policy else None
+    except AmpmixError:  # somebody's own, which is not imported
+        return None
+    return site
+
+
+UNLIKE = {"seed": "seed", "data_hash": "data", "fraction": "share of the labels"}
+"""What makes models other than their policies do, and what a note calls it."""
+
+
+def _unlike(
+    names: Sequence[str], sites: Sequence[str], facts: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Notes on models that differ in more than their policy."""
+    told = []
+    for name, site, own in zip(names[1:], sites[1:], facts[1:], strict=True):
+        known = [key for key in UNLIKE if key in own and key in facts[0]]
+        if other := [UNLIKE[key] for key in known if own[key] != facts[0][key]]:
+            told.append(
+                f"{name} and {names[0]} were trained with another {' and another '.join(other)}, "
+                "so that not all of their difference is the policy's"
+            )
+        if site != sites[0]:
+            told.append(f"{name} is mixed at {site} and {names[0]} at {sites[0]}")
+    return told
 
 
 def _notes(models: Sequence[tuple[str, Classifier]]) -> list[str]:

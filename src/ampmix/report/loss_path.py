@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -39,7 +39,7 @@ def path_json(found: Any) -> dict[str, Any]:
         for p, pair in enumerate(found.pairs)
     ]
     return {
-        "site": found.site,
+        "site": ", ".join(dict.fromkeys(found.sites)),
         "seed": found.seed,
         "notes": list(found.notes),
         "lam": [float(lam) for lam in found.lams],
@@ -68,16 +68,13 @@ def path_document(content: Mapping[str, Any]) -> Document:
     averages = {name: float(np.mean(values)) for name, values in content["mean"].items()}
     told = "; ".join(f"{name}: {value:.3f}" for name, value in averages.items())
     lead = [
-        f"{counted(len(content['pairs']), 'pair')} of test texts, mixed at {content['site']}; lam "
-        f"is the weight of the first text. Mean loss over pairs and lam, in nats: {told}.",
+        f"{counted(len(_once(content)), 'pair')} of test texts, each from both ends, mixed at "
+        f"{content['site']}; lam is the weight of the first text. Mean loss over pairs and lam, in "
+        f"nats: {told}.",
         *_differences(content),
         *(f"Note: {note}." for note in content["notes"]),
     ]
-    rows = [
-        {"policy": name, "step": round(lam, 6), "mean": round(value, 5)}
-        for name, values in content["mean"].items()
-        for lam, value in zip(lams, values, strict=True)
-    ]
+    rows = _rows(lams, content["mean"])
     numbers = tuple(
         (f"{lam:.3g}", *(f"{content['mean'][name][k]:.4f}" for name in names))
         for k, lam in enumerate(lams)
@@ -89,12 +86,41 @@ def path_document(content: Mapping[str, Any]) -> Document:
         charts.along_lam(rows, names),
         Table(("lam", *names), numbers, "Mean loss over pairs, in nats."),
     )
-    return Document("The loss between two texts", tuple(lead), (Section("All pairs", (chart,)),))
+    sections = Section("All pairs (Figure 2(c))", (chart,)), *_single(content)
+    return Document("The loss between two texts", tuple(lead), sections)
+
+
+def _once(content: Mapping[str, Any]) -> list[Any]:
+    """The pairs without those that are earlier ones from the other end: the first half."""
+    pairs: list[Any] = content["pairs"]
+    return pairs[: (len(pairs) + 1) // 2]
+
+
+def _single(content: Mapping[str, Any]) -> list[Section]:
+    """Single pairs, as Figures 2(a) and 2(b) show two."""
+    names, made = list(content["mean"]), []
+    for letter, pair in zip("ab", _once(content), strict=False):
+        rows = _rows(content["lam"], pair["losses"])
+        first, second = pair["labels"]
+        alt = f"Loss of each model between a text of class {first} (lam = 1) and one of {second}."
+        made.append(
+            Chart(f"path-{letter}", f"One pair ({letter})", alt, charts.along_lam(rows, names))
+        )
+    return [Section("Single pairs (Figure 2(a) and 2(b))", tuple(made))] if made else []
+
+
+def _rows(lams: Sequence[float], losses: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+    return [
+        {"policy": name, "step": round(lam, 6), "mean": round(value, 5)}
+        for name, values in losses.items()
+        for lam, value in zip(lams, values, strict=True)
+    ]
 
 
 def _differences(content: Mapping[str, Any]) -> list[str]:
     """Each model against the first, pair by pair, with a t interval over pairs."""
-    names, pairs = list(content["mean"]), content["pairs"]
+    # a pair from its other end has the same mean over lam: it is no second pair
+    names, pairs = list(content["mean"]), _once(content)
     if len(names) < 2 or len(pairs) < 2:
         return []
     said = []
@@ -102,6 +128,9 @@ def _differences(content: Mapping[str, Any]) -> list[str]:
         values = [
             np.mean(pair["losses"][name]) - np.mean(pair["losses"][names[0]]) for pair in pairs
         ]
+        if np.ptp(values) == 0:  # one model twice: no variance to go by
+            said.append(f"{name} minus {names[0]}: {values[0]:+.3g} nats in every pair.")
+            continue
         reach = stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / len(values) ** 0.5
         middle = float(np.mean(values))
         said.append(
@@ -116,11 +145,7 @@ def chooser(content: Mapping[str, Any]) -> dict[str, Any]:
     """Collect the data of the part of the page in which a pair is chosen and read."""
     shown = content["pairs"][:IN_PAGE]
     names, lams = list(content["mean"]), content["lam"]
-    rows = [
-        {"policy": name, "step": round(lam, 6), "mean": round(value, 5)}
-        for name, values in shown[0]["losses"].items()
-        for lam, value in zip(lams, values, strict=True)
-    ]
+    rows = _rows(lams, shown[0]["losses"])
     left = len(content["pairs"]) - len(shown)
     others = counted(left, "pair is", "pairs are")
     held = [

@@ -33,9 +33,10 @@ class Comparison:
         method: "crossed" or "corrected-resampled-t".
 
     What the data cannot tell is None: everything but `difference` for a single seed or fold. Where
-    every difference is the same the variance cannot be estimated, so `detectable` is None; if they
-    are all zero the interval is (0, 0) and p is 1, else interval and p are None: agreement of a
-    few numbers, which may be rounded, is no proof.
+    every difference is the same the variance cannot be estimated, so `detectable` is None. If they
+    are all zero p is 1 and the interval is that of :func:`identical_reach`, or None where the
+    numbers do not say how many answers agreed; else interval and p are None: agreement of a few
+    numbers, which may be rounded, is no proof.
 
     >>> fractions = Comparison(-0.01, 0.002, (-0.016, -0.004), 0.007, 0.007, 5, "crossed")
     >>> fractions.scaled(100).difference
@@ -68,8 +69,34 @@ class Comparison:
         )
 
 
-def without_variance(differences: Array, method: Method) -> Comparison | None:
-    """The comparison where seeds (first axis) tell no variance: one alone, or all the same."""
+def identical_reach(texts: int, level: float) -> float:
+    """Reach of the interval where two policies err on the same of `texts` texts: ``1 - a**(1/n)``.
+
+    The exact upper bound of Clopper and Pearson (1934, Biometrika 26) for the share of texts on
+    which the two differ, of which none was seen among n; the difference of their errors, either
+    way, is no larger than that share. About ``3 / n`` (Hanley and Lippman-Hand 1983, JAMA 249).
+    Seeds that read the same texts are no new texts: n is the number of texts, not of seeds times
+    texts, and the bound speaks of new texts for seeds like these. With a = 1 - level, a share above
+    the bound shows no such text with probability a or less.
+
+    >>> round(100 * identical_reach(500, 0.95), 2)
+    0.6
+    """
+    return float(1 - (1 - level) ** (1 / texts))
+
+
+def without_variance(
+    differences: Array, method: Method, texts: int | None, level: float
+) -> Comparison | None:
+    """The comparison where seeds (first axis) tell no variance: one alone, or all the same.
+
+    Args:
+        differences: policy minus baseline.
+        method: of the comparison.
+        texts: how many texts both answered alike, where all differences are zero; None if that is
+            not known.
+        level: of the interval.
+    """
     difference, n = float(differences.mean()), differences.shape[0]
     if n == 1:
         return Comparison(difference, None, None, None, None, n, method)
@@ -77,5 +104,8 @@ def without_variance(differences: Array, method: Method) -> Comparison | None:
     largest, spread = np.abs(differences).max(), np.ptp(differences)
     if spread**2 > 0 and spread > CONSTANT * largest:
         return None
-    interval, p = ((0.0, 0.0), 1.0) if difference == 0 else (None, None)
-    return Comparison(difference, 0.0, interval, p, None, n, method)
+    if difference != 0:
+        return Comparison(difference, 0.0, None, None, None, n, method)
+    reach = None if texts is None else identical_reach(texts, level)
+    interval = None if reach is None else (-reach, reach)
+    return Comparison(difference, 0.0, interval, 1.0, None, n, method)

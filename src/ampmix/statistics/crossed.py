@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from ampmix.statistics._arrays import Array, check_level
 from ampmix.statistics.comparison import Comparison, without_variance
-from ampmix.statistics.pairing import paired_differences
+from ampmix.statistics.pairing import is_binary, paired_errors
 
 POWER = 0.8
 """Of `Comparison.detectable`, and the default of `seeds_needed`."""
@@ -62,10 +62,15 @@ def crossed_difference(
       few values and has lighter tails than Student's t allows for.
 
     False alarms are what is left: 3 to 7 % from 5 seeds on.
+
+    Where the two err on the same texts in every seed there is no variance to go by: the interval is
+    then exact (:func:`ampmix.statistics.comparison.identical_reach`).
     """
     check_level(level)
-    differences = paired_differences(wrong, wrong_baseline)
-    if (degenerate := without_variance(differences, "crossed")) is not None:
+    own, baseline = paired_errors(wrong, wrong_baseline)
+    differences = np.subtract(own, baseline)
+    texts = own.shape[1] if is_binary(own) else None
+    if (degenerate := without_variance(differences, "crossed", texts, level)) is not None:
         return degenerate
     ms, (seeds, examples) = mean_squares(differences), differences.shape
     difference, tail = float(differences.mean()), (1 - level) / 2

@@ -94,5 +94,10 @@ def paired_differences(wrong: npt.ArrayLike, wrong_baseline: npt.ArrayLike) -> A
     return np.subtract(own, baseline)
 
 
+def is_binary(errors: Array) -> bool:
+    """True if errors are 0 or 1, so that a difference has a largest size."""
+    return bool(np.isin(errors, (0.0, 1.0)).all())
+
+
 def _list(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds)) or "none"

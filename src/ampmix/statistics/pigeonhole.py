@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ampmix.statistics._arrays import Array, check_level
-from ampmix.statistics.pairing import paired_differences
+from ampmix.statistics.comparison import identical_reach
+from ampmix.statistics.pairing import is_binary, paired_errors
 
 
 def pigeonhole_interval(
@@ -47,9 +48,13 @@ def pigeonhole_interval(
     check_level(level)
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, not {resamples}")
-    differences = paired_differences(wrong, wrong_baseline)
+    own, baseline = paired_errors(wrong, wrong_baseline)
+    differences = np.subtract(own, baseline)
     if differences.shape[0] == 1:
         raise ValueError("one seed cannot be resampled: it says nothing about new seeds")
+    if not differences.any() and is_binary(own):  # what is all the same stays so when resampled
+        reach = identical_reach(own.shape[1], level)
+        return -reach, reach
     means = resampled_means(differences, resamples, np.random.default_rng(seed))
     low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)

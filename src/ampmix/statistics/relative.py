@@ -12,6 +12,7 @@ from scipy.special import stdtrit
 from ampmix._support.wording import counted
 from ampmix.errors import AmpmixError
 from ampmix.statistics._arrays import Array, check_level, finite
+from ampmix.statistics.comparison import CONSTANT
 from ampmix.statistics.crossed import mean_squares, squared_reaches
 from ampmix.statistics.pairing import paired_errors
 from ampmix.statistics.resampled import variance_ratio
@@ -24,8 +25,9 @@ class RelativeImprovement:
     Attributes:
         value: ``100 * (error_mixup - error_amp) / error_mixup``; None where Mixup made no error.
         interval: confidence interval of the true ratio; None where there is none: for a single
-            seed, and where Mixup's own error is not shown to be above zero. A ratio to something
-            that may be zero can be anything, whatever the number of digits in `value`.
+            seed, where Mixup's own error is not shown to be above zero (a ratio to something that
+            may be zero can be anything, whatever the number of digits in `value`), and where AMP's
+            errors are the same multiple of Mixup's everywhere, so that nothing tells their noise.
         n_seeds: seeds, or folds.
     """
 
@@ -149,7 +151,10 @@ def _relative(
     if mean_mixup == 0:
         return RelativeImprovement(None, None, seeds)
     value = relative_improvement(mean_mixup, mean_amp)
-    if seeds == 1:
+    if (
+        seeds == 1
+        or max(squared(amp - mean_amp / mean_mixup * mixup)) <= (CONSTANT * mean_mixup) ** 2
+    ):
         return RelativeImprovement(value, None, seeds)
     lowest = highest = mean_amp / mean_mixup
     forms = zip(squared(mixup), squared(amp), squared(amp - mixup), strict=True)

@@ -14,7 +14,11 @@ from ampmix.statistics.crossed import POWER
 
 
 def corrected_resampled_t(
-    differences: npt.ArrayLike, n_train: npt.ArrayLike, n_test: npt.ArrayLike, level: float = 0.95
+    differences: npt.ArrayLike,
+    n_train: npt.ArrayLike,
+    n_test: npt.ArrayLike,
+    level: float = 0.95,
+    discordant: int | None = None,
 ) -> Comparison:
     """Compare two policies over K folds or random splits, whose training sets overlap.
 
@@ -26,6 +30,8 @@ def corrected_resampled_t(
         n_train: training examples, one number or one a fold, ``[K]``.
         n_test: test examples, likewise.
         level: coverage of the interval, a fraction.
+        discordant: on how many texts of all folds one policy errs and the other does not, where
+            that is known: folds whose differences are all zero have an interval only if it is 0.
 
     Raises:
         ValueError: `differences` is empty or not one-dimensional, a value is not finite, a count is
@@ -46,7 +52,10 @@ def corrected_resampled_t(
     check_level(level)
     values = finite("differences", differences, 1)
     ratio = variance_ratio(n_train, n_test, values.size)
-    if (degenerate := without_variance(values, "corrected-resampled-t")) is not None:
+    tested = np.broadcast_to(np.asarray(n_test, dtype=np.float64), values.shape).sum()
+    texts = int(tested) if discordant == 0 and tested >= 1 else None
+    degenerate = without_variance(values, "corrected-resampled-t", texts, level)
+    if degenerate is not None:
         return degenerate
     difference, df = float(values.mean()), values.size - 1
     error = math.sqrt(ratio * float(values.var(ddof=1)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ampmix._support import components
+from ampmix._support.attempts import paper_name
 from ampmix._support.files import discard, drafting, put
 from ampmix._support.json_files import write_json
 from ampmix._support.redact import without_paths
@@ -95,7 +96,7 @@ class Summary:
 
 def comparison(plan: Plan) -> Study:
     """The study of one plan that a comparison is."""
-    return Study(plan.dataset.name, "best", (plan,))
+    return Study(plan.dataset.name, "each", (plan,))
 
 
 def compare(
@@ -209,8 +210,8 @@ def _summed_up(
     plan: Plan, outcome: Outcome, records: Mapping[str, Mapping[int, RunRecord]]
 ) -> tuple[tuple[Row, ...], str | None, Task | None]:
     """The rows, the policy with the lowest mean development error, and its best run."""
-    names = {name: plan.policy(name).reference_name for name in plan.policy_names}
-    reference = plan.backbone.reference_name if plan.fraction == 1.0 else ""
+    names = {name: paper_name(plan.policy(name)) for name in plan.policy_names}
+    reference = paper_name(plan.backbone) if plan.fraction == 1.0 else ""
     paper = paper_cells(plan.dataset.title, reference, names)
     made = rows_of(records, plan.baseline, paper, plan.cross_validated)
     chosen = best_policy(made)

@@ -68,7 +68,8 @@ class StudyFile:
 
     Attributes:
         name: what it is called; the file's own name unless it says else.
-        models: which models to keep: ``none``, or the ``best`` of each policy in each cell.
+        models: which models to keep: ``none``, or the ``best`` of each cell, which are those of all
+            policies with the seed of the lowest mean development error.
         cells: the combinations, each once.
     """
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ampmix import datasets
 from ampmix._support import components
+from ampmix._support.attempts import attempt
 from ampmix._support.components import BACKBONES, POLICIES
 from ampmix._support.origin import blaming, package_of, source_of
 from ampmix.backbones.base import Backbone
@@ -240,16 +241,24 @@ class Plan:
                 results = self._trained(runs, splits, models, on_step)
         made = provenance((time.monotonic() - started) / len(runs))
         if policy != baseline.NAME:  # a record has vectors by content, the paper by name
-            made["printed_as"] = [self.dataset.title, self.backbone.reference_name]
-            owners = (
-                package_of(self.backbone, BACKBONES),
-                package_of(self.policy(policy), POLICIES),
-            )
-            made["versions"] |= dict(filter(None, owners))
+            made |= self._told(policy, made["versions"])
         return [
             RunRecord(self.specification(run), _parts(split) | result, dict(made))
             for run, split, result in zip(runs, splits, results, strict=True)
         ]
+
+    def _told(self, policy: str, versions: Mapping[str, str]) -> dict[str, Any]:
+        """Return what is told of a result, as far as it can be had: nothing here may lose one."""
+        title, backbone = self.dataset.title, self.backbone
+        names = attempt(lambda: [title, backbone.reference_name], None, "the paper's name")
+        parts = (backbone, BACKBONES), (self.policy(policy), POLICIES)
+        owners = attempt(
+            lambda: dict(filter(None, [package_of(part, kind) for part, kind in parts])),
+            {},
+            "a component's package",
+        )
+        told: dict[str, Any] = {"versions": {**versions, **owners}}
+        return told if names is None else told | {"printed_as": names}
 
     def _trained(
         self,
@@ -262,10 +271,11 @@ class Plan:
         policy = self.policy(runs[0].policy)
         tell = None if on_step is None else lambda index, step: on_step(runs[index], step)
         seeds = [run.seed for run in runs]
+        # before training: a file of vectors may be gone after it
+        found = [self.backbone.coverage(s.train.texts, s.tokenizer) for s in splits]
         fits = fit_many(self.backbone, policy, splits, self.config, seeds, on_step=tell)
         results = []
-        for run, split, fitted in zip(runs, splits, fits, strict=True):
-            coverage = self.backbone.coverage(split.train.texts, split.tokenizer)
+        for run, split, fitted, coverage in zip(runs, splits, fits, found, strict=True):
             result: dict[str, Any] = {}
             if coverage is not None:
                 result["vectors"] = coverage._asdict()

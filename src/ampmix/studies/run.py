@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def run_study(
     write_json(out / "study.json", study.as_json())
     outcome = carry_out(study, out, open_executor, watcher, replicas)
     if study.models == "best":
-        make_again(study, out, study.best(outcome.records), open_executor)
+        make_again(study, out, study.kept(outcome.records), open_executor)
     return outcome
 
 
@@ -107,7 +108,7 @@ def carry_out(
     for folder in (out, out / "records", out / "models", out / "failures"):
         sweep(folder)
     work = _Work(study, out, watcher, replicas, fatal)
-    models = out / "models" if study.models == "best" else None
+    models = out / "models" if study.models != "none" else None
     if work.open:
         with contextlib.closing(open_executor(study.plans, models, watcher.on_step)) as executor:
             work.do(executor)
@@ -175,7 +176,7 @@ class _Work:
             self.failures.clear(self.ids[task])
         kinds = {(task.plan, task.run.policy): task for task in self.ids}
         for task in kinds.values():
-            self._keep_best(task)
+            self._keep_best(task, all_done=True)
 
     def _next(self) -> Task | None:
         """Claim the first open task that nobody else does."""
@@ -216,15 +217,20 @@ class _Work:
         self._keep_best(task)
         self.watcher.on_record(task, record)
 
-    def _keep_best(self, last: Task) -> None:
-        """Keep one model of the plan and policy of a task: weights take more room than records."""
-        if self.study.models != "best":
+    def _keep_best(self, last: Task, all_done: bool = False) -> None:
+        """Keep the models of a plan that may be wanted: weights take more room than records.
+
+        Those are of the seeds that are the best so far, and of ``best`` also those of seeds of
+        which not all policies are done.
+        """
+        if self.study.models == "none":
             return
-        kind = (last.plan, last.run.policy)
-        own = {t: r for t, r in self.records.items() if (t.plan, t.run.policy) == kind}
-        best = self.study.best(own)
+        own = {t: r for t, r in self.records.items() if t.plan == last.plan}
+        best, seeds = self.study.kept(own), Counter(task.run.seed for task in own)
+        whole = len({t.run.policy for t in self.ids if t.plan == last.plan})
         for task in own:
-            if task not in best:
+            open_seed = self.study.models == "best" and seeds[task.run.seed] < whole
+            if task not in best and (all_done or not open_seed):
                 discard(self.models / self.ids[task])
 
 

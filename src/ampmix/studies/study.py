@@ -11,6 +11,7 @@ from ampmix._support import components
 from ampmix._support.components import BACKBONES, POLICIES
 from ampmix._support.redact import without_paths
 from ampmix._support.wording import counted
+from ampmix.backbones.words import backbone_with_vectors
 from ampmix.data.dataset import TextDataset
 from ampmix.errors import AmpmixError
 from ampmix.records.store import RunRecord
@@ -29,7 +30,8 @@ class Study:
 
     Attributes:
         name: the study's.
-        models: ``none`` or ``best``, the models to keep.
+        models: the models to keep: ``none``, ``best`` (one seed's of each plan, see :meth:`kept`)
+            or ``each``, the best of each policy.
         plans: one a cell, without what cannot run.
         refused: what cannot run and why.
     """
@@ -65,6 +67,23 @@ class Study:
                 best[kind] = min(best.get(kind, rank), rank)
         return [task for *_, task in best.values()]
 
+    def kept(self, records: Mapping[Task, RunRecord]) -> list[Task]:
+        """Return the tasks whose models ``models`` keeps: with ``best`` one seed's a plan.
+
+        Models of one seed had the same texts, initial weights and batches, so that what tells them
+        apart is the policy. The seed is the one with the lowest development error, mean over the
+        policies, then loss, of those that all policies finished; if there is none, each policy
+        keeps its own best.
+        """
+        if self.models != "best":
+            return self.best(records)
+        found: list[Task] = []
+        for i in {task.plan: None for task in records}:
+            own = {task: record for task, record in records.items() if task.plan == i}
+            shared = _shared_seed(own)
+            found += self.best({t: r for t, r in own.items() if shared in (None, t.run.seed)})
+        return found
+
     def as_json(self) -> dict[str, Any]:
         """Return the content of ``study.json``: the records that the study consists of."""
         return {
@@ -85,6 +104,22 @@ class Study:
             ],
             "refused": [without_paths(reason) for reason in self.refused],
         }
+
+
+def _shared_seed(records: Mapping[Task, RunRecord]) -> int | None:
+    """The best seed of those that all policies of a plan finished; None if there is none."""
+    ranks: dict[int, list[tuple[float, float]]] = {}
+    policies = set()
+    for task, record in records.items():
+        if (reached := record.result.rank) is not None:
+            ranks.setdefault(task.run.seed, []).append(reached)
+            policies.add(task.run.policy)
+    sums = [
+        (sum(error for error, _ in found), sum(loss for _, loss in found), seed)
+        for seed, found in ranks.items()
+        if len(found) == len(policies)
+    ]
+    return min(sums)[2] if sums else None
 
 
 def build(file: StudyFile, skip_invalid: bool = False) -> Study:
@@ -149,11 +184,10 @@ class _Loader:
 
 def _plan(cell: Cell, load: _Loader) -> Plan:
     """The plan of a cell, still without policies."""
-    backbone = BACKBONES.parse(cell.backbone, trusted=True)
     if cell.vectors:
-        if not backbone.takes_vectors:
-            raise AmpmixError(f"backbone {backbone.name} takes no word vectors")
-        backbone = replace(backbone, vectors=cell.vectors)
+        backbone = backbone_with_vectors(cell.backbone, cell.vectors)
+    else:
+        backbone = BACKBONES.parse(cell.backbone, trusted=True)
     _ = backbone.identity  # says if its files are not there
     _policies(cell)
     known = datasets.known(cell.dataset["file"])

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ampmix._support.attempts import attempt
 from ampmix._support.extras import needed
 from ampmix.errors import unknown
 from ampmix.records.store import RunRecord
@@ -28,11 +29,13 @@ class Tracker(Watcher):
     def parameters(self, task: Task) -> dict[str, Any]:
         """Settings that determine a run, in one flat dictionary."""
         plan = self._plans[task.plan]
+        own = plan.backbone
+        backbone = attempt(lambda: own.public_spec, own.name, "a spec string")
         training = {f"training.{name}": value for name, value in asdict(plan.config).items()}
         return {
             "study": self._study,
             "dataset": plan.dataset.name,
-            "backbone": plan.backbone.public_spec,
+            "backbone": backbone,
             "fraction": plan.fraction,
             "policy": task.run.policy,
             "seed": task.run.seed,

@@ -43,7 +43,7 @@ def print_comparison(summary: Mapping[str, Any], console: Console) -> None:
         ]
         if with_paper:
             paper = row["paper"]
-            cells.append(mean_std(paper["error"], paper["std"]) if paper else "")
+            cells.append(mean_std(paper["error"], paper["std"], 2) if paper else "")
         table.add_row(*cells, style=style)
         if row["policy"] == BASELINE and (known := summary.get("majority")):
             always = Text(printable(f"always {known['class']}", lines=False))

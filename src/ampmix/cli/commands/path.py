@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ampmix.cli.output import note
 from ampmix.errors import AmpmixError
@@ -26,8 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", metavar="COLUMN", help="column with the texts")
     parser.add_argument("--label", metavar="COLUMN", help="column with the labels")
     parser.add_argument("--encoding", metavar="NAME", help="encoding of CSV and TSV (utf-8)")
-    parser.add_argument("--site", default="word", metavar="NAME", help="mixing site (word)")
-    parser.add_argument("--pairs", type=int, metavar="N", help="number of pairs (half the texts)")
+    parser.add_argument(
+        "--site", metavar="NAME", help="mixing site (the one that each model was trained at)"
+    )
+    parser.add_argument(
+        "--pairs", type=int, metavar="N", help="number of pairs (as Figure 2(c): all texts)"
+    )
     parser.add_argument(
         "--points", type=int, default=21, metavar="N", help="number of values of lam (21)"
     )
@@ -57,7 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix.report.loss_path import as_csv, chooser, path_document, path_json, script
 
     formats = formats_of(arguments.figures)
-    models = _named([(model, Classifier.load(model)) for model in arguments.models])
+    loaded = [(model, Classifier.load(model)) for model in arguments.models]
+    about = [_about(model) for model in arguments.models]
+    models = _named(loaded, about)
     texts, labels = _texts(arguments)
     labels = as_spelled(labels, models[0][1].classes)
     found: Paths = compare_paths(
@@ -68,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         points=arguments.points,
         seed=arguments.seed,
         site=arguments.site,
+        about=about,
     )
     out = Path(arguments.out)
     check_writable(out)
@@ -84,14 +92,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _named(models: list[tuple[str, Classifier]]) -> list[tuple[str, Classifier]]:
-    """Short names: the policy that trained each where the models tell, else the last folder."""
+def _about(folder: str) -> Mapping[str, Any]:
+    """Facts that a model folder tells of its training."""
     import json
 
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    about = config.get("about")
+    return about if isinstance(about, dict) else {}
+
+
+def _named(
+    models: list[tuple[str, Classifier]], facts: list[Mapping[str, Any]]
+) -> list[tuple[str, Classifier]]:
+    """Short names: the policy that trained each where the models tell, else the last folder."""
     names = []
-    for folder, _ in models:
-        config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-        about = config.get("about", {})
+    for (folder, _), about in zip(models, facts, strict=True):
         own = f"{about['policy']}, seed {about.get('seed', '?')}" if "policy" in about else ""
         names.append(own or Path(folder).resolve().name)
     made = []

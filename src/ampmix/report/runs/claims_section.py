@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ampmix._support.wording import interval, signed
-from ampmix.analysis.replication import Judged
+from ampmix._support.redact import without_folders
+from ampmix._support.wording import counted, interval, signed
+from ampmix.analysis.replication import Judged, counted_once
 from ampmix.report import charts
 from ampmix.report.document import Block, Chart, Section, Table
 from ampmix.report.runs.differences import _difference
@@ -14,59 +15,94 @@ from ampmix.report.runs.paper_tables import BACKBONES, LABELS
 
 
 def _claims_section(judged: Sequence[Judged], tables: Sequence[Table]) -> Section:
-    printed = (
-        "Printed means are of ten runs of 8,000 steps; which settings ours had is said with their "
-        "group (#)."
-    )
-    decisions = Counter(one.decision for one in judged)
-    told = ", ".join(f"{decisions[d]} {d}" for d in ("reproduced", "contradicted", "not decided"))
-    speak = (
-        f"Of the printed differences these runs speak to {len(judged)}: {told}. Each is judged by "
-        "itself at 95 %, so of many some will be wrong."
-        if judged
-        else "These runs speak to none of the printed differences: no group has both sides of one."
-    )
-    blocks: list[Block] = [f"{speak} {printed}"]
-    if judged:
-        table = _claims_table(judged)
-        names = [f"#{one.own.group.number} {_where(one)}" for one in judged]
-        rows = [
-            _difference(name, one.comparison, one.decision)
-            for name, one in zip(names, judged, strict=True)
-            if one.comparison is not None
-        ]
-        rows += [
-            {"name": name, "difference": _printed(one), "decision": "printed"}
-            for name, one in zip(names, judged, strict=True)
-        ]
-        alt = (
-            "Printed differences beside ours with their 95 % intervals; left of zero is a lower "
-            f"error. {told.capitalize()}."
+    speaking = [one for one in judged if not one.apart]
+    apart = [one for one in judged if one.apart]
+    blocks: list[Block] = [_lead(judged)]
+    if speaking:
+        blocks += [_chart(speaking), _claims_table(speaking)]
+    if apart:
+        blocks.append(_apart_table(apart))
+    return Section("The paper's tables and claims", (*blocks, *tables))
+
+
+def _lead(judged: Sequence[Judged]) -> str:
+    """Say how many printed differences our runs speak to, and what they say."""
+    if not judged:
+        return (
+            "These runs speak to none of the printed differences: no group has both sides of one."
         )
-        spec = charts.forest(rows, "difference in test error, points", names)
-        blocks.append(Chart("claims", "The paper's claims and ours", alt, spec))
-        blocks.append(table)
-    blocks += tables
-    return Section("The paper's tables and claims", tuple(blocks))
+    once = counted_once(judged)
+    apart = sum(bool(one.apart) for one in judged)
+    left = (
+        f"{counted(apart, 'more is', 'more are')} judged by runs that are not at the paper's "
+        "settings: shown apart, and not counted."
+    )
+    if not once:
+        return f"None of these runs is at the paper's settings. Of the printed differences {left}"
+    speak = (
+        f"Of the printed differences these runs speak to {len(once)}: {_tally(once)}. One that "
+        "several tables print counts once. Each is judged by itself at 95 %, so of many some will "
+        "be wrong. Printed means are of ten runs of 8,000 steps."
+    )
+    return f"{speak} {left}" if apart else speak
+
+
+def _tally(judged: Sequence[Judged]) -> str:
+    decisions = Counter(one.decision for one in judged)
+    return ", ".join(f"{decisions[d]} {d}" for d in ("reproduced", "contradicted", "not decided"))
+
+
+def _chart(judged: Sequence[Judged]) -> Chart:
+    once = counted_once(judged)
+    names = [f"#{one.own.group.number} {_where(one)}" for one in once]
+    rows = [
+        _difference(name, one.comparison, one.decision)
+        for name, one in zip(names, once, strict=True)
+        if one.comparison is not None
+    ]
+    rows += [
+        {"name": name, "difference": one.claim.difference, "decision": "printed"}
+        for name, one in zip(names, once, strict=True)
+    ]
+    alt = (
+        "Printed differences beside ours with their 95 % intervals; left of zero is a lower "
+        f"error. {_tally(once)}."
+    )
+    spec = charts.forest(rows, "difference in test error, points", names)
+    return Chart("claims", "The paper's claims and ours", alt, spec)
+
+
+COLUMNS = ("claim", "our runs", "printed", "ours", "95 % interval")
 
 
 def _claims_table(judged: Sequence[Judged]) -> Table:
-    rows = []
-    for one in judged:
-        c = one.comparison
-        steps = one.own.group.specification["training"].get("steps", "")
-        rows.append(
-            (
-                f"Table {one.claim.own.table}: {_where(one)}",
-                f"#{one.own.group.number}, {c.n_seeds if c else 0}× {steps} steps",
-                f"{_printed(one):+.1f}",
-                signed(c.difference if c else None),
-                interval(c.interval if c else None),
-                one.verdict,
-            )
-        )
-    columns = ("claim", "our runs", "printed", "ours", "95 % interval", "verdict")
-    return Table(columns, tuple(rows), "Printed differences in points, and what our runs say.")
+    once = counted_once(judged)
+    rows = tuple(
+        (*_cells(one), one.verdict + ("" if one in once else " (counted in an earlier table)"))
+        for one in judged
+    )
+    caption = "Printed differences in points, and what our runs say."
+    return Table((*COLUMNS, "verdict"), rows, caption)
+
+
+def _apart_table(judged: Sequence[Judged]) -> Table:
+    rows = tuple(
+        (*_cells(one), without_folders("; ".join(one.apart)), one.verdict) for one in judged
+    )
+    caption = "Not at the paper's settings, and not counted: printed differences in points."
+    return Table((*COLUMNS, "other settings", "verdict"), rows, caption)
+
+
+def _cells(one: Judged) -> tuple[str, ...]:
+    c = one.comparison
+    steps = one.own.group.specification["training"].get("steps", "")
+    return (
+        f"Table {one.claim.own.table}: {_where(one)}",
+        f"#{one.own.group.number}, {c.n_seeds if c else 0}× {steps} steps",
+        f"{one.claim.difference:+.1f}",
+        signed(c.difference if c else None),
+        interval(c.interval if c else None),
+    )
 
 
 def _where(one: Judged) -> str:
@@ -78,7 +114,3 @@ def _where(one: Judged) -> str:
         for cell in (own, other)
     ]
     return f"{own.dataset}, {BACKBONES[own.backbone]}{kept}{alpha}: {names[0]} - {names[1]}"
-
-
-def _printed(one: Judged) -> float:
-    return round(one.claim.own.error - one.claim.baseline.error, 9)

@@ -76,7 +76,9 @@ def _comparison_table(
             row.decision,
         )
         paper = row.paper
-        printed = (mean_std(paper["error"], paper["std"]) if paper else "",) if with_paper else ()
+        printed = (
+            (mean_std(paper["error"], paper["std"], 2) if paper else "",) if with_paper else ()
+        )
         made.append((*cells, *printed))
         if row.policy == BASELINE and always:
             error = mean_std(always["mean"], always["std"])

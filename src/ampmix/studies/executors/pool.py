@@ -194,7 +194,7 @@ def _not_in_a_worker(cls: str, error: Exception) -> AmpmixError:
     told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     return AmpmixError(
         f"the class {cls} cannot be had in a worker process ({told}): define it at the top of a "
-        "file, or train in this process, with workers=0 or --executor here"
+        "file, or train in this process: workers=0 in Python, ampmix study --executor here"
     )
 
 
