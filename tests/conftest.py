@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -74,3 +76,18 @@ def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     torch.set_num_threads(1)
     yield done
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def forked_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of ampmix's pools are forked from this process: none imports torch anew.
+
+    Except with the mark ``new_workers``, and where forking is not the custom.
+    """
+    if sys.platform == "linux" and request.node.get_closest_marker("new_workers") is None:
+        context = multiprocessing.get_context
+
+        def forking(method: str | None = None) -> Any:
+            return context("fork" if method == "spawn" else method)
+
+        monkeypatch.setattr(multiprocessing, "get_context", forking)
