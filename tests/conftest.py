@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+import forked
 import tiny_encoders
 from ampmix.studies.executors import InProcess
 
@@ -91,3 +92,9 @@ def forked_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
             return context("fork" if method == "spawn" else method)
 
         monkeypatch.setattr(multiprocessing, "get_context", forking)
+
+
+@pytest.fixture
+def forked_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes that try a Parquet file are forked: none imports Polars anew."""
+    monkeypatch.setattr("ampmix.data.tables.parquet_probe.subprocess", forked)

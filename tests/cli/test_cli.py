@@ -366,8 +366,8 @@ WORDS = [
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 
-def long_command(steps: int = 300, seeds: int = 3) -> list[str]:
-    training = ["--steps", str(steps), "--eval-every", "100", *SMALL]
+def long_command(steps: int = 150, seeds: int = 3) -> list[str]:
+    training = ["--steps", str(steps), "--eval-every", "50", *SMALL]
     where = ["--policies", "none,mixup", "--seeds", str(seeds), "--workers", "2", "--out", "out"]
     return [sys.executable, "-m", "ampmix", "compare", "texts.csv", *training, *where]
 
@@ -440,14 +440,13 @@ def started(
         process.communicate()
 
 
-@pytest.fixture
-def undisturbed(serial: list[Any], here: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the command gives if nobody disturbs it, in another folder and in this process."""
-    folder = here / "elsewhere"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the command gives if nobody disturbs it, in another folder."""
+    folder = tmp_path_factory.mktemp("elsewhere")
     make_texts(folder)
-    monkeypatch.chdir(folder)
-    assert main(long_command()[3:]) == 0
+    done = forked.run(long_command(), cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     made = digests(folder)
     assert len(made) == RUNS
     return made
@@ -456,7 +455,7 @@ def undisturbed(serial: list[Any], here: Path, monkeypatch: pytest.MonkeyPatch) 
 @needs_proc
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
 def test_an_interruption_keeps_what_is_done_and_the_same_command_goes_on(
-    tmp_path: Path, request: pytest.FixtureRequest, sent: signal.Signals
+    tmp_path: Path, undisturbed: dict[str, str], sent: signal.Signals
 ) -> None:
     begin = {signal.SIGINT: subprocess.Popen, signal.SIGTERM: forked.Popen}[sent]
     with started(tmp_path, long_command(), 2, begin) as process:
@@ -478,7 +477,7 @@ def test_an_interruption_keeps_what_is_done_and_the_same_command_goes_on(
         before = {name: (tmp_path / "out" / "records" / name).stat().st_mtime_ns for name in first}
         again = forked.run(long_command(), cwd=tmp_path, capture_output=True, text=True)
         assert again.returncode == 0, again.stderr
-        assert digests(tmp_path) == request.getfixturevalue("undisturbed")
+        assert digests(tmp_path) == undisturbed
         for name, written in before.items():
             assert (tmp_path / "out" / "records" / name).stat().st_mtime_ns == written
 

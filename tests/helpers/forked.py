@@ -1,10 +1,11 @@
 """Processes that need not import torch: a server that has done so forks for each.
 
 ``forked.run`` and ``forked.Popen`` are those of :mod:`subprocess` for commands that begin with
-``sys.executable``: ``-m module``, ``-c code`` or a script. Each is a process of its own, with the
-arguments, folder, environment, files, session and exit of one that was started anew; also ampmix's
-workers are forked in it. Only what has been imported before, and what Python takes from its
-environment as it starts, is as in the server. Where that is the point, take :mod:`subprocess`.
+``sys.executable``: ``-m module``, ``-c code``, ``-I -c code`` or a script. Each is a process of its
+own, with the arguments, folder, environment, files, session and exit of one that was started anew;
+ampmix's workers are forked in it, too. Only what has been imported before, and what Python takes
+from its environment as it starts, is as in the server. Where that is the point, take
+:mod:`subprocess`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -61,7 +63,7 @@ def _server() -> tuple[subprocess.Popen[bytes], socket.socket]:
 class _Forked(subprocess.Popen[Any]):
     """A process that the server has forked: its exit is heard of there."""
 
-    def __init__(self, args: Sequence[str], imports: Sequence[str] = (), **options: Any) -> None:
+    def __init__(self, args: Sequence[str], imports: Sequence[str], **options: Any) -> None:
         if args[0] != sys.executable:
             raise ValueError(f"{args[0]} is not this Python")
         self._imports = imports
@@ -106,7 +108,11 @@ class _Forked(subprocess.Popen[Any]):
         return self.returncode
 
 
-Popen: Any = _Forked if sys.platform == "linux" else subprocess.Popen
+def Popen(args: Sequence[str], imports: Sequence[str] = (), **options: Any) -> Any:
+    """As :class:`subprocess.Popen`; `imports` are modules that the server may import once, too."""
+    if sys.platform != "linux":
+        return subprocess.Popen(args, **options)
+    return _Forked(args, imports, **options)
 
 
 def run(
@@ -133,6 +139,30 @@ def run(
     if check:
         done.check_returncode()
     return done
+
+
+def together(
+    args: Sequence[str], *, env: Mapping[str, str] = MappingProxyType({}), **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Two processes as torchrun starts them: what both said, the first first."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "none"}
+    told |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [
+        Popen(args, env={**os.environ, **env, **told, **rank}, **pipes, **options)
+        for rank in ({"RANK": i, "LOCAL_RANK": i} for i in "01")
+    ]
+    try:
+        said = [process.communicate(timeout=300) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    codes = [process.returncode for process in running]
+    stdout, stderr = map("".join, zip(*said, strict=True))
+    return subprocess.CompletedProcess(args, next(filter(None, codes), 0), stdout, stderr)
 
 
 # ------------------------------------------------------------------ in the server
@@ -210,9 +240,12 @@ def _become(request: dict[str, Any], files: list[int]) -> Callable[[], None]:
 
     multiprocessing.get_context = forking  # type: ignore[assignment]
     paths = [path for path in request["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
-    kind, *rest = request["args"]
+    isolated = request["args"][0] == "-I"
+    kind, *rest = request["args"][isolated:]
     sys.path[:] = [path for path in sys.path if path not in SERVERS_OWN]
-    sys.path[:0] = ["" if kind in ("-c", "-m") else os.path.dirname(os.path.abspath(kind)), *paths]
+    if not isolated:
+        first = "" if kind in ("-c", "-m") else os.path.dirname(os.path.abspath(kind))
+        sys.path[:0] = [first, *paths]
     importlib.invalidate_caches()
     if kind == "-m":
         sys.path[0] = os.getcwd()
