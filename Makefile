@@ -41,10 +41,10 @@ report-demo: $(TESTED)  ## from nothing to a page: a small comparison and its re
 	@echo "Open ampmix-runs/report-demo/report.html"
 
 test: $(TESTED)  ## all tests (AMPMIX_DATA=FOLDER for those on the real data sets)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-fast: $(TESTED)  ## tests of single parts: no processes, browsers or libraries' trainers
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(addprefix tests/,$(FAST)) src
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(addprefix tests/,$(FAST)) src
 
 fuzz: $(TESTED)  ## hostile input for every reader (SEED=0 N=100000 TARGETS=; pip install atheris: by coverage)
 	PYTHONPATH=src $(BIN)/python -m fuzz --seed $(SEED) --inputs $(N) $(TARGETS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+import forked
 import tiny_encoders
 from ampmix.studies.executors import InProcess
 
@@ -74,3 +77,24 @@ def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     torch.set_num_threads(1)
     yield done
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def forked_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of ampmix's pools are forked from this process: none imports torch anew.
+
+    Except with the mark ``new_workers``, and where forking is not the custom.
+    """
+    if sys.platform == "linux" and request.node.get_closest_marker("new_workers") is None:
+        context = multiprocessing.get_context
+
+        def forking(method: str | None = None) -> Any:
+            return context("fork" if method == "spawn" else method)
+
+        monkeypatch.setattr(multiprocessing, "get_context", forking)
+
+
+@pytest.fixture
+def forked_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes that try a Parquet file are forked: none imports Polars anew."""
+    monkeypatch.setattr("ampmix.data.tables.parquet_probe.subprocess", forked)

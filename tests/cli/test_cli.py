@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import forked
 from ampmix.cli.main import main
 from ampmix.studies import compare
 
@@ -263,8 +264,8 @@ def test_list_names_everything_with_its_options(capsys: pytest.CaptureFixture[st
 
 def test_debug_shows_where_it_went_wrong_and_the_exit_code_stays(here: Path) -> None:
     command = [sys.executable, "-m", "ampmix", "compare", "absent.csv"]
-    plain = subprocess.run(command, capture_output=True, text=True)
-    debug = subprocess.run([*command, "--debug"], capture_output=True, text=True)
+    plain = forked.run(command, capture_output=True, text=True)
+    debug = forked.run([*command, "--debug"], capture_output=True, text=True)
     assert plain.returncode == 2
     assert "Traceback" not in plain.stderr
     assert "Traceback" in debug.stderr
@@ -363,8 +364,8 @@ WORDS = [
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 
-def long_command(steps: int = 300, seeds: int = 3) -> list[str]:
-    training = ["--steps", str(steps), "--eval-every", "100", *SMALL]
+def long_command(steps: int = 150, seeds: int = 3) -> list[str]:
+    training = ["--steps", str(steps), "--eval-every", "50", *SMALL]
     where = ["--policies", "none,mixup", "--seeds", str(seeds), "--workers", "2", "--out", "out"]
     return [sys.executable, "-m", "ampmix", "compare", "texts.csv", *training, *where]
 
@@ -384,15 +385,16 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.name: json.loads(path.read_text())["digest"] for path in records}
 
 
-def children(pid: int) -> dict[int, str]:
-    """Living children of a process: id and command line."""
-    found = {}
+def children(pid: int) -> set[int]:
+    """Living children of a process that are workers."""
+    found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
             if int(parent) == pid and state != "Z":
                 command = stat.with_name("cmdline").read_text().replace("\0", " ")
-                found[int(stat.parent.name)] = command
+                if "resource_tracker" not in command:
+                    found.add(int(stat.parent.name))
     return found
 
 
@@ -413,10 +415,12 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 @contextlib.contextmanager
-def started(folder: Path, command: list[str], records: int) -> Iterator[subprocess.Popen[str]]:
+def started(
+    folder: Path, command: list[str], records: int, begin: Any = forked.Popen
+) -> Iterator[subprocess.Popen[str]]:
     """A comparison under way, with so many records written; it leaves nothing behind."""
     make_texts(folder)
-    process = subprocess.Popen(
+    process = begin(
         command,
         cwd=folder,
         stdout=subprocess.PIPE,
@@ -434,14 +438,13 @@ def started(folder: Path, command: list[str], records: int) -> Iterator[subproce
         process.communicate()
 
 
-@pytest.fixture
-def undisturbed(serial: list[Any], here: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the command gives if nobody disturbs it, in another folder and in this process."""
-    folder = here / "elsewhere"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the command gives if nobody disturbs it, in another folder."""
+    folder = tmp_path_factory.mktemp("elsewhere")
     make_texts(folder)
-    monkeypatch.chdir(folder)
-    assert main(long_command()[3:]) == 0
+    done = forked.run(long_command(), cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     made = digests(folder)
     assert len(made) == RUNS
     return made
@@ -450,11 +453,12 @@ def undisturbed(serial: list[Any], here: Path, monkeypatch: pytest.MonkeyPatch) 
 @needs_proc
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
 def test_an_interruption_keeps_what_is_done_and_the_same_command_goes_on(
-    tmp_path: Path, request: pytest.FixtureRequest, sent: signal.Signals
+    tmp_path: Path, undisturbed: dict[str, str], sent: signal.Signals
 ) -> None:
-    with started(tmp_path, long_command(), records=2) as process:
+    begin = {signal.SIGINT: subprocess.Popen, signal.SIGTERM: forked.Popen}[sent]
+    with started(tmp_path, long_command(), 2, begin) as process:
         family = children(process.pid)
-        assert sum("spawn_main" in command for command in family.values()) == 2
+        assert len(family) == 2
         process.send_signal(sent)
         _, error = process.communicate(timeout=20)
         assert process.returncode == 130
@@ -469,9 +473,9 @@ def test_an_interruption_keeps_what_is_done_and_the_same_command_goes_on(
 
     if sent == signal.SIGINT:
         before = {name: (tmp_path / "out" / "records" / name).stat().st_mtime_ns for name in first}
-        again = subprocess.run(long_command(), cwd=tmp_path, capture_output=True, text=True)
+        again = forked.run(long_command(), cwd=tmp_path, capture_output=True, text=True)
         assert again.returncode == 0, again.stderr
-        assert digests(tmp_path) == request.getfixturevalue("undisturbed")
+        assert digests(tmp_path) == undisturbed
         for name, written in before.items():
             assert (tmp_path / "out" / "records" / name).stat().st_mtime_ns == written
 
@@ -500,8 +504,7 @@ def test_a_worker_that_is_killed_costs_its_own_run_alone(
     """The run is begun anew, in a new process; the other worker goes on."""
     with started(tmp_path, long_command(), records=2) as process:
         family = children(process.pid)
-        worker = next(pid for pid, command in family.items() if "spawn_main" in command)
-        os.kill(worker, signal.SIGKILL)
+        os.kill(min(family), signal.SIGKILL)
         _, error = process.communicate(timeout=60)
         assert process.returncode == 0, error
         assert digests(tmp_path) == undisturbed
@@ -513,10 +516,9 @@ def test_a_worker_that_dies_again_and_again_is_one_sentence(tmp_path: Path) -> N
     with started(tmp_path, long_command(steps=200_000), records=1) as process:
         end = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < end:
-            for pid, command in children(process.pid).items():
-                if "spawn_main" in command:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+            for pid in children(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
         _, error = process.communicate(timeout=20)
         assert process.returncode == 2
@@ -536,13 +538,11 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     with started(tmp_path, command, records=1) as process:
         time.sleep(0.7)  # the baseline is done: one worker trains, the other has nothing to do
         family = children(process.pid)
-        assert sum("spawn_main" in command for command in family.values()) == 2
+        assert len(family) == 2
         process.kill()
         process.wait()
         try:
-            assert wait_for(lambda: not any(map(alive, family)), 8), {
-                pid: command for pid, command in family.items() if alive(pid)
-            }
+            assert wait_for(lambda: not any(map(alive, family)), 8), [*filter(alive, family)]
         finally:
             for pid in filter(alive, family):
                 os.kill(pid, signal.SIGKILL)

@@ -71,7 +71,15 @@ def on_ray(plans: Any, models: Any, on_step: Any) -> Any:
     return Ray(plans, models, limit=2)
 
 
-@pytest.mark.parametrize("how", ["here again", "one worker", "three workers", "ray"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "here again",
+        pytest.param("one worker", marks=pytest.mark.new_workers),
+        "three workers",
+        "ray",
+    ],
+)
 def test_the_records_are_the_same_to_the_bit(
     study: Study, expected: dict[str, str], tmp_path: Path, how: str
 ) -> None:

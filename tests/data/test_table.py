@@ -62,8 +62,11 @@ def test_what_csv_writes_is_read_back(
     assert list(zip(read_back.strings("text"), read_back.strings("label"), strict=True)) == table
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
+)
 @given(table=st.lists(st.tuples(NASTY, NASTY), min_size=1, max_size=8))
+@pytest.mark.usefixtures("forked_probes")
 def test_what_json_and_polars_write_is_read_back(
     tmp_path: Path, table: list[tuple[str, str]]
 ) -> None:
@@ -82,6 +85,7 @@ def test_what_json_and_polars_write_is_read_back(
     content=st.binary(max_size=60) | st.text(',;"\n\r\tab{}:[]', max_size=40).map(str.encode),
     suffix=st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet"]),
 )
+@pytest.mark.usefixtures("forked_probes")
 def test_any_bytes_are_read_or_refused_in_a_sentence(
     tmp_path: Path, content: bytes, suffix: str
 ) -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import forked
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+IMPORTS = {
+    "transformers_trainer": ("transformers.trainer",),
+    "accelerate_loop": ("accelerate", "transformers.models.bert"),
+    "lightning_module": ("pytorch_lightning",),
+}
+"""What the server of processes may import once, beside torch, for some of them."""
 
 
 def test_there_are_examples() -> None:
@@ -20,13 +27,14 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path: Path, tmp_path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
-    run = subprocess.run(
+    run = forked.run(
         [sys.executable, str(path)],
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
         timeout=300,
+        imports=IMPORTS.get(path.stem, ()),
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip()

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import forked
 from ampmix import AMP, MixStep, Mixup, NoMixup
 from ampmix.policies import amp, mixup
 from ampmix.policies.base import Policy
@@ -316,7 +317,13 @@ def start(folder: Path) -> list[dict[str, dict[str, Any]]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": source}
     command = [sys.executable, __file__, str(folder)]
     running = [
-        subprocess.Popen([*command, str(rank)], env=environment, stderr=subprocess.PIPE, text=True)
+        forked.Popen(
+            [*command, str(rank)],
+            imports=["transformers.models.bert.modeling_bert", "torch.distributed.fsdp"],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for rank in range(2)
     ]
     errors = [process.communicate(timeout=300)[1] for process in running]

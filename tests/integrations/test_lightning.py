@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
+import forked
 from ampmix import AMP, AmpmixError, Mixed, MixStep, Mixup, NoMixup, NonlinearMixup
 
 pl = pytest.importorskip("pytorch_lightning")
@@ -587,8 +588,14 @@ def test_two_processes_average_the_gradients_of_their_mixed_batches(tmp_path: Pa
     script = tmp_path / "two.py"
     script.write_text(TWO.format(tests=str(Path(__file__).parent), out=str(tmp_path / "rank")))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
-    done = subprocess.run(
-        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=300
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    done = forked.run(
+        [sys.executable, str(script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        imports=["pytest", "pytorch_lightning"],
     )
     assert done.returncode == 0, done.stderr[-2000:]
     (a, first, grads), (b, second, others) = (torch.load(tmp_path / f"rank{i}") for i in range(2))

@@ -20,12 +20,15 @@ import torch.nn.functional as F
 from torch import nn
 
 import ampmix
+import forked
 from ampmix import AMP, AmpmixError, Mixed, MixStep, Mixup, MixupTrainer, NoMixup, NonlinearMixup
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 LENGTH, VOCABULARY, CLASSES = 12, 50, 3
+IMPORTS = ["pytest", "accelerate", "transformers.trainer", "transformers.models.bert"]
+"""What the server of processes may import once, beside torch."""
 QUIET: dict[str, Any] = {
     "report_to": [],
     "disable_tqdm": True,
@@ -172,7 +175,7 @@ def test_minilm_on_trec(trec_data: Path, tmp_path: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
 
     def encoded(part: Any, n: int) -> list[dict[str, Any]]:
-        rows = tokenizer(list(part.texts[:n]), truncation=True, max_length=32)["input_ids"]
+        rows = tokenizer(list(part.texts[:n]), truncation=True, max_length=16)["input_ids"]
         return [
             {"input_ids": r, "label": int(y)} for r, y in zip(rows, part.labels[:n], strict=True)
         ]
@@ -264,8 +267,9 @@ def test_killed_and_resumed_ends_as_undisturbed(tmp_path: Path) -> None:
         "t.resumable(pathlib.Path(sys.argv[2]), [t.Killed()]).train()"
     )
     here, killed = str(Path(__file__).parent), tmp_path / "killed"
-    run = subprocess.run(
+    run = forked.run(
         [sys.executable, "-c", code, here, str(killed)],
+        imports=IMPORTS,
         env=environment(),
         capture_output=True,
         text=True,
@@ -522,14 +526,7 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
         "import gc; gc.collect()\n"
         "t.torch.distributed.destroy_process_group()"
     )
-    run = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        + [str(script)],
-        env={**environment(), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    run = forked.together([sys.executable, str(script)], env=environment(), imports=IMPORTS)
     assert run.returncode == 0, run.stderr
     in_processes(tmp_path / "one.pt")
     one, two = torch.load(tmp_path / "one.pt"), torch.load(file)

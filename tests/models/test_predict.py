@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ampmix
+import forked
 from ampmix import AmpmixError, Classifier, TextCNN
 from ampmix.cli.main import main
 from ampmix.data.tables.columns import text_columns
@@ -337,7 +338,8 @@ def test_other_encodings_and_short_rows(folder: Path) -> None:
 
 def process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     source = str(Path(ampmix.__file__).parents[1])
-    return subprocess.Popen(
+    begin = subprocess.Popen if "preexec_fn" in options else forked.Popen
+    return begin(
         [sys.executable, "-m", "ampmix", *arguments],
         env={**os.environ, "PYTHONPATH": source},
         stdin=subprocess.PIPE,

@@ -29,6 +29,9 @@ CLASSES = ("bad, really", "fine", "good")
 ADDED = ["label", *(f"p_{name}" for name in CLASSES)]
 
 
+pytestmark = pytest.mark.usefixtures("forked_probes")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose answers differ from text to text."""

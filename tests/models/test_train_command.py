@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import ampmix
+import forked
 from ampmix import Classifier, TextCNN, TrainConfig, fit, load_dataset, split_holdout, split_train
 from ampmix.cli.main import main
 from ampmix.data.dataset import Examples, TextDataset
@@ -174,7 +175,7 @@ def test_bad_input_is_refused_before_training(
 def test_interruption_leaves_nothing_and_exits_with_130(here: Path) -> None:
     source = str(Path(ampmix.__file__).parents[1])
     arguments = ["train", "films.csv", "--out", "model", *SMALL, "--steps", "10000000"]
-    running = subprocess.Popen(
+    running = forked.Popen(
         [sys.executable, "-m", "ampmix", *arguments],
         env={**os.environ, "PYTHONPATH": source},
         stdout=subprocess.PIPE,

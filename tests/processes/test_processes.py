@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import forked
 from ampmix import AMP, Classifier, Mixup, NoMixup, TextCNN, TrainConfig
 from ampmix.data.splits import split_train
 from ampmix.datasets import load
@@ -99,6 +100,10 @@ def _plain_loss(logits: Tensor, y: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits, y, reduction="none")
 
 
+def together(*command: str) -> subprocess.CompletedProcess[str]:
+    return forked.together([sys.executable, "-m", "ampmix", *command], imports=["accelerate"])
+
+
 def test_train_in_two_processes_is_one_model_and_close_to_one_process(
     small: Path, tmp_path: Path
 ) -> None:
@@ -108,7 +113,7 @@ def test_train_in_two_processes_is_one_model_and_close_to_one_process(
     done = torchrun(2, *command, "--out", str(tmp_path / "two"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Development error") == 1, "only the first process speaks"
-    alone = subprocess.run(
+    alone = forked.run(
         [sys.executable, "-m", "ampmix", *command, "--out", str(tmp_path / "one")],
         capture_output=True,
         text=True,
@@ -124,18 +129,17 @@ def test_train_in_two_processes_is_one_model_and_close_to_one_process(
 
 @pytest.mark.parametrize("policy", ["amp[eps=0.1]", "nonlinear"])
 def test_policies_train_in_two_processes(policy: str, small: Path, tmp_path: Path) -> None:
-    done = torchrun(
-        2, "train", str(small), "--policy", policy, *QUICK, "--out", str(tmp_path / "model")
-    )
+    model = str(tmp_path / "model")
+    done = together("train", str(small), "--policy", policy, *QUICK, "--out", model)
     assert done.returncode == 0, done.stderr
     assert len(Classifier.load(tmp_path / "model").predict(["where is my parcel"])) == 1
 
 
 def test_compare_in_two_processes_makes_the_records_of_one(small: Path, tmp_path: Path) -> None:
     command = ("compare", str(small), "--policies", "none,amp", "--seeds", "2", *QUICK)
-    done = torchrun(2, *command, "--out", str(tmp_path / "two"))
+    done = together(*command, "--out", str(tmp_path / "two"))
     assert done.returncode == 0, done.stderr
-    alone = subprocess.run(
+    alone = forked.run(
         [sys.executable, "-m", "ampmix", *command, "--out", str(tmp_path / "one")],
         capture_output=True,
         text=True,
@@ -158,7 +162,7 @@ def test_compare_in_two_processes_makes_the_records_of_one(small: Path, tmp_path
 
 
 def test_a_mistake_ends_all_processes(tmp_path: Path) -> None:
-    done = torchrun(2, "train", str(tmp_path / "none.csv"), "--out", str(tmp_path / "model"))
+    done = together("train", str(tmp_path / "none.csv"), "--out", str(tmp_path / "model"))
     assert done.returncode != 0
     assert "none.csv" in done.stderr
     assert not (tmp_path / "model").exists()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,6 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.checkpoint import checkpoint
 
+import forked
 import two_processes as two
 from ampmix import AMP, AmpmixError, Mixed, MixStep, Mixup
 from ampmix.policies.base import Policy
@@ -110,15 +109,9 @@ def test_fsdp1_is_refused_with_the_way_out(tmp_path: Path) -> None:
 
 def test_the_example_runs_on_two_processes(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    run = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        + [str(root / "examples" / "ddp.py")],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root / "src")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    script = str(root / "examples" / "ddp.py")
+    source = {"PYTHONPATH": str(root / "src")}
+    run = forked.together([sys.executable, script], cwd=tmp_path, env=source)
     assert run.returncode == 0, run.stderr
     (line,) = run.stdout.splitlines()
     assert float(line.split("%")[0]) < 20  # a tenth are right by chance

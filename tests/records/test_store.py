@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import forked
 from ampmix.cli.main import main
 from ampmix.errors import AmpmixError
 from ampmix.records.store import RunRecord
@@ -44,7 +45,7 @@ def command(folder: Path, *more: str) -> list[str]:
 @contextlib.contextmanager
 def started(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
     """A process in a session of its own, of which nothing is left afterwards."""
-    process = subprocess.Popen(
+    process = forked.Popen(
         arguments,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -87,7 +88,7 @@ def test_killed_at_random_it_ends_with_the_records_of_an_undisturbed_one(tmp_pat
         for path in (tmp_path / "out" / "records").glob("[!.]*.json"):
             first_written.setdefault(path, path.stat().st_mtime_ns)
     assert kills == 3
-    done = subprocess.run(command(tmp_path), capture_output=True, text=True, timeout=120)
+    done = forked.run(command(tmp_path), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert digests(tmp_path / "out") == expected
     for path, written in first_written.items():

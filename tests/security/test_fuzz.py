@@ -11,12 +11,13 @@ from fuzz.mutate import mutations
 from fuzz.outcome import LONGEST_MESSAGE, Watch
 from fuzz.targets import TARGETS
 
-FEW = {"parquet": 60, "report": 25, "model": 60, "encoder": 0, "study": 60, "text": 60}
+FEW = {"parquet": 40, "report": 8, "model": 60, "encoder": 0, "study": 60, "text": 20}
 """Inputs of slow targets; transformers' folders are left to the campaign and test_strangers.py."""
 
 NEVER_REFUSED = {"records", "report", "archive", "text"}  # leave aside, say in a word, or take all
 
 
+@pytest.mark.usefixtures("forked_probes")
 @pytest.mark.parametrize("name", [name for name in TARGETS if FEW.get(name, 1)])
 def test_mutated_inputs_are_read_or_refused_in_a_sentence(name: str) -> None:
     target, watch = TARGETS[name], Watch(TARGETS[name].run)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+import forked
 from ampmix import datasets, statistics
 from ampmix._support import components
 from ampmix.backbones.text_cnn import TextCNN
@@ -68,7 +69,7 @@ def write_csv(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
 
 def ampmix(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ampmix", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return forked.run(command, capture_output=True, text=True, timeout=120, **options)
 
 
 def records_in(out: Path) -> dict[tuple[str, int], dict[str, Any]]:

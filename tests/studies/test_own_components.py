@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import ampmix
+import forked
 from ampmix import Classifier, Mixup, NoMixup, Plan, TextCNN
 from ampmix._support.components import BACKBONES, POLICIES
 from ampmix.cli.main import main
@@ -63,10 +64,8 @@ if __name__ == "__main__":
 QUICK = ["--seeds", "2", "--steps", "4", "--workers", "1"]
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=300
-    )
+def run(folder: Path, *command: str, run: Any = forked.run) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=300)
 
 
 def recorded(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
@@ -122,7 +121,7 @@ def test_a_policy_of_a_script_is_compared_on_workers(folder: Path) -> None:
 def test_a_script_without_a_guard_is_told_of_it(folder: Path) -> None:
     guarded = SCRIPT.replace("CNN", CNN)
     (folder / "script.py").write_text(guarded.replace('if __name__ == "__main__":', "if True:"))
-    done = run(folder, "script.py")
+    done = run(folder, "script.py", run=subprocess.run)  # its workers must begin anew
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1  # the script's own, not the workers'
     assert 'if __name__ == "__main__":' in done.stderr.splitlines()[-1]
