@@ -245,18 +245,21 @@ def test_provenance_tells_nothing_of_the_person(
     assert os.uname().nodename not in text
 
 
-def test_the_git_state_is_that_of_the_current_folder(
+def test_the_git_state_is_that_of_the_package_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("a")
+    monkeypatch.setattr(provenance, "SOURCE", package)
     assert provenance.git_state.__wrapped__() is None
 
     def git(*arguments: str) -> str:
         who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
-        command = ["git", *who, *arguments]
+        command = ["git", "-C", str(tmp_path), *who, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     git("init", "--quiet")
@@ -264,12 +267,15 @@ def test_the_git_state_is_that_of_the_current_folder(
     (tmp_path / "a").write_text("a")
     git("add", "a")
     git("commit", "--quiet", "--message", "a")
-    assert provenance.git_state.__wrapped__() == {
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": False,
-    }
+    assert provenance.git_state.__wrapped__() is None  # somebody's repository around an environment
+    git("add", "package")
+    git("commit", "--quiet", "--message", "package")
+    commit = git("rev-parse", "HEAD")
+    assert provenance.git_state.__wrapped__() == {"commit": commit, "dirty": False}
     (tmp_path / "a").write_text("b")
-    assert provenance.git_state.__wrapped__() == {"commit": git("rev-parse", "HEAD"), "dirty": True}
+    assert provenance.git_state.__wrapped__() == {"commit": commit, "dirty": True}
+    monkeypatch.chdir("/")
+    assert provenance.git_state.__wrapped__() == {"commit": commit, "dirty": True}
 
 
 def test_asking_for_the_git_state_writes_nothing(
@@ -280,7 +286,9 @@ def test_asking_for_the_git_state_writes_nothing(
     own = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     for arguments in (["init", "-q"], ["add", "."], [*own, "commit", "-qm", "x"]):
         (tmp_path / "tracked.txt").write_text("x")
+        (tmp_path / "__init__.py").write_text("x")
         subprocess.run(["git", *arguments], check=True)
+    monkeypatch.setattr(provenance, "SOURCE", tmp_path)
     index = (tmp_path / ".git" / "index").read_bytes()
     os.utime(tmp_path / "tracked.txt", (1, 1))  # which status would note in the index
     assert provenance.git_state.__wrapped__()["dirty"] is False

@@ -206,7 +206,10 @@ def _class_of(name: str, package: str, kind: str, trusted: bool) -> Any:
     if len(found := [cls for cls in _subclasses(package) if _name_of(cls) == name]) == 1:
         check(found[0], package, kind)
         return found[0]
-    raise unknown(kind, name, [*own, *entries(package)])
+    error = unknown(kind, name, [*own, *entries(package)])
+    if kind == BACKBONES.noun and re.search(r"[-/]", name):
+        raise AmpmixError(f"{error}; a model of the hub or in a folder is encoder[model={name}]")
+    raise error
 
 
 def _imported_from(name: str, package: str, kind: str, trusted: bool) -> Any:

@@ -17,6 +17,10 @@ OF_A_RUN = ("policy", "policy_source", "seed")
 ORDER = ("none", "mixup", "amp")
 
 
+OWN_FILES = {"summary.json", "study.json", "path.json"}
+OWN_FOLDERS = {"model", "models", "failures", "locks"}
+
+
 @dataclass(frozen=True)
 class Found:
     """Groups of comparable runs found in folders, and what was left out.
@@ -53,7 +57,7 @@ def read_runs(folders: Sequence[str | Path]) -> Found:
             name = f"{given.resolve().name}/{path.relative_to(given).as_posix()}"
             if path.suffix.startswith(".unreadable"):
                 unreadable.append((name, "it was set aside by an earlier run"))
-            if path.suffix != ".json" or path.name.startswith("."):
+            if path.suffix != ".json" or path.name.startswith(".") or _is_own(path, given):
                 continue
             try:
                 record = read_record(path.read_bytes(), path.stem)
@@ -79,6 +83,12 @@ def read_runs(folders: Sequence[str | Path]) -> Found:
             "of ampmix compare, or its records"
         )
     return Found(tuple(records.values()), tuple(unreadable))
+
+
+def _is_own(path: Path, given: Path) -> bool:
+    """Return True for a file that ampmix writes beside records, such as a summary or a model."""
+    inside = path.relative_to(given).parts[:-1]
+    return path.name in OWN_FILES or not OWN_FOLDERS.isdisjoint(inside)
 
 
 @dataclass(frozen=True)

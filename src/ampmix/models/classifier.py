@@ -165,7 +165,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | Path) -> Classifier:
-        """The classifier in a folder that :meth:`save` wrote.
+        """The classifier in a folder that :meth:`save` wrote, or in a comparison's folder.
 
         Raises:
             AmpmixError: if the folder is no such folder, a file was altered since it was saved, its
@@ -174,6 +174,8 @@ class Classifier:
         from safetensors import SafetensorError
 
         folder = Path(folder)
+        if not (folder / CONFIG).exists() and (folder / "model" / CONFIG).is_file():
+            folder = folder / "model"  # the output folder of ampmix compare
         try:
             config = _configuration(folder)
             if config["format"] != FORMAT:

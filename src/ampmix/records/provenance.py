@@ -7,13 +7,15 @@ import platform
 import subprocess
 from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+SOURCE = Path(__file__).resolve().parents[1]
 PACKAGES = ("ampmix", "torch", "numpy", "scikit-learn")
 
 
 def provenance(seconds: float) -> dict[str, Any]:
-    """Versions, git state of the current folder, the time now (UTC) and the run's duration."""
+    """Versions, git state of ampmix's own source, the time now (UTC) and the run's duration."""
     return {
         "versions": {"python": platform.python_version(), **versions()},
         "platform": f"{platform.system()} {platform.machine()}",
@@ -25,8 +27,13 @@ def provenance(seconds: float) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def git_state() -> dict[str, Any] | None:
-    """Commit of the current folder's repository, and whether tracked files differ; None outside."""
+    """Commit that ampmix runs from, and whether tracked files differ; None if it is installed.
+
+    It is that of the repository which tracks ampmix's own files: an environment may lie in a folder
+    of somebody else's.
+    """
     try:
+        _git("ls-files", "--error-unmatch", "--", "__init__.py")
         commit = _git("rev-parse", "HEAD")
         return {
             "commit": commit,
@@ -38,7 +45,7 @@ def git_state() -> dict[str, Any] | None:
 
 def _git(*arguments: str) -> str:
     done = subprocess.run(
-        ["git", "--no-optional-locks", *arguments],
+        ["git", "--no-optional-locks", "-C", str(SOURCE), *arguments],
         capture_output=True,
         text=True,
         check=True,

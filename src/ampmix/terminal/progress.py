@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from ampmix._support.wording import counted, duration
 from ampmix.terminal.watchers import Watcher
 
-PLAIN_EVERY = 15.0  # seconds between plain lines
+PLAIN_SHARE = 0.1  # of the work between plain lines
 
 
 class RunsProgress(Watcher):
@@ -29,7 +29,7 @@ class RunsProgress(Watcher):
         self._runs, self._steps, self._console = runs, steps, console
         self._at: dict[Hashable, int] = {}
         self._done = self._failed = 0
-        self._started = self._said = time.monotonic()
+        self._started, self._said, self._reading = time.monotonic(), 0, ""
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -59,6 +59,11 @@ class RunsProgress(Watcher):
             self._at[task] = step
         self._show()
 
+    def on_reading(self, reading: Any) -> None:
+        """The development set was read: show how the one run stands."""
+        error = f"development error {reading.dev_error:.1%}"
+        self._reading = f", step {reading.step}: loss {reading.train_loss:.3f}, {error}"
+
     def on_record(self, task: Hashable, record: Any) -> None:
         """A run is recorded."""
         self._end(task, not record.done)
@@ -76,12 +81,10 @@ class RunsProgress(Watcher):
     def _show(self) -> None:
         steps = sum(self._at.values())
         failed = f", {self._failed} failed" if self._failed else ""
-        description = f"{self._done} of {counted(self._runs, 'run')}{failed}"
+        description = f"{self._done} of {counted(self._runs, 'run')}{failed}{self._reading}"
         self._bar.update(self._task, completed=steps, description=description)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._said > PLAIN_EVERY and steps:
-            self._said = now
-            share = min(1.0, steps / max(self._runs * self._steps, 1))
-            left = (now - self._started) * (1 - share) / share
-            told = f", about {duration(left)} left" if share >= 0.01 else ""
-            self._console.print(f"{description}, {share:.0%}{told}")
+        share = min(1.0, steps / max(self._runs * self._steps, 1))
+        if not self._console.is_terminal and int(share / PLAIN_SHARE) > self._said:
+            self._said = int(share / PLAIN_SHARE)
+            left = (time.monotonic() - self._started) * (1 - share) / share
+            self._console.print(f"{description}, {share:.0%}, about {duration(left)} left")

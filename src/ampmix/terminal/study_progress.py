@@ -16,8 +16,10 @@ from rich.text import Text
 
 from ampmix._support.wording import counted, duration
 from ampmix.errors import printable
-from ampmix.terminal.progress import PLAIN_EVERY
+from ampmix.terminal.progress import PLAIN_SHARE
 from ampmix.terminal.watchers import Watcher
+
+PLAIN_EVERY = 600.0  # seconds between plain lines, where no tenth of the runs has ended
 
 ROWS = 20  # of the live table
 
@@ -79,6 +81,8 @@ class StudyProgress(Watcher):
             self._count(task, record)
         self._lost = 0
         self._started = self._said = time.monotonic()
+        self._runs = max(1, sum(cell.total for cell in self._cells))
+        self._next = PLAIN_SHARE + sum(c.done + c.failed for c in self._cells) / self._runs
         self._work = sum(map(self._seconds, self._left))
         self._live = Live(
             console=console, transient=True, auto_refresh=False, get_renderable=self._rendered
@@ -183,8 +187,10 @@ class StudyProgress(Watcher):
     def _show(self) -> None:
         if self._console.is_terminal:
             self._live.refresh()
-        elif (now := time.monotonic()) - self._said > PLAIN_EVERY:
-            self._said = now
+            return
+        now, share = time.monotonic(), sum(c.done + c.failed for c in self._cells) / self._runs
+        if share >= self._next or now - self._said > PLAIN_EVERY:
+            self._said, self._next = now, share + PLAIN_SHARE
             self._say(self.line())
 
     def _rendered(self) -> RenderableType:

@@ -34,6 +34,10 @@ def device_of(name: str) -> torch.device:
     """The device of that name; AmpmixError unless something can be computed there."""
     try:
         return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise AmpmixError(f"device is {name!r}: there is none to use here ({reason})") from error
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = ["cpu"]
+        found += ["cuda"] * torch.cuda.is_available()
+        found += ["mps"] * torch.backends.mps.is_available()
+        raise AmpmixError(
+            f"device is {name!r}, which this PyTorch cannot use here: it can use {', '.join(found)}"
+        ) from error

@@ -11,6 +11,7 @@ from ampmix.training.checks import check_trainable, device_of
 from ampmix.training.config import TrainConfig
 from ampmix.training.optimizer import optimizer_of
 from ampmix.training.processes import ALONE, Processes
+from ampmix.training.selection import Reading
 from ampmix.training.step import TrainingStep, _batches, stepper
 from ampmix.training.training_run import Fit, TrainingRun
 
@@ -23,6 +24,7 @@ def fit(
     seed: int = 0,
     *,
     on_step: Callable[[int], None] | None = None,
+    on_reading: Callable[[Reading], None] | None = None,
     processes: Processes = ALONE,
 ) -> Fit:
     """Train a backbone with a policy; keep the step with the lowest development error.
@@ -41,6 +43,7 @@ def fit(
         config: optimisation settings; by default the backbone's.
         seed: the run's seed, >= 0.
         on_step: called with the number of steps done, after each.
+        on_reading: called with each reading of the development set.
         processes: those that train this one model together
             (:func:`ampmix.training.processes.joined`), each on its part of every batch, within
             which it pairs. All return the same.
@@ -68,6 +71,8 @@ def fit(
         if number % config.eval_every == 0 or number == config.steps:
             one.read(number, losses)
             losses.clear()
+            if on_reading is not None:
+                on_reading(one.selection.curve[-1])
         if on_step is not None:
             on_step(number)
         if one.selection.enough:

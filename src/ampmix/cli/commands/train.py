@@ -100,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
                 config,
                 arguments.seed,
                 on_step=on_step,
+                on_reading=progress.on_reading,
                 processes=together,
             )
         about = facts(split, config, fitted) | {
