@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 import forked
 import tiny_encoders
+from ampmix import datasets
 from ampmix.studies.executors import InProcess
 
 
@@ -27,6 +29,12 @@ def trec_data() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail("AMPMIX_DATA must point to the data sets in CI")
     pytest.skip("AMPMIX_DATA is not set")
+
+
+@pytest.fixture(scope="session")
+def load_once() -> Any:
+    """``ampmix.datasets.load``, which reads each data set once a session."""
+    return cache(datasets.load)
 
 
 class Folders(dict[str, str]):

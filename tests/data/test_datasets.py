@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ampmix.studies.compare as compare_module
+from ampmix import datasets
 from ampmix._support import components
 from ampmix.analysis import data_statistics
 from ampmix.analysis.data_statistics import Statistics, table1
@@ -208,10 +209,12 @@ def test_compare_runs_every_policy(
     serial: list[Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    load_once: Any,
     data: str,
     seeds: int,
     tested: int,
 ) -> None:
+    monkeypatch.setattr(datasets, "load", load_once)
     monkeypatch.chdir(tmp_path)
     command = ["compare", data, "--policies", POLICIES, "--seeds", str(seeds), "--out", "out"]
     assert main([*command, *TINY, "--fraction", "0.02"]) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,9 @@ from ampmix.text.tokenizers import kim_sst
 
 
 @pytest.fixture(scope="module")
-def sst(trec_data: Path) -> dict[str, TextDataset]:
+def sst(trec_data: Path, load_once: Any) -> dict[str, TextDataset]:
     names = ("sst1", "sst2", "sst1[phrases=false]", "sst2[phrases=false]")
-    return {name: load(name) for name in names}
+    return {name: load_once(name) for name in names}
 
 
 # ------------------------------------------------------------------ the parser
