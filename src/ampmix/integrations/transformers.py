@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ampmix._support.components import spec
 from ampmix._support.extras import needed
 from ampmix._torch.compiling import never_compiled
 from ampmix.errors import AmpmixError
@@ -63,6 +65,7 @@ class MixupTrainerMixin:
     label_smoother: Any
     compute_loss_func: Any
     label_names: list[str]
+    is_world_process_zero: Callable[[], bool]
 
     def __init__(
         self,
@@ -127,6 +130,15 @@ class MixupTrainerMixin:
             logs |= {"amp_shift": shift / count, "amp_share": share / count}
             self._mix_sums = None
         self._trainer.log(logs, *args, **kwargs)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """See ``Trainer.create_model_card``; adds the policy and the site."""
+        self._trainer.create_model_card(*args, **kwargs)
+        if self.is_world_process_zero():
+            site = self.mix_site or self.mix_policy.mixing_site
+            where = f" at site `{site}`" if site else ""
+            with Path(self.args.output_dir, "README.md").open("a", encoding="utf-8") as card:
+                card.write(f"\n## Mixing\n\nTrained by ampmix: `{spec(self.mix_policy)}`{where}.\n")
 
     @property
     def _trainer(self) -> Any:

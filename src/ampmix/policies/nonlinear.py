@@ -35,8 +35,9 @@ class NonlinearMixup(Policy):
         alpha: Lam ~ Beta(alpha, alpha), > 0.
         label_dim: width of the label embeddings, and so of f's output: at least the number of
             classes, or 0 for that number.
-        site: where to mix. The paper's is ``embedding``, true word embeddings: TextCNN's ``word``
-            hands out convolved ones, which element by element is something else.
+        site: where to mix. Guo's is ``embedding``, true word embeddings: TextCNN's ``word``
+            hands out convolved ones, which element by element is something else. The AMP paper
+            calls it "the non-linear version of SentMixup": that is ``site="sent"``.
 
     What is reported as lam is the mean of an example's coefficients: there is no single one.
 
