@@ -84,7 +84,7 @@ def split_fold(
     if folds < 2:
         raise AmpmixError(
             f"folds is {folds}: without a test set at least 2 seeds are needed, one per fold: "
-            "raise --seeds or give a test set"
+            "raise --seeds or give a test set (--test FILE of ampmix compare)"
         )
     if not 0 <= fold < folds:
         raise AmpmixError(f"fold is {fold}: with {folds} folds it must be 0 to {folds - 1}")
@@ -95,7 +95,8 @@ def split_fold(
         raise AmpmixError(
             f"class {dataset.classes[smallest]!r} has {counted(int(counts[smallest]), 'text')}: "
             f"cross-validation with {folds} folds needs at least {folds} of each class; "
-            "use fewer --seeds (one fold each), merge or remove that class, or give a test set"
+            "use fewer --seeds (one fold each), merge or remove that class, or give a test set "
+            "(--test FILE of ampmix compare)"
         )
     # Dealing the shuffled classes out one after the other balances folds and classes at once.
     order = np.concatenate(_shuffled_classes(labels, np.arange(len(labels)), seed, "folds"))
