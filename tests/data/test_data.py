@@ -234,7 +234,7 @@ def test_overlap_compares_tokens() -> None:
         (lambda: split_fold(make([5, 5]), 0, 1), "at least 2 seeds are needed, one per fold"),
         (lambda: split_fold(make([5, 5]), 3, 3), "fold is 3: with 3 folds it must be 0 to 2"),
         (lambda: split_fold(make([5, 5]), -1, 3), "fold is -1"),
-        (lambda: split_fold(make([2, 2]), 0, 5), "has 4 texts.*fewer seeds, or give a test set"),
+        (lambda: split_fold(make([2, 2]), 0, 5), "has 4 texts.*fewer --seeds, or give a test set"),
     ],
 )
 def test_errors_name_the_value_and_the_way_out(call: object, message: str) -> None:

@@ -89,15 +89,15 @@ def split_fold(
     if folds < 2:
         raise AmpmixError(
             f"folds is {folds}: without a test set at least 2 seeds are needed, one per fold: "
-            "raise the number of seeds or give a test set"
+            "raise --seeds or give a test set (--test FILE of ampmix compare)"
         )
     if not 0 <= fold < folds:
         raise AmpmixError(f"fold is {fold}: with {folds} folds it must be 0 to {folds - 1}")
     if len(dataset.train) < folds:
         raise AmpmixError(
             f"data set {dataset.name!r} has {counted(len(dataset.train), 'text')}: cross-"
-            f"validation with {folds} folds needs at least {folds}; use fewer seeds, or give a "
-            "test set"
+            f"validation with {folds} folds needs at least {folds}; use fewer --seeds, or give a "
+            "test set (--test FILE of ampmix compare)"
         )
     fold_of = _folds(dataset, folds, seed)
     rest, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
