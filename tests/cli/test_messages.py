@@ -16,7 +16,7 @@ from ampmix.cli.main import build_parser, main
 SOURCE = Path(__file__).parents[2] / "src/ampmix"
 NAMED = re.compile(r"(?<![\\w-])--[a-z][a-z-]+")
 OTHERS = {"--local-dir", "--prefix", "--no-optional-locks", "--porcelain", "--head"}
-OTHERS |= {"--untracked-files"}
+OTHERS |= {"--untracked-files", "--error-unmatch"}
 """Options of git, hf and ray; ``--prefix`` is one of predict too."""
 
 
