@@ -355,7 +355,8 @@ def judge(path: Path, right: Right) -> None:
         return
     dataset = read_table(path, **(right.options or {}))
     assert (len(dataset.train), dataset.classes) == (right.rows, right.classes), dataset.notes
-    assert re.search(right.said, "\n".join(dataset.notes)) if right.said else dataset.notes == ()
+    notes = [note for note in dataset.notes if not re.search("nearly equal|than once", note)]
+    assert re.search(right.said, "\n".join(notes)) if right.said else notes == []
 
 
 @pytest.mark.parametrize("name", OF_FILES)

@@ -77,7 +77,7 @@ TEXTS: dict[str, tuple[tuple[str, ...], bytes, str, str]] = {
     "sentences": (("-",), b"It is late.\nbox\n", "text,label\nIt is late.,Y\nbox,Y\n", "a text"),
     "a name, perhaps": (("-",), b"summary\nbox\n", "summary,label\nbox,Y\n", "--text-lines"),
     "a name alone": (("-",), b"text\n", "text,label\n", "no row below its first line"),
-    "arguments": (("a text", "late, box"), b"", 'text,label\na text,Y\n"late, box",Y\n', ""),
+    "arguments": (("box late", "late, box"), b"", 'text,label\nbox late,Y\n"late, box",Y\n', ""),
     "a word": (("late",), b"", "text,label\nlate,Y\n", ""),
     "text lines": (
         ("-", "--text-lines"),
