@@ -285,11 +285,12 @@ def test_the_commands_refuse_it_before_training_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("a.csv").write_text("text,label\n" + "a good film,x\na bad film,y\n" * 12)
+    rows = (f"film number {i} of {i * i % 97},{'xy'[i % 2]}" for i in range(24))
+    Path("a.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
     what = ["--policy", "nonlinear"] if command == "train" else ["--policies", "none,nonlinear"]
     assert main([command, "a.csv", "--out", "out", *what, "--class-weights", "balanced"]) == 2
     error = capsys.readouterr().err
-    assert "policy nonlinear has a loss of its own" in error and error.count("\n") == 1
+    assert "policy nonlinear has a loss of its own" in error.splitlines()[-1]
     assert not Path("out").exists()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import os
@@ -26,6 +25,7 @@ from torch import Tensor
 from ampmix._support.components import find, spec
 from ampmix._support.json_files import content_sha256
 from ampmix._support.random_streams import numpy_stream, torch_seed
+from ampmix.backbones import heads
 from ampmix.backbones.base import CutModule
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.data.dataset import Examples, Split, TextDataset
@@ -146,8 +146,7 @@ class Watched:
         self.ids: list[Tensor] = []
         self.dropout_states: list[Tensor] = []
         self.scales: list[Tensor] = []
-        module = importlib.import_module(type(backbone).__module__)
-        build, cut, scale = type(backbone).build, CutModule.cut, module.dropout_scale
+        build, cut, scale = type(backbone).build, CutModule.cut, heads.dropout_scale
 
         def watched_build(config: Any, *args: Any) -> CutModule:
             model: CutModule = build(config, *args)
@@ -168,7 +167,7 @@ class Watched:
 
         monkeypatch.setattr(type(backbone), "build", watched_build)
         monkeypatch.setattr(CutModule, "cut", watched_cut)
-        monkeypatch.setattr(module, "dropout_scale", watched_scale)
+        monkeypatch.setattr(heads, "dropout_scale", watched_scale)
 
 
 @every_backbone
@@ -585,7 +584,7 @@ def test_a_saved_classifier_predicts_the_same_to_the_bit(
     for name in ("backbone", "reader", "classes"):
         assert getattr(loaded, name) == getattr(trained, name)
     config = json.loads((tmp_path / "a" / "model" / "config.json").read_text())
-    assert config["about"] == {"seed": 3}
+    assert config["about"] == trained.about | {"seed": 3}
     loaded.save(tmp_path / "again")
     assert np.array_equal(
         Classifier.load(tmp_path / "again").predict_proba(TEXTS), trained.predict_proba(TEXTS)

@@ -121,7 +121,8 @@ def parse(text: str, package: str, kind: str, trusted: bool = False, **given: An
     Raises AmpmixError for a name, option or value that does not exist, and says which do.
 
     >>> parse("amp[eps=0.1,site=sent]", "ampmix.policies", "policy")
-    AMP(alpha=1.0, eps=0.1, site='sent', min_op=True, direction='gradient', shared_dropout=True)
+    AMP(alpha=1.0, eps=0.1, site='sent', min_op=True, direction='gradient', shared_dropout=True,
+    clip_lam=True)
     """
     _check_length(text, kind)
     match = _SPEC.fullmatch(text)

@@ -58,7 +58,8 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         optimizer: ``adam`` or ``adamw``.
         schedule: of lr: ``constant``, or ``linear`` (it falls to 0 over the steps).
         warmup: share of the steps in which lr rises, in [0, 1).
-        selection: checkpoint that is kept: ``best_dev`` or ``last``.
+        selection: checkpoint that is kept: ``best_dev`` or ``last`` (``oracle_test`` needs a test
+            set, which there is none of here).
         class_weights: in the loss: ``none``, or ``balanced`` (inverse to the size of a class).
         label_smoothing: share of a label spread over all classes, in [0, 1).
         patience: evaluations without improvement before training ends, 0 for no limit; the best

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ampmix._support.wording import counted, duration
+from ampmix._support.wording import duration
 from ampmix.terminal.watchers import Watcher
 
 PLAIN_SHARE = 0.1  # of the work between plain lines
@@ -62,7 +62,7 @@ class RunsProgress(Watcher):
     def on_reading(self, reading: Any) -> None:
         """The development set was read: show how the one run stands."""
         error = f"development error {reading.dev_error:.1%}"
-        self._reading = f", step {reading.step}: loss {reading.train_loss:.3f}, {error}"
+        self._reading = f"step {reading.step}: loss {reading.train_loss:.3f}, {error}"
 
     def on_record(self, task: Hashable, record: Any) -> None:
         """A run is recorded."""
@@ -81,7 +81,8 @@ class RunsProgress(Watcher):
     def _show(self) -> None:
         steps = sum(self._at.values())
         failed = f", {self._failed} failed" if self._failed else ""
-        description = f"{self._done} of {counted(self._runs, 'run')}{failed}{self._reading}"
+        done = f"{self._done} of {self._runs} runs{failed}"
+        description = self._reading or "training" if self._runs == 1 else done
         self._bar.update(self._task, completed=steps, description=description)
         share = min(1.0, steps / max(self._runs * self._steps, 1))
         if not self._console.is_terminal and int(share / PLAIN_SHARE) > self._said:
