@@ -15,7 +15,7 @@ import ampmix
 from ampmix import statistics
 from ampmix._support import components
 from ampmix.analysis import comparison
-from ampmix.analysis.comparison import Row, best_policy, paper_cells
+from ampmix.analysis.comparison import ComparisonRow, best_policy, paper_cells
 from ampmix.errors import AmpmixError
 from ampmix.records.store import RunRecord
 
@@ -52,7 +52,7 @@ def runs(policy: str, wrongs: Sequence[str], dev: float | None = 0.25) -> Record
 
 def rows(
     records: dict[str, Records], baseline: str = "none", cross_validated: bool = False
-) -> dict[str, Row]:
+) -> dict[str, ComparisonRow]:
     made = comparison.rows(records, baseline, {}, cross_validated)
     assert [row.policy for row in made] == list(records)
     for row in made:

@@ -15,11 +15,11 @@ from ampmix import AmpmixError, load_dataset
 from ampmix.cli.main import main
 from ampmix.data.dataset import Examples, TextDataset
 from ampmix.data.groups import (
-    groups_of,
     hashes_of,
     near_duplicates,
     normalised,
     seen_among,
+    text_groups,
     trained_on,
 )
 from ampmix.data.splits import rare_notes, split_fold, split_holdout, split_train
@@ -57,7 +57,7 @@ words = st.sampled_from(["a", "A", " a", "b", "c\u0301", "\u0107", "d", "e"])
 def test_groups_are_the_components_that_a_loop_finds(rows: list[tuple[str, str]]) -> None:
     texts, names = [row[0] for row in rows], [row[1] for row in rows]
     for given_names in (None, names):
-        found = groups_of(texts, given_names)
+        found = text_groups(texts, given_names)
         numbers = np.arange(len(texts)) if found is None else found
         sets = [set(np.flatnonzero(numbers == n).tolist()) for n in np.unique(numbers)]
         assert sorted(sets, key=min) == loop_groups(texts, given_names)
@@ -68,7 +68,7 @@ def grouped(n: int, seed: int, classes: int = 3) -> TextDataset:
     labels = draws.integers(0, classes, n)
     groups = np.minimum(draws.geometric(0.02, n), n // 4)
     texts = tuple(f"text {i}" for i in range(n))
-    own = groups_of(texts, [f"g{g}" for g in groups])
+    own = text_groups(texts, [f"g{g}" for g in groups])
     names = tuple("abc"[:classes])
     return TextDataset("toy", names, Examples(texts, labels), groups=own)
 
@@ -107,7 +107,7 @@ def test_development_texts_share_no_group_with_training_texts(fraction: float) -
 
 def test_without_equal_texts_nothing_changes() -> None:
     data = TextDataset("toy", ("a", "b"), Examples(tuple(map(str, range(40))), [0, 1] * 20))
-    assert groups_of(data.train.texts) is None
+    assert text_groups(data.train.texts) is None
     alone = TextDataset("toy", ("a", "b"), data.train, groups=None)
     assert data.fingerprint == alone.fingerprint
     together = TextDataset("toy", ("a", "b"), data.train, groups=np.arange(40) // 2)

@@ -13,7 +13,7 @@ from ampmix.analysis.paper import reference
 from ampmix.analysis.replication import Judged, cells, claims, counted_once, judge, ours_of
 from ampmix.cli.paper_names import method_of
 from ampmix.records.store import RunRecord
-from ampmix.report.document import Table
+from ampmix.report.document import ReportTable
 from ampmix.report.runs.claims_section import _claims_section
 from ampmix.report.runs.paper_tables import of_printed_means, paper_tables
 
@@ -71,7 +71,7 @@ def judged(records: list[RunRecord]) -> list[Judged]:
     return judge(ours_of(groups_of(records), method_of))
 
 
-def table(number: int, records: list[RunRecord]) -> Table:
+def table(number: int, records: list[RunRecord]) -> ReportTable:
     ours = ours_of(groups_of(records), method_of)
     (found,) = (t for t in paper_tables(ours, judge(ours)) if f"Table {number}:" in t.caption[:8])
     return found
@@ -115,7 +115,7 @@ def test_other_settings_are_shown_apart_and_not_counted(changes: Any, said: str)
     assert counted_once(found) == []
     lead, told = _claims_section(found, []).blocks
     assert "None of these runs is at the paper's settings" in str(lead)
-    assert isinstance(told, Table) and {row[-2] for row in told.rows} == {said}
+    assert isinstance(told, ReportTable) and {row[-2] for row in told.rows} == {said}
     if "seeds" in changes:
         return  # the same runs as those of more seeds
     both = judged(study(["mixup", "amp"], ("cnn-glove",)) + records)

@@ -13,7 +13,7 @@ from ampmix.analysis.groups import groups_of, read_runs
 from ampmix.analysis.replication import cells, counted_once, judge, ours_of
 from ampmix.cli.main import main
 from ampmix.cli.paper_names import method_of, named
-from ampmix.report.document import Table
+from ampmix.report.document import ReportTable
 from ampmix.report.runs.paper_tables import paper_tables
 from ampmix.studies import file as study_file
 from ampmix.studies.run import run_study
@@ -46,7 +46,7 @@ def read(out: Path) -> Any:
     return ours, judge(ours)
 
 
-def printed(out: Path, number: int) -> Table:
+def printed(out: Path, number: int) -> ReportTable:
     ours, judged = read(out)
     (table,) = (t for t in paper_tables(ours, judged) if t.caption.startswith(f"Table {number}:"))
     return table
@@ -59,14 +59,14 @@ def test_every_printed_cell_has_our_number_once(done: Path, number: int) -> None
     assert own and {len(ours[cell]) for cell in own} == {1}
 
 
-def shape(table: Table, first: int) -> list[tuple[str, ...]]:
+def shape(table: ReportTable, first: int) -> list[tuple[str, ...]]:
     return [row[:first] for row in table.rows]
 
 
 ENTRY = re.compile(r"\d+\.\d ± \d+\.\d\d†?\n\d+\.\d( ± \d+\.\d\d)? \(\d×, #\d+\)")
 
 
-def check_entries(table: Table, first: int) -> None:
+def check_entries(table: ReportTable, first: int) -> None:
     """Each cell has the printed mean with two decimals of its deviation, and ours below."""
     for row in table.rows:
         for cell in row[first:]:

@@ -17,7 +17,7 @@ Records = Mapping[int, RunRecord]
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One policy's row of a comparison. Errors and differences are in percent of the test texts.
 
     Attributes:
@@ -64,7 +64,7 @@ def rows(
     baseline: str,
     paper: Mapping[str, Mapping[str, float]],
     cross_validated: bool,
-) -> list[Row]:
+) -> list[ComparisonRow]:
     """One row for each policy in `records`, in their order.
 
     The comparison is paired: seed by seed and, with a common test set, example by example
@@ -183,7 +183,7 @@ def _row(
     p: float | None,
     is_baseline: bool,
     paper: Mapping[str, float] | None,
-) -> Row:
+) -> ComparisonRow:
     done = {seed: record for seed, record in sorted(own.items()) if record.done}
     errors = [100 * float(record.test_wrong.mean()) for record in done.values()]
     errors_of = (record.result.dev_error for record in done.values())
@@ -199,7 +199,7 @@ def _row(
         decision = verdict = "baseline"
     else:
         decision, verdict = "not decided", "not decided: no seed finished for both"
-    return Row(
+    return ComparisonRow(
         policy=policy,
         errors=tuple(errors),
         seeds=tuple(done),
@@ -241,7 +241,7 @@ def paper_cells(
     return {spec: cell for spec, cell in found.items() if cell is not None}
 
 
-def best_policy(made: Sequence[Row]) -> Row | None:
+def best_policy(made: Sequence[ComparisonRow]) -> ComparisonRow | None:
     """The policy with the lowest mean development error, the first of equals; no test set here."""
     candidates = [row for row in made if row.dev_error is not None]
     return min(candidates, key=lambda row: row.dev_error or 0.0, default=None)

@@ -35,7 +35,7 @@ class Method(NamedTuple):
 NONE = Method("none")
 
 
-class Cell(NamedTuple):
+class PrintedCell(NamedTuple):
     """A printed mean error with its deviation, in percent, and what it is the error of.
 
     Attributes:
@@ -66,8 +66,8 @@ class Cell(NamedTuple):
 class Claim(NamedTuple):
     """A printed difference: `own` against `baseline`, two cells of one table."""
 
-    own: Cell
-    baseline: Cell
+    own: PrintedCell
+    baseline: PrintedCell
 
     @property
     def is_amp(self) -> bool:
@@ -86,7 +86,7 @@ class Claim(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def cells() -> tuple[Cell, ...]:
+def cells() -> tuple[PrintedCell, ...]:
     """All printed errors of Tables 2 to 5."""
     printed = paper.reference()
     found = []
@@ -110,10 +110,10 @@ def cells() -> tuple[Cell, ...]:
 
 def _cell(
     table: int, row: Mapping[str, object], backbone: str, method: Method, percent: float = 100.0
-) -> Cell:
+) -> PrintedCell:
     numbers = float(str(row["error"])), float(str(row["std"]))
     rp, labels = row.get("rp"), row.get("labels")
-    return Cell(
+    return PrintedCell(
         table,
         str(row["dataset"]),
         backbone,
@@ -140,7 +140,7 @@ def claims() -> tuple[Claim, ...]:
     return tuple(found)
 
 
-def _against(cell: Cell) -> tuple[Method, ...]:
+def _against(cell: PrintedCell) -> tuple[Method, ...]:
     """Methods that the paper compares a cell's method with."""
     name, alpha, min_op = cell.method
     if name == "none":
@@ -190,9 +190,9 @@ MethodOf = Callable[[str], Method | None]
 """The method of a policy's spec string; None for one that the paper does not have."""
 
 
-def ours_of(groups: Sequence[Group], method_of: MethodOf) -> dict[Cell, list[Ours]]:
+def ours_of(groups: Sequence[Group], method_of: MethodOf) -> dict[PrintedCell, list[Ours]]:
     """Our runs by printed cell, group by group."""
-    found: dict[Cell, list[Ours]] = {}
+    found: dict[PrintedCell, list[Ours]] = {}
     for group in groups:
         methods = {method_of(policy): policy for policy in group.records}
         for cell in cells():
@@ -205,7 +205,7 @@ def ours_of(groups: Sequence[Group], method_of: MethodOf) -> dict[Cell, list[Our
     return found
 
 
-def judge(ours: Mapping[Cell, Sequence[Ours]]) -> list[Judged]:
+def judge(ours: Mapping[PrintedCell, Sequence[Ours]]) -> list[Judged]:
     """Every claim of which a group has both sides, with that group's verdict."""
     return [
         _judge(claim, own, baseline)

@@ -90,7 +90,7 @@ class Doubts:
         return notes
 
 
-def texts_of(given: Sequence[str]) -> list[str] | None:
+def given_texts(given: Sequence[str]) -> list[str] | None:
     """The arguments as texts; None if they are one file.
 
     An argument is a text if there is no file of that name and it does not look like one.

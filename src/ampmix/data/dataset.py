@@ -57,7 +57,7 @@ class TextDataset:
     `tokenizer` is a key of `ampmix.text.tokenizers.TOKENIZERS`; `title` is the name printed in the
     paper's tables ("" for a user's table); `notes` are sentences for the user; `columns` are those
     of texts and labels in a file; `groups`, int64 [n_train], numbers training texts that must stay
-    in one part of a split (:func:`ampmix.data.groups.groups_of`), None if each is alone. Two data
+    in one part of a split (:func:`ampmix.data.groups.text_groups`), None if each is alone. Two data
     sets are compared by `fingerprint`.
 
     Raises AmpmixError if there are fewer than two classes or a class has no training text.

@@ -65,15 +65,15 @@ def seen_among(known: Any, texts: Sequence[str]) -> int:
     return round(int(np.isin(told, kept).sum()) * len(own) / max(len(told), 1))
 
 
-def groups_of(texts: Sequence[str], given: Sequence[str] | None = None) -> Integers | None:
+def text_groups(texts: Sequence[str], given: Sequence[str] | None = None) -> Integers | None:
     """Return the group of each text, int64 ``[n]``, or None if every text is alone.
 
     Equal texts (:func:`normalised`) are one group, and so are texts of one given group; groups that
     share a text are joined. A text without a given group ("") is in that of its equals alone.
 
-    >>> groups_of(["a film", "A  film", "a book"]).tolist()
+    >>> text_groups(["a film", "A  film", "a book"]).tolist()
     [0, 0, 1]
-    >>> groups_of(["a", "b", "c"], given=["x", "x", ""]).tolist()
+    >>> text_groups(["a", "b", "c"], given=["x", "x", ""]).tolist()
     [0, 0, 1]
     """
     from scipy.sparse import coo_matrix

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ampmix.data.dataset import TextDataset
 from ampmix.data.tables.labelled import of_tables
-from ampmix.data.tables.table import Table, listed
+from ampmix.data.tables.table import FileTable, listed
 from ampmix.errors import AmpmixError
 
 NONE = "none"
@@ -56,7 +56,7 @@ class HuggingFace:
         name = "-".join(filter(None, (Path(self.path).name, self.config)))
         return of_tables(name, train, dev, test, text=self.text or None, label=self.label or None)
 
-    def _table(self, parts: Mapping[str, Any], role: str) -> Table | None:
+    def _table(self, parts: Mapping[str, Any], role: str) -> FileTable | None:
         part = getattr(self, role)
         if part not in parts:
             if part in (NONE, getattr(type(self), role)):
@@ -76,7 +76,7 @@ class HuggingFace:
             return [None if value in (None, -1) else names[value] for value in found]
 
         path = Path(self.path, part)
-        return Table(path, list(parts[part].column_names), values, option="{}=COLUMN")
+        return FileTable(path, list(parts[part].column_names), values, option="{}=COLUMN")
 
 
 def _has(parts: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from ampmix._support import components
 from ampmix._support.wording import counted
 from ampmix.backbones.base import Backbone
 from ampmix.data.dataset import Examples, Integers, Split, TextDataset
-from ampmix.data.groups import groups_of
+from ampmix.data.groups import text_groups
 from ampmix.data.splits import split_train
 from ampmix.data.texts import DataError, texts_of
 from ampmix.errors import AmpmixError
@@ -256,7 +256,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The split of `ampmix train`; without development texts the training texts are read."""
         train = Examples(tuple(texts), labels)
         dataset = TextDataset(
-            "texts", classes, train, dev=None if develop else train, groups=groups_of(texts)
+            "texts", classes, train, dev=None if develop else train, groups=text_groups(texts)
         )
         return split_train(dataset, seed, dev_fraction=self.dev_size if develop else 0.1)
 

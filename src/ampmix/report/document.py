@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table whose first column names the row.
 
     Attributes:
@@ -38,10 +38,10 @@ class Chart:
     title: str
     alt: str
     spec: Mapping[str, Any]
-    table: Table | None = None
+    table: ReportTable | None = None
 
 
-Block = str | Table | Chart
+Block = str | ReportTable | Chart
 
 
 @dataclass(frozen=True)

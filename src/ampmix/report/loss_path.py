@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 from ampmix._support.wording import counted
 from ampmix.data.tables.spreadsheet import guarded
 from ampmix.report import charts
-from ampmix.report.document import Chart, Document, Section, Table
+from ampmix.report.document import Chart, Document, ReportTable, Section
 
 IN_PAGE = 200  # pairs; all of them are in the CSV file
 LONGEST = 2000  # letters of a text in the page
@@ -84,7 +84,7 @@ def path_document(content: Mapping[str, Any]) -> Document:
         "Mean over all pairs",
         f"Mean loss of each model as lam goes from 0 to 1. Over all lam: {told}.",
         charts.along_lam(rows, names),
-        Table(("lam", *names), numbers, "Mean loss over pairs, in nats."),
+        ReportTable(("lam", *names), numbers, "Mean loss over pairs, in nats."),
     )
     sections = Section("All pairs (Figure 2(c))", (chart,)), *_single(content)
     return Document("The loss between two texts", tuple(lead), sections)

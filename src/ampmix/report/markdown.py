@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ampmix.errors import printable
-from ampmix.report.document import Chart, Document, Table
+from ampmix.report.document import Chart, Document, ReportTable
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&$])")
 
@@ -20,7 +20,7 @@ def markdown(document: Document) -> str:
                 parts += [f"### {escaped(block.title)}", escaped(block.alt)]
                 parts += [_table(block.table)] if block.table else []
             else:
-                parts.append(_table(block) if isinstance(block, Table) else escaped(block))
+                parts.append(_table(block) if isinstance(block, ReportTable) else escaped(block))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -33,7 +33,7 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", printable(" ".join(text.split())))
 
 
-def _table(table: Table) -> str:
+def _table(table: ReportTable) -> str:
     def line(cells: tuple[str, ...]) -> str:
         shown = ("<br>".join(map(escaped, cell.split("\n"))) for cell in cells)
         return f"| {' | '.join(shown)} |"

@@ -16,7 +16,7 @@ from ampmix._support.files import discard, drafting, put
 from ampmix._support.json_files import write_json
 from ampmix._support.redact import without_paths
 from ampmix.analysis.classes import majority
-from ampmix.analysis.comparison import Row, best_policy, paper_cells
+from ampmix.analysis.comparison import ComparisonRow, best_policy, paper_cells
 from ampmix.analysis.comparison import rows as rows_of
 from ampmix.data.dataset import TextDataset
 from ampmix.errors import AmpmixError, TooLong, out_of_memory
@@ -50,7 +50,7 @@ class Summary:
     """
 
     plan: Plan
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     model: Path | None
     chosen: str | None
     chosen_seed: int | None
@@ -208,7 +208,7 @@ def _records(plan: Plan, outcome: Outcome) -> dict[str, dict[int, RunRecord]]:
 
 def _summed_up(
     plan: Plan, outcome: Outcome, records: Mapping[str, Mapping[int, RunRecord]]
-) -> tuple[tuple[Row, ...], str | None, Task | None]:
+) -> tuple[tuple[ComparisonRow, ...], str | None, Task | None]:
     """The rows, the policy with the lowest mean development error, and its best run."""
     names = {name: paper_name(plan.policy(name)) for name in plan.policy_names}
     reference = paper_name(plan.backbone) if plan.fraction == 1.0 else ""

@@ -30,7 +30,7 @@ _CHOICE = re.compile(r"=([^,\[\]]*\|[^,\[\]]*)")
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridCell:
     """One combination: what one :class:`ampmix.studies.plan.Plan` is made of, still as it was
     written.
 
@@ -75,7 +75,7 @@ class StudyFile:
 
     name: str
     models: str
-    cells: tuple[Cell, ...]
+    cells: tuple[GridCell, ...]
 
 
 def read(
@@ -140,14 +140,14 @@ def parse(
         if not isinstance(trial := part.get("smoke", {}), dict):
             raise AmpmixError(f"smoke is {trial!r}: it is a table, [smoke]")
         _check_keys(trial, KEYS[:-1], "smoke key")
-    cells: list[Cell] = []
+    cells: list[GridCell] = []
     for grid in grids:
         if smoke:
             grid = {**grid, **top.get("smoke", {}), **grid.get("smoke", {})}
         training = {**_table(top, "training"), **_table(grid, "training")}
         cells += _cells({**top, **grid, "training": training}, path.parent, overrides)
         _check_cells(len(cells))
-    once: dict[Any, Cell] = {}
+    once: dict[Any, GridCell] = {}
     for cell in cells:
         tables = (repr(sorted(table.items())) for table in (cell.dataset, cell.training))
         rest = (cell.backbone, cell.vectors, cell.policies, cell.fraction, cell.seeds, cell.folds)
@@ -220,7 +220,7 @@ def _choices(spec: str) -> Iterator[str]:
         yield from _choices(f"{spec[: found.start(1)]}{value.strip()}{spec[found.end(1) :]}")
 
 
-def _cells(grid: Mapping[str, Any], folder: Path, overrides: Mapping[str, Any]) -> list[Cell]:
+def _cells(grid: Mapping[str, Any], folder: Path, overrides: Mapping[str, Any]) -> list[GridCell]:
     datasets = [_dataset(value, folder) for value in _axis(grid, "datasets", None)]
     policies = tuple(_strings(grid, "policies"))
     seeds = overrides.get("seeds") or _count(grid, "seeds", 5)
@@ -235,7 +235,7 @@ def _cells(grid: Mapping[str, Any], folder: Path, overrides: Mapping[str, Any]) 
     _check_cells(math.prod([len(part) for part in parts]) * len(settings))
     combined = itertools.product(*parts, settings)
     return [
-        Cell(dataset, backbone, vectors, policies, fraction, seeds, folds, training)
+        GridCell(dataset, backbone, vectors, policies, fraction, seeds, folds, training)
         for dataset, backbone, vectors, fraction, training in combined
     ]
 

@@ -16,7 +16,7 @@ from ampmix.data.dataset import TextDataset
 from ampmix.errors import AmpmixError
 from ampmix.records.store import RunRecord
 from ampmix.studies.executors import Task
-from ampmix.studies.file import Cell, StudyFile
+from ampmix.studies.file import GridCell, StudyFile
 from ampmix.studies.plan import Plan
 from ampmix.terminal.watchers import Watcher as Watcher
 from ampmix.terminal.watchers import Watchers as Watchers
@@ -182,7 +182,7 @@ class _Loader:
         return found
 
 
-def _plan(cell: Cell, load: _Loader) -> Plan:
+def _plan(cell: GridCell, load: _Loader) -> Plan:
     """The plan of a cell, still without policies."""
     if cell.vectors:
         backbone = backbone_with_vectors(cell.backbone, cell.vectors)
@@ -199,7 +199,7 @@ def _plan(cell: Cell, load: _Loader) -> Plan:
     return Plan(dataset, backbone, (), seeds, cell.fraction, config)
 
 
-def _policies(cell: Cell) -> list[Any]:
+def _policies(cell: GridCell) -> list[Any]:
     return POLICIES.parse_list(",".join(cell.policies), trusted=True)
 
 

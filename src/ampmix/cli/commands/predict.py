@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from ampmix._support.wording import counted
 from ampmix.cli.output import cores, note
-from ampmix.cli.prediction import Doubts, sink, source, texts_of
+from ampmix.cli.prediction import Doubts, given_texts, sink, source
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
-    from ampmix.data.tables.stream import Row, Stream
+    from ampmix.data.tables.stream import FileRow, Stream
     from ampmix.models.classifier import Classifier
     from ampmix.models.predict import Predicted
 
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads < 1:
         raise AmpmixError(f"threads is {arguments.threads}: it must be 1 or more")
     classifier = Classifier.load(arguments.model)
-    texts = texts_of(arguments.given)
+    texts = given_texts(arguments.given)
     if texts is not None:
         _predict_lines(arguments, classifier, of_texts(texts, arguments.guard))
     else:
@@ -173,7 +173,7 @@ def _names(
     return tuple(prefix + name for name in added)
 
 
-def _labels(chunk: Predicted[Row], classes: Sequence[str], doubts: Doubts) -> list[str | None]:
+def _labels(chunk: Predicted[FileRow], classes: Sequence[str], doubts: Doubts) -> list[str | None]:
     """The likeliest classes; None for a row without a text, of which nothing follows."""
     doubts.add(chunk)
     top = chunk.probabilities.argmax(1).tolist()
@@ -186,7 +186,7 @@ def _labels(chunk: Predicted[Row], classes: Sequence[str], doubts: Doubts) -> li
 def _written(
     stream: Stream,
     names: Sequence[str],
-    chunk: Predicted[Row],
+    chunk: Predicted[FileRow],
     classes: Sequence[str],
     doubts: Doubts,
 ) -> str:

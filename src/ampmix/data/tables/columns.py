@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ampmix.data.tables.table import Table, fault, listed, note_on_parts, parts_of, shown
+from ampmix.data.tables.table import FileTable, fault, listed, note_on_parts, parts_of, shown
 from ampmix.errors import AmpmixError
 
 TEXT_NAMES = "text texts sentence sentences message question content review comment tweet document"
@@ -38,13 +38,13 @@ class Preferred(str):
 class Chosen(NamedTuple):
     """A table, the columns whose texts are joined, that of labels, and sentences for the user."""
 
-    table: Table
+    table: FileTable
     texts: tuple[str, ...]
     label: str
     notes: list[str]
 
 
-def choose(table: Table, text: str | None, label: str | None) -> Chosen:
+def choose(table: FileTable, text: str | None, label: str | None) -> Chosen:
     """The columns of texts and labels; AmpmixError if they are not clear."""
     if not table.columns:
         raise table.error("has no columns: it needs one of texts and one of labels")
@@ -76,7 +76,7 @@ def choose(table: Table, text: str | None, label: str | None) -> Chosen:
     )
 
 
-def _guessed(table: Table, parts: tuple[str, ...], label: str | None) -> tuple[str, str, bool]:
+def _guessed(table: FileTable, parts: tuple[str, ...], label: str | None) -> tuple[str, str, bool]:
     """One column of texts and one of labels, and True if their contents decided."""
 
     def guess(names: str, others: Sequence[str | None], given: str | None) -> str | None:
@@ -109,7 +109,7 @@ def _if_data(columns: Sequence[str]) -> str:
     return ", or put a line of names first if that is data"
 
 
-def _by_content(table: Table) -> tuple[str | None, str | None]:
+def _by_content(table: FileTable) -> tuple[str | None, str | None]:
     """Of two columns the one of more and longer values holds the texts."""
     variety, length = [], []
     for column in table.columns:
@@ -122,7 +122,7 @@ def _by_content(table: Table) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _note(table: Table, guessed: bool, text: str, label: str, by_content: bool) -> list[str]:
+def _note(table: FileTable, guessed: bool, text: str, label: str, by_content: bool) -> list[str]:
     """A sentence on which columns were taken, where others could have been meant."""
     taken = (
         f"of {table.path.name} the texts are taken from column {shown(text)} and the labels from "
@@ -193,7 +193,7 @@ def text_columns(
     )
 
 
-def with_names(table: Table, text: str = "text", label: str = "label") -> Table:
+def with_names(table: FileTable, text: str = "text", label: str = "label") -> FileTable:
     """The table, with its first line as a row where that holds a label and no names.
 
     Such a line has none of the usual names, and one of its fields stands further down in its column

@@ -13,7 +13,7 @@ from ampmix.data.tables import csv_rows, fasttext
 from ampmix.data.tables.columns import ENOUGH, KNOWN, Preferred, text_columns
 from ampmix.data.tables.csv_rows import LONGEST_FIELD, Opened
 from ampmix.data.tables.spreadsheet import guarded
-from ampmix.data.tables.stream_parts import Row, Stream, Value, number
+from ampmix.data.tables.stream_parts import FileRow, Stream, Value, number
 from ampmix.data.tables.table import joined, shown
 
 Lines = Iterator[tuple[int, str]]
@@ -133,12 +133,12 @@ def _written(
         changed += sum(map(operator.ne, fields, safe))
         return plain(safe)
 
-    def read() -> Iterator[Row]:
+    def read() -> Iterator[FileRow]:
         for line, row in rows:
             parts = [row[i] if i < len(row) else "" for i in at]
-            yield Row(line, parts[0] if len(parts) == 1 else joined(parts), row)
+            yield FileRow(line, parts[0] if len(parts) == 1 else joined(parts), row)
 
-    def body(row: Row, names: Sequence[str], values: Sequence[Value]) -> str:
+    def body(row: FileRow, names: Sequence[str], values: Sequence[Value]) -> str:
         short = [""] * (len(columns) - len(row.source))  # so that what is added stands in line
         added = ("" if value is None else number(value) for value in values)
         return format_row([*row.source, *short, *added])

@@ -10,13 +10,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ampmix.data.tables.table import Table, fault, shown
+from ampmix.data.tables.table import FileTable, fault, shown
 from ampmix.data.tables.unpacked import suffix_of
 
 JSON_LINES = (".jsonl", ".ndjson")
 
 
-def read_json(path: Path, content: str) -> Table:
+def read_json(path: Path, content: str) -> FileTable:
     """The table in the content of a file, an object a line or an array of objects."""
     rows, notes = array(path, content)
     if rows is None:
@@ -26,7 +26,7 @@ def read_json(path: Path, content: str) -> Table:
             if line.strip()
         ]
     columns = list(dict.fromkeys(chain.from_iterable(rows)))
-    return Table(path, columns, lambda column: [row.get(column) for row in rows], tuple(notes))
+    return FileTable(path, columns, lambda column: [row.get(column) for row in rows], tuple(notes))
 
 
 def parsed(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ampmix.data.tables.columns import text_columns
 from ampmix.data.tables.json_rows import array, parsed
-from ampmix.data.tables.stream_parts import Row, Stream, Value, number
+from ampmix.data.tables.stream_parts import FileRow, Stream, Value, number
 from ampmix.data.tables.table import as_text, fault, joined, shown
 
 Lines = Iterator[tuple[int, str]]
@@ -38,7 +38,7 @@ def of_array(path: Path, lines: Lines, text: str | None, notes: list[str], longe
     made = _stream(path, rows, text, [*notes, *more], "row")
     written = 0
 
-    def body(row: Row, names: Sequence[str], values: Sequence[Value]) -> str:
+    def body(row: FileRow, names: Sequence[str], values: Sequence[Value]) -> str:
         nonlocal written
         written += 1
         return ",\n" * (written > 1) + made.body(row, names, values).rstrip("\n")
@@ -58,13 +58,15 @@ def _stream(
     start = next(objects)
     columns, more = text_columns(path, tuple(start[2]), text, lambda name: [start[2][name]])
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[FileRow]:
         for at, line, members in itertools.chain([start], objects):
             where = f"{unit} {at}"
             parts = [_text(path, where, members, column) for column in columns]
-            yield Row(at, parts[0] if len(parts) == 1 else joined(parts), (line, members.keys()))
+            yield FileRow(
+                at, parts[0] if len(parts) == 1 else joined(parts), (line, members.keys())
+            )
 
-    def body(row: Row, names: Sequence[str], values: Sequence[Value]) -> str:
+    def body(row: FileRow, names: Sequence[str], values: Sequence[Value]) -> str:
         line, keys = row.source
         for name in names:
             if name in keys:

@@ -12,12 +12,12 @@ import numpy as np
 
 from ampmix._support.wording import counted
 from ampmix.data.dataset import Examples, TextDataset
-from ampmix.data.groups import group_notes, groups_of
+from ampmix.data.groups import group_notes, text_groups
 from ampmix.data.overlap import with_overlap_note
 from ampmix.data.tables.columns import Chosen, choose, with_names
 from ampmix.data.tables.labels import doubts, missing_texts, unified
 from ampmix.data.tables.readers import read
-from ampmix.data.tables.table import Table, listed
+from ampmix.data.tables.table import FileTable, listed
 from ampmix.data.tables.unpacked import PACKED
 from ampmix.errors import unknown
 
@@ -61,9 +61,9 @@ def read_table(
 
 def of_tables(
     name: str,
-    table: Table,
-    dev: Table | None = None,
-    test: Table | None = None,
+    table: FileTable,
+    dev: FileTable | None = None,
+    test: FileTable | None = None,
     *,
     text: str | None = None,
     label: str | None = None,
@@ -96,12 +96,12 @@ def of_tables(
             test=parts[1],
             notes=tuple(notes),
             columns=(",".join(chosen.texts), chosen.label),
-            groups=groups_of(texts, given),
+            groups=text_groups(texts, given),
         )
     )
 
 
-def _as_chosen(other: Table, chosen: Chosen) -> Chosen:
+def _as_chosen(other: FileTable, chosen: Chosen) -> Chosen:
     """The columns of another table, by the same names; it may have no line of names, as files of
     one series do.
     """
@@ -157,7 +157,7 @@ def without_rare(
     return left, given and [given[places[row]] for row in left.kept], names
 
 
-def _group_names(table: Table, group: str, kept: Sequence[int]) -> list[str]:
+def _group_names(table: FileTable, group: str, kept: Sequence[int]) -> list[str]:
     """The values of the column of groups in the rows that are kept."""
     table.check(group)
     values = ["" if value is None else str(value).strip() for value in table.values(group)]
@@ -195,7 +195,7 @@ def _rows(chosen: Chosen) -> Labelled:
     return Labelled(texts, labels, said, tuple(kept))
 
 
-def _classes(labels: list[str], table: Table, column: str) -> tuple[str, ...]:
+def _classes(labels: list[str], table: FileTable, column: str) -> tuple[str, ...]:
     classes = set(labels)
     if len(classes) > max(2, len(labels) / 2):
         raise table.error(
@@ -209,7 +209,7 @@ def _classes(labels: list[str], table: Table, column: str) -> tuple[str, ...]:
 
 
 def _examples(
-    texts: list[str], labels: list[str], classes: tuple[str, ...], table: Table
+    texts: list[str], labels: list[str], classes: tuple[str, ...], table: FileTable
 ) -> Examples:
     index = {name: i for i, name in enumerate(classes)}
     if strange := sorted(set(labels) - set(classes)):

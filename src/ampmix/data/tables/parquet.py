@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ampmix.data.tables.parquet_probe import survived
-from ampmix.data.tables.table import Table, fault, shown
+from ampmix.data.tables.table import FileTable, fault, shown
 
 if TYPE_CHECKING:
     import polars
@@ -18,7 +18,7 @@ UNPACKED_TIMES, UNPACKED_AT_LEAST = 200, 2**26  # bytes or rows, to the file's b
 DAMAGED = "is not a Parquet file or is damaged: write it anew"
 
 
-def read_parquet(path: Path, raw: bytes) -> Table:
+def read_parquet(path: Path, raw: bytes) -> FileTable:
     """The table in a Parquet file with the bytes `raw`."""
     import polars
 
@@ -34,7 +34,7 @@ def read_parquet(path: Path, raw: bytes) -> Table:
         for name in frame.columns:
             if frame[name].dtype == polars.String:
                 _check_unpacked(path, int(frame[name].str.len_bytes().sum()), len(raw))
-    return Table(path, frame.columns, lambda column: parquet_values(path, frame, column))
+    return FileTable(path, frame.columns, lambda column: parquet_values(path, frame, column))
 
 
 def _check_unpacked(path: Path, size: int, packed: int) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ampmix._support.files import as_of_the_system, drafting, to_disk
 from ampmix.data.tables.columns import ENOUGH, text_columns
 from ampmix.data.tables.parquet import check_parquet, parquet_explained, parquet_values
-from ampmix.data.tables.stream_parts import Row
+from ampmix.data.tables.stream_parts import FileRow
 from ampmix.data.tables.table import as_text, fault, joined, shown
 from ampmix.errors import AmpmixError
 
@@ -62,7 +62,7 @@ class ParquetStream:
             return found
 
     @property
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[FileRow]:
         """The rows, read as they are asked for; raises AmpmixError, with the row, for bad ones."""
         numbers = itertools.count(1)
         for frame in self._frames():
@@ -73,7 +73,7 @@ class ParquetStream:
                     self._part(value, column, number)
                     for value, column in zip(values, self._texts, strict=True)
                 ]
-                yield Row(number, parts[0] if len(parts) == 1 else joined(parts), None)
+                yield FileRow(number, parts[0] if len(parts) == 1 else joined(parts), None)
 
     def _part(self, value: Any, column: str, number: int) -> str:
         try:

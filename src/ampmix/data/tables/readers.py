@@ -13,7 +13,7 @@ from ampmix.data.tables.encodings import decoded, other_reading
 from ampmix.data.tables.fasttext import COLUMNS, is_fasttext, label_and_text
 from ampmix.data.tables.json_rows import JSON_LINES, read_json
 from ampmix.data.tables.parquet import read_parquet
-from ampmix.data.tables.table import Table, fault
+from ampmix.data.tables.table import FileTable, fault
 from ampmix.data.tables.unpacked import PACKED, suffix_of, unpacked
 from ampmix.data.tables.workbook import SUFFIXES as WORKBOOKS
 from ampmix.data.tables.workbook import read_sheet
@@ -24,7 +24,7 @@ __all__ = ["MOST_COLUMNS", "read"]
 SUFFIXES = (".csv", ".tsv", *JSON_LINES, ".json", ".parquet", *WORKBOOKS)
 
 
-def read(path: Path, encoding: str | None) -> Table:
+def read(path: Path, encoding: str | None) -> FileTable:
     """Read the file that `path` names.
 
     It may be packed, as ``a.csv.gz``. `encoding` is UTF-8, or told by a byte order mark, unless
@@ -92,7 +92,7 @@ def _near(path: Path) -> str:
     return "check the path"
 
 
-def _table(opened: Opened) -> Table:
+def _table(opened: Opened) -> FileTable:
     """The table of rows under a header; those that repeat it are left out."""
     names = opened.columns
     everything = [row for _, row in opened.rows]
@@ -103,7 +103,7 @@ def _table(opened: Opened) -> Table:
         at = names.index(column)
         return [row[at] if at < len(row) else None for row in rows]
 
-    return Table(
+    return FileTable(
         opened.path,
         named if len(named) > 1 else names,
         values,
@@ -112,10 +112,10 @@ def _table(opened: Opened) -> Table:
     )
 
 
-def _fasttext(path: Path, content: str, notes: list[str]) -> Table:
+def _fasttext(path: Path, content: str, notes: list[str]) -> FileTable:
     lines = enumerate(content.split("\n"), start=1)
     rows = [label_and_text(path, number, line) for number, line in lines if line.strip()]
-    return Table(
+    return FileTable(
         path,
         list(COLUMNS),
         lambda column: [row[COLUMNS.index(column)] for row in rows],

@@ -20,14 +20,14 @@ from ampmix.data.tables.encodings import (
 )
 from ampmix.data.tables.fasttext import is_fasttext
 from ampmix.data.tables.json_rows import JSON_LINES
-from ampmix.data.tables.stream_parts import Row, Stream
+from ampmix.data.tables.stream_parts import FileRow, Stream
 from ampmix.data.tables.table import fault
 from ampmix.data.tables.unpacked import HEAD, suffix_of, unpacked
 from ampmix.data.tables.workbook import SUFFIXES as WORKBOOKS
 from ampmix.data.tables.workbook import read_sheet
 from ampmix.errors import AmpmixError
 
-__all__ = ["LONGEST_FIELD", "Row", "Stream", "of_texts", "open_stream"]
+__all__ = ["LONGEST_FIELD", "FileRow", "Stream", "of_texts", "open_stream"]
 
 
 def open_stream(

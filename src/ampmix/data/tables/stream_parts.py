@@ -11,7 +11,7 @@ Value = str | float | None
 
 
 @dataclass(frozen=True)
-class Row:
+class FileRow:
     """One row of a file: its line, its text, and its bytes for writing it unchanged."""
 
     line: int
@@ -40,9 +40,9 @@ class Stream:
     """
 
     columns: tuple[str, ...]
-    rows: Iterator[Row]
+    rows: Iterator[FileRow]
     head: Callable[[Sequence[str]], str]
-    body: Callable[[Row, Sequence[str], Sequence[Value]], str]
+    body: Callable[[FileRow, Sequence[str], Sequence[Value]], str]
     notes: tuple[str, ...] = ()
     guarded: Callable[[], int] = int
     later: Callable[[], list[str]] = _no_notes

@@ -13,7 +13,7 @@ from ampmix.errors import AmpmixError
 
 
 @dataclass(frozen=True)
-class Table:
+class FileTable:
     """A file that was read: its columns' names, and each column's values as they came.
 
     `option` is how a column is given by whoever asked for the table. `rows` are those of a table
@@ -31,7 +31,7 @@ class Table:
         """An error about this file; `problem` continues a sentence that its path begins."""
         return fault(self.path, problem)
 
-    def noted(self, *notes: str) -> Table:
+    def noted(self, *notes: str) -> FileTable:
         """The table with more sentences for the user."""
         return replace(self, notes=(*self.notes, *notes))
 

@@ -9,7 +9,7 @@ from ampmix._support.redact import without_folders
 from ampmix._support.wording import duration
 from ampmix.analysis.groups import Found, Group
 from ampmix.records.store import RunRecord
-from ampmix.report.document import Table
+from ampmix.report.document import ReportTable
 
 
 def title_of(group: Group) -> str:
@@ -41,7 +41,7 @@ def settings_of(group: Group) -> str:
     return f"Design: {design}; texts a run: {parts}. Training: {', '.join(told)}."
 
 
-def group_table(groups: Sequence[Group]) -> Table:
+def group_table(groups: Sequence[Group]) -> ReportTable:
     """The groups side by side."""
     rows = []
     for group in groups:
@@ -60,10 +60,10 @@ def group_table(groups: Sequence[Group]) -> Table:
             )
         )
     columns = ("group", "steps", "seeds or folds", "runs", "failed", "time")
-    return Table(columns, tuple(rows), "Groups: runs that differ in policy and seed alone.")
+    return ReportTable(columns, tuple(rows), "Groups: runs that differ in policy and seed alone.")
 
 
-def machine_table(records: Iterable[RunRecord]) -> Table:
+def machine_table(records: Iterable[RunRecord]) -> ReportTable:
     """Versions and machines, each with the number of runs it had."""
     counts: dict[tuple[str, str], int] = {}
     for record in records:
@@ -81,10 +81,10 @@ def machine_table(records: Iterable[RunRecord]) -> Table:
             key = name, without_folders(str(value))
             counts[key] = counts.get(key, 0) + 1
     rows = tuple((name, value, f"{n}") for (name, value), n in sorted(counts.items()))
-    return Table(("what", "which", "runs"), rows, "What the runs were made with.")
+    return ReportTable(("what", "which", "runs"), rows, "What the runs were made with.")
 
 
-def failure_table(groups: Sequence[Group]) -> Table | None:
+def failure_table(groups: Sequence[Group]) -> ReportTable | None:
     """Every run that failed, with its error."""
     rows = tuple(
         (f"#{group.number} {policy}", f"{seed}", without_folders(str(record.result.error)))
@@ -93,13 +93,13 @@ def failure_table(groups: Sequence[Group]) -> Table | None:
         for seed, record in runs.items()
         if not record.done
     )
-    return Table(("run", "seed", "error"), rows, "Runs that failed.") if rows else None
+    return ReportTable(("run", "seed", "error"), rows, "Runs that failed.") if rows else None
 
 
-def unreadable_table(found: Found) -> Table | None:
+def unreadable_table(found: Found) -> ReportTable | None:
     """Every file that could not be used."""
     rows = tuple((name, without_folders(reason)) for name, reason in found.unreadable)
-    return Table(("file", "reason"), rows, "Files that were left aside.") if rows else None
+    return ReportTable(("file", "reason"), rows, "Files that were left aside.") if rows else None
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -9,12 +9,12 @@ from ampmix._support.redact import without_folders
 from ampmix._support.wording import counted, interval, signed
 from ampmix.analysis.replication import Judged, counted_once
 from ampmix.report import charts
-from ampmix.report.document import Block, Chart, Section, Table
+from ampmix.report.document import Block, Chart, ReportTable, Section
 from ampmix.report.runs.differences import _difference
 from ampmix.report.runs.paper_tables import BACKBONES, LABELS
 
 
-def _claims_section(judged: Sequence[Judged], tables: Sequence[Table]) -> Section:
+def _claims_section(judged: Sequence[Judged], tables: Sequence[ReportTable]) -> Section:
     speaking = [one for one in judged if not one.apart]
     apart = [one for one in judged if one.apart]
     blocks: list[Block] = [_lead(judged)]
@@ -75,29 +75,29 @@ def _chart(judged: Sequence[Judged]) -> Chart:
 COLUMNS = ("claim", "our runs", "printed", "ours", "95 % interval")
 
 
-def _claims_table(judged: Sequence[Judged]) -> Table:
+def _claims_table(judged: Sequence[Judged]) -> ReportTable:
     once = counted_once(judged)
     rows = tuple(
         (*_cells(one), one.verdict + ("" if one in once else " (counted in an earlier table)"))
         for one in judged
     )
     caption = "Printed differences in points, and what our runs say."
-    return Table((*COLUMNS, "verdict"), rows, caption)
+    return ReportTable((*COLUMNS, "verdict"), rows, caption)
 
 
-def _apart_table(judged: Sequence[Judged]) -> Table:
+def _apart_table(judged: Sequence[Judged]) -> ReportTable:
     rows = tuple(
         (*_cells(one), without_folders("; ".join(one.apart)), one.verdict) for one in judged
     )
     caption = "Not at the paper's settings, and not counted: printed differences in points."
-    return Table((*COLUMNS, "other settings", "verdict"), rows, caption)
+    return ReportTable((*COLUMNS, "other settings", "verdict"), rows, caption)
 
 
 def _cells(one: Judged) -> tuple[str, ...]:
     c = one.comparison
     steps = one.own.group.specification["training"].get("steps", "")
     return (
-        f"Table {one.claim.own.table}: {_where(one)}",
+        f"ReportTable {one.claim.own.table}: {_where(one)}",
         f"#{one.own.group.number}, {c.n_seeds if c else 0}× {steps} steps",
         f"{one.claim.difference:+.1f}",
         signed(c.difference if c else None),

@@ -10,7 +10,7 @@ import numpy as np
 from ampmix.analysis.groups import Group
 from ampmix.records.store import BASELINE
 from ampmix.report import charts
-from ampmix.report.document import Chart, Table
+from ampmix.report.document import Chart, ReportTable
 
 READINGS = 60  # of a curve, at most: more cannot be told apart, and weigh
 
@@ -42,7 +42,7 @@ def _curves(group: Group) -> list[Chart]:
                     f"Learning curves: {title}",
                     alt + ". Bands go from the lowest seed to the highest.",
                     charts.curves(rows, title, names),
-                    Table(columns, tuple(lowest), caption),
+                    ReportTable(columns, tuple(lowest), caption),
                 )
             )
     return made

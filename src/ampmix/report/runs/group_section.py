@@ -9,14 +9,14 @@ from ampmix._support.redact import without_folders
 from ampmix._support.wording import error_heading, interval, mean_std, p_value, signed
 from ampmix.analysis import comparison
 from ampmix.analysis.classes import majority
-from ampmix.analysis.comparison import Row
+from ampmix.analysis.comparison import ComparisonRow
 from ampmix.analysis.groups import Group
 from ampmix.analysis.replication import MethodOf
 from ampmix.analysis.sentences import sentences
 from ampmix.errors import AmpmixError
 from ampmix.records.store import BASELINE
 from ampmix.report import charts
-from ampmix.report.document import Block, Chart, Section, Table
+from ampmix.report.document import Block, Chart, ReportTable, Section
 from ampmix.report.runs import about
 from ampmix.report.runs.curves import _curves
 from ampmix.report.runs.differences import _difference
@@ -47,7 +47,7 @@ def _group_section(group: Group, method_of: MethodOf) -> Section:
     return Section(about.title_of(group), tuple(blocks))
 
 
-def _rows(group: Group, method_of: MethodOf) -> list[Row]:
+def _rows(group: Group, method_of: MethodOf) -> list[ComparisonRow]:
     names = {}
     for policy in group.records:
         method = method_of(policy)
@@ -59,8 +59,8 @@ def _rows(group: Group, method_of: MethodOf) -> list[Row]:
 
 
 def _comparison_table(
-    rows: Sequence[Row], selection: str | None, always: Mapping[str, Any] | None
-) -> Table:
+    rows: Sequence[ComparisonRow], selection: str | None, always: Mapping[str, Any] | None
+) -> ReportTable:
     with_paper = any(row.paper for row in rows)
     error = error_heading(selection)
     columns = ("policy", "runs", error, "difference", "95 % interval", "p", "verdict")
@@ -83,10 +83,10 @@ def _comparison_table(
         if row.policy == BASELINE and always:
             error = mean_std(always["mean"], always["std"])
             made.append((f"always {always['class']}", "", error, *[""] * (4 + with_paper)))
-    return Table((*columns, *(["paper"] * with_paper)), tuple(made))
+    return ReportTable((*columns, *(["paper"] * with_paper)), tuple(made))
 
 
-def _forest(group: Group, rows: Sequence[Row]) -> Chart:
+def _forest(group: Group, rows: Sequence[ComparisonRow]) -> Chart:
     shown = [row for row in rows if row.difference is not None]
     lines = [_difference(row.policy, row, row.decision) for row in shown]
     best = ", ".join(f"{row.policy} {signed(row.difference)}" for row in shown)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ampmix._support.wording import mean_std
-from ampmix.analysis.replication import Cell, Judged, Method, Ours, cells, claims, mean
-from ampmix.report.document import Table
+from ampmix.analysis.replication import Judged, Method, Ours, PrintedCell, cells, claims, mean
+from ampmix.report.document import ReportTable
 from ampmix.statistics import relative_improvement
 
 DATASETS = ("TREC", "SST-1", "SST-2", "SUBJ", "MR")
@@ -31,10 +31,10 @@ SLIPS = (
     "then stands beside it: four differ in the last digits, as of means before rounding; the 9.5 "
     "of BERT, Sent, SST-2 is a slip."
 )
-CellsOurs = Mapping[Cell, Sequence[Ours]]
+CellsOurs = Mapping[PrintedCell, Sequence[Ours]]
 
 
-def paper_tables(ours: CellsOurs, judged: Sequence[Judged]) -> list[Table]:
+def paper_tables(ours: CellsOurs, judged: Sequence[Judged]) -> list[ReportTable]:
     """The tables that our runs have a part in; rows of which nothing is ours are left out."""
     made = []
     if 2 in {cell.table for cell in ours}:
@@ -48,12 +48,12 @@ def paper_tables(ours: CellsOurs, judged: Sequence[Judged]) -> list[Table]:
     return made
 
 
-def _table2(ours: CellsOurs, judged: Sequence[Judged]) -> Table:
+def _table2(ours: CellsOurs, judged: Sequence[Judged]) -> ReportTable:
     rows = []
     shown = {cell.backbone for cell in ours if cell.table == 2}
     by_place = {cell[1:]: cell for cell in cells() if cell.table == 2}
 
-    def printed(backbone: str, dataset: str, method: str) -> Cell | None:
+    def printed(backbone: str, dataset: str, method: str) -> PrintedCell | None:
         found = [c for c in by_place.values() if c[1:3] == (dataset, backbone)]
         return next((cell for cell in found if cell.method == Method(method)), None)
 
@@ -67,14 +67,14 @@ def _table2(ours: CellsOurs, judged: Sequence[Judged]) -> Table:
             if method.endswith("-amp"):
                 entries = tuple(_rp(cell, judged, arrow) for cell in own)
                 rows.append((BACKBONES[backbone], "RP (%)", *entries))
-    return Table(
+    return ReportTable(
         ("Model", "Mixup", *DATASETS),
         tuple(rows),
         f"Table 2: error in percent, {OURS}; RP as printed. † cited there from Guo (2020). {SLIPS}",
     )
 
 
-def _table3(ours: CellsOurs, judged: Sequence[Judged]) -> Table:
+def _table3(ours: CellsOurs, judged: Sequence[Judged]) -> ReportTable:
     rows = []
     for percent in sorted({cell.percent for cell in cells() if cell.table == 3}):
         both = [cell for cell in cells() if cell.table == 3 and cell.percent == percent]
@@ -84,10 +84,10 @@ def _table3(ours: CellsOurs, judged: Sequence[Judged]) -> Table:
             entries = _entry(mixup, ours), _entry(amp, ours), _rp(amp, judged, plus)
             rows.append((f"{percent:g}", f"{amp.labels}", *entries))
     caption = f"Table 3: TREC with few labels, BERT base; error in percent, {OURS}. {SLIPS}"
-    return Table(("%", "labels", "Sent", "Sent(our)", "RP (%)"), tuple(rows), caption)
+    return ReportTable(("%", "labels", "Sent", "Sent(our)", "RP (%)"), tuple(rows), caption)
 
 
-def _table4(ours: CellsOurs) -> Table:
+def _table4(ours: CellsOurs) -> ReportTable:
     operations = {"none": "Baseline", "mixup": "+RandOp", "amp": "AMP"}
     rows = []
     for cell in cells():
@@ -97,10 +97,10 @@ def _table4(ours: CellsOurs) -> Table:
             method, model = cell.block.capitalize(), BACKBONES[cell.backbone]
             rows.append((method, model, operation, _entry(cell, ours)))
     caption = f"Table 4: ablation on TREC; error in percent, {OURS}."
-    return Table(("Method", "Model", "Operation", "TREC"), tuple(rows), caption)
+    return ReportTable(("Method", "Model", "Operation", "TREC"), tuple(rows), caption)
 
 
-def _table5(ours: CellsOurs, judged: Sequence[Judged]) -> Table:
+def _table5(ours: CellsOurs, judged: Sequence[Judged]) -> ReportTable:
     rows = []
     datasets = ("TREC", "SST-2", "MR")
     own = [cell for cell in cells() if cell.table == 5]
@@ -114,10 +114,10 @@ def _table5(ours: CellsOurs, judged: Sequence[Judged]) -> Table:
         rps = (_rp(by.get(("word-amp", dataset)), judged, plus) for dataset in datasets)
         rows.append((f"{alpha:.1f}", "RP (%)", *rps))
     caption = f"Table 5: alpha, BERT base; error in percent, {OURS}. {SLIPS}"
-    return Table(("alpha", "Methods", *datasets), tuple(rows), caption)
+    return ReportTable(("alpha", "Methods", *datasets), tuple(rows), caption)
 
 
-def _entry(cell: Cell | None, ours: CellsOurs) -> str:
+def _entry(cell: PrintedCell | None, ours: CellsOurs) -> str:
     """The printed error, and ours of each group of runs below it."""
     if cell is None:
         return ""
@@ -127,7 +127,7 @@ def _entry(cell: Cell | None, ours: CellsOurs) -> str:
     return "\n".join(lines)
 
 
-def _relative(cell: Cell, judged: Sequence[Judged]) -> list[str]:
+def _relative(cell: PrintedCell, judged: Sequence[Judged]) -> list[str]:
     """Our RP of each group of runs."""
     found = []
     for one in judged:
@@ -138,7 +138,7 @@ def _relative(cell: Cell, judged: Sequence[Judged]) -> list[str]:
     return found
 
 
-def _rp(amp: Cell | None, judged: Sequence[Judged], sign: Callable[[float], str]) -> str:
+def _rp(amp: PrintedCell | None, judged: Sequence[Judged], sign: Callable[[float], str]) -> str:
     """RP as printed, that of the printed means where it is another, and ours."""
     if amp is None or amp.rp is None:
         return ""
@@ -148,7 +148,7 @@ def _rp(amp: Cell | None, judged: Sequence[Judged], sign: Callable[[float], str]
     return "\n".join([printed, *_relative(amp, judged)])
 
 
-def of_printed_means(amp: Cell) -> float:
+def of_printed_means(amp: PrintedCell) -> float:
     """RP of the means as they are printed, in percent."""
     (claim,) = (one for one in claims() if one.own == amp and one.is_amp)
     return relative_improvement(claim.baseline.error, amp.error)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ampmix.analysis.groups import Group
 from ampmix.report import charts
-from ampmix.report.document import Chart, Table
+from ampmix.report.document import Chart, ReportTable
 
 QUANTILES = (0.5, 0.95)
 
@@ -46,7 +46,7 @@ def _lam_chart(group: Group, counted: Mapping[str, Mapping[str, Any]]) -> Chart:
         "How far MaxOp moved lam",
         f"Distribution of |lam_adv - lam| over all training examples: {told}.",
         charts.histogram(rows, "|lam_adv - lam|", names),
-        Table(columns, tuple(lines), caption),
+        ReportTable(columns, tuple(lines), caption),
     )
 
 
@@ -75,7 +75,7 @@ def _loss_chart(group: Group, counted: Mapping[str, Mapping[str, Any]]) -> Chart
         f"Distribution of |loss_adv - loss| over all training examples: {told}. Against losses "
         "near 1, a median of 0.001 changes next to nothing.",
         charts.histogram(rows, "|loss_adv - loss|, nats", names),
-        Table(columns, tuple(lines), caption),
+        ReportTable(columns, tuple(lines), caption),
     )
 
 
