@@ -97,7 +97,7 @@ def _cells(one: Judged) -> tuple[str, ...]:
     c = one.comparison
     steps = one.own.group.specification["training"].get("steps", "")
     return (
-        f"ReportTable {one.claim.own.table}: {_where(one)}",
+        f"Table {one.claim.own.table}: {_where(one)}",
         f"#{one.own.group.number}, {c.n_seeds if c else 0}× {steps} steps",
         f"{one.claim.difference:+.1f}",
         signed(c.difference if c else None),
