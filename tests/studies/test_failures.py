@@ -109,11 +109,11 @@ def test_a_worker_that_hangs_is_ended_and_its_run_tried_again(tmp_path: Path) ->
     pools: list[Pool] = []
 
     def opened(plans: Any, models: Any, on_step: Any) -> Pool:
-        pools.append(Pool(plans, models, on_step, 1, time_limit=15))
+        pools.append(Pool(plans, models, on_step, 1, time_limit=5))
         return pools[-1]
 
     outcome = run_study(study, tmp_path / "out", opened, Stopper([]))
-    assert dict(outcome.errors) == {victim: "it took longer than 15 s, the --time-limit"}
+    assert dict(outcome.errors) == {victim: "it took longer than 5 s, the --time-limit"}
     assert list(notes(tmp_path / "out")) == [study.run_id(victim)]
     assert len(contents(tmp_path / "out")) == 5
     again = run_study(study, tmp_path / "out", InProcess, Watchers([]))
