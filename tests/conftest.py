@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,14 @@ import forked
 import tiny_encoders
 from ampmix import datasets
 from ampmix.studies.executors import InProcess
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """main() sets a handler for SIGTERM; the test runner wants its own back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

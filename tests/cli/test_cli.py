@@ -25,14 +25,6 @@ SMALL = ["--backbone", "cnn[embedding_dim=8,feature_maps=4]"]
 GOOD = "text,label\n" + "".join(f"a {w} film {i},{w}\n" for i in range(9) for w in ("good", "bad"))
 
 
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """main() sets a handler for SIGTERM; the test runner wants its own back."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A current folder with a few files in it."""

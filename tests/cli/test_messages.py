@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +22,6 @@ def commands() -> dict[str, Any]:
     (action,) = (a for a in build_parser()._actions if a.dest == "command")
     found: dict[str, Any] = dict(action.choices or {})
     return found
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """main() sets a handler for SIGTERM; the test runner wants its own back."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: p.stem)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,9 +183,12 @@ def trained(policy: str, seed: int = 0, **more: Any) -> dict[str, Any]:
 def test_models_are_mixed_where_they_were_trained(
     policies: tuple[str, str], site: str | None, expected: tuple[str, str]
 ) -> None:
-    about = [trained(policy) for policy in policies]
-    models = [("a", model()), ("b", model(seed=1))]
-    found = compare_paths(models, TEXTS, LABELS, site=site, about=about)
+    made = (model(), model(seed=1))
+    models = [
+        (name, replace(one, about=trained(policy)))
+        for name, one, policy in zip("ab", made, policies, strict=True)
+    ]
+    found = compare_paths(models, TEXTS, LABELS, site=site)
     assert found.sites == expected
     for (_, one), own, losses in zip(models, expected, found.losses, strict=True):
         places = [one.classes.index(label) for label in LABELS]
@@ -201,8 +206,11 @@ def test_models_are_mixed_where_they_were_trained(
     ],
 )
 def test_models_of_other_seeds_or_texts_are_noted(changes: dict[str, Any], said: str) -> None:
-    about = [trained("mixup"), trained("amp", **changes)]
-    found = compare_paths([("a", model()), ("b", model())], TEXTS, LABELS, about=about)
+    models = [
+        ("a", replace(model(), about=trained("mixup"))),
+        ("b", replace(model(), about=trained("amp", **changes))),
+    ]
+    found = compare_paths(models, TEXTS, LABELS)
     assert [said in note for note in found.notes] == [True] * bool(said)
 
 
@@ -237,3 +245,14 @@ def test_one_model_twice_proves_nothing() -> None:
     found = compare_paths([("a", model()), ("b", model())], TEXTS, LABELS)
     lead = path_document(path_json(found)).lead
     assert any("b minus a: +0 nats in every pair" in sentence for sentence in lead)
+
+
+def test_the_folder_of_a_comparison_stands_for_its_model(tmp_path: Path) -> None:
+    arguments = write(tmp_path)
+    for seed in (0, 1):
+        about = {"policy": "amp[site=sent]", "seed": seed}
+        shutil.rmtree(tmp_path / f"m{seed}")
+        model(seed=seed).save(tmp_path / f"m{seed}" / "model", about)
+    assert main([*arguments, "--points", "3"]) == 0
+    content = json.loads((tmp_path / "out" / "path.json").read_text())
+    assert content["site"] == "sent" and content["models"][0] == "amp[site=sent], seed 0"

@@ -7,8 +7,7 @@ import io
 import json
 import re
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,14 +28,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "model"
     Classifier(backbone, model, reader, ("0.0", "1.0")).save(path)
     return path
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """main() sets a handler for SIGTERM; the test runner wants its own back."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 Predict = Callable[..., tuple[int, str, str]]

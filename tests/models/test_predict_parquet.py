@@ -5,10 +5,8 @@ from __future__ import annotations
 import datetime
 import errno
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +41,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "model"
     Classifier(backbone, model, reader, CLASSES).save(path)
     return path
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """main() sets a handler for SIGTERM; the test runner wants its own back."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def texts(n: int) -> list[str]:

@@ -6,10 +6,9 @@ import gzip
 import importlib.util
 import json
 import re
-import signal
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -420,14 +419,6 @@ def test_a_run_is_determined_by_the_content_of_its_vectors(tmp_path: Path) -> No
     assert here.run_id(run) != first, "another under the same name"
     assert Plan(dataset, TextCNN(), (NoMixup(),), 2).run_id(run) != first
     assert str(tmp_path) not in json.dumps(here.specification(run))
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """main() sets a handler for SIGTERM; the test runner wants its own back."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

@@ -67,6 +67,16 @@ def add_file(parser: argparse.ArgumentParser, without_test: str) -> None:
     )
 
 
+def add_figures(parser: argparse.ArgumentParser) -> None:
+    """Declare the formats in which charts are written beside the page."""
+    parser.add_argument(
+        "--figures",
+        default="",
+        metavar="LIST",
+        help="chart formats to write: svg, pdf, png (none)",
+    )
+
+
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Declare how to train: an option for each field of TrainConfig."""
     note = "Defaults are in brackets. Those of encoders are for fine-tuning."

@@ -31,9 +31,12 @@ def say(console: Console, message: str) -> None:
     console.print(printable(message), markup=False, soft_wrap=not console.is_terminal)
 
 
-def note(message: str) -> None:
-    """Print a note on standard error."""
-    print(f"note: {printable(message)}", file=sys.stderr)
+def note(message: str, messages: Console | None = None) -> None:
+    """Print a note on standard error, or where `messages` writes to."""
+    if messages is None:
+        print(f"note: {printable(message)}", file=sys.stderr)
+    else:
+        say(messages, f"note: {message}")
 
 
 def cut(texts: int, length: str) -> str:

@@ -152,7 +152,6 @@ def compare_paths(
     points: int = 21,
     seed: int = 0,
     site: str | None = None,
-    about: Sequence[Mapping[str, Any]] = (),
 ) -> Paths:
     """:func:`loss_paths` of several models on the same frozen pairs.
 
@@ -167,7 +166,6 @@ def compare_paths(
         seed: of the pairs.
         site: where to mix; None for the site that each model was trained at, and for one that was
             not mixed that of the first that was, else ``word``.
-        about: what each model's folder tells of its training.
 
     Raises:
         AmpmixError: models of different classes, labels that they do not know, or as
@@ -186,7 +184,7 @@ def compare_paths(
             f"{_listed(first.classes)}: give data with those labels"
         )
     chosen, lams = frozen_pairs(len(texts), pairs, seed), grid(points)
-    facts = [*about] or [{}] * len(models)
+    facts = [classifier.about for _, classifier in models]
     sites = (site,) * len(models) if site is not None else _own_sites(facts)
     losses = []
     for (_, classifier), mixed_at in zip(models, sites, strict=True):

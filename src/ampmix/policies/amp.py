@@ -94,14 +94,19 @@ def max_op(
 
 
 @uncompiled
-def min_op(loss: Tensor, loss_adv: Tensor) -> tuple[Tensor, Tensor]:
+def min_op(loss: Tensor, loss_adv: Tensor, gain: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """MinOp: keep the larger of the two losses of each example (Eqs. 18-21).
+
+    Args:
+        loss: at lam, ``[..., B]``.
+        loss_adv: at lam_adv.
+        gain: ``loss_adv - loss`` where it is known more precisely than these losses are.
 
     Returns:
         The final loss ``[..., B]`` and the mask, true where `loss_adv` was the larger. The mask is
         a constant: no gradient goes through the comparison.
     """
-    mask = loss_adv.detach() > loss.detach()
+    mask = loss_adv.detach() > loss.detach() if gain is None else gain > 0
     return torch.where(mask, loss_adv, loss), mask
 
 
@@ -210,8 +215,7 @@ class AMP(Policy):
             if not f.any_process_has(lower):
                 return Mixed(loss_adv, lam, lam_adv, gain > 0, perm, gain)
             loss_rand, level = passes.again(g, lam)
-        mask = level_adv > level  # Eqs. 18-21
-        final = torch.where(mask, loss_adv, loss_rand)
+        final, mask = min_op(loss_rand, loss_adv, level_adv - level)
         if repeatable and side_by_side(lam):  # each batch goes by its own rows
             final = torch.where(_keeps(gain, lower), loss_adv, loss_rand)
         return Mixed(final, lam, lam_adv, mask, perm, gain)

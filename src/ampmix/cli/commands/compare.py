@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ampmix._support.wording import counted
 from ampmix.cli import options
-from ampmix.cli.output import INTERRUPTED, consoles, cut, interrupted, recorded, say
+from ampmix.cli.output import INTERRUPTED, consoles, cut, interrupted, note, recorded, say
 from ampmix.studies import DEFAULT_POLICIES
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     workers = max(1, options.workers_of(arguments, [device]) // together.count)
     replicas = plan.replicas(arguments.replicas, workers)
     screen, messages = consoles(together.rank)
-    for note in notes(plan, replicas):
-        say(messages, f"note: {note}")
+    for one in notes(plan, replicas):
+        note(one, messages)
     say(screen, describe(plan))
     study = compare.comparison(plan)
     total, runs = len(plan.runs()), len(left(study, out))
@@ -129,10 +129,10 @@ def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages:
     from ampmix.terminal.comparison import print_comparison
 
     for path, reason in summary.unreadable:
-        say(messages, f"note: set aside the unreadable record {path.name}: {reason}")
+        note(f"set aside the unreadable record {path.name}: {reason}", messages)
     if summary.truncated:
         length = f"what the model reads, {counted(plan.config.max_length, 'token')} or fewer"
-        say(messages, "note: " + cut(summary.truncated, length))
+        note(cut(summary.truncated, length), messages)
     screen.print()
     print_comparison(summary.as_json(), screen)
     files = "summary.json, records/" + (", model/" if summary.model else "")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ampmix.cli import options
 from ampmix.cli.output import note
 from ampmix.errors import AmpmixError
 
@@ -42,12 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", default="ampmix-path", metavar="DIR", help="output folder (%(default)s)"
     )
-    parser.add_argument(
-        "--figures",
-        default="",
-        metavar="LIST",
-        help="chart formats to write: svg, pdf, png (none)",
-    )
+    options.add_figures(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,8 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     formats = formats_of(arguments.figures)
     loaded = [(model, Classifier.load(model)) for model in arguments.models]
-    about = [_about(model) for model in arguments.models]
-    models = _named(loaded, about)
+    models = _named(loaded)
     texts, labels = _texts(arguments)
     labels = as_spelled(labels, models[0][1].classes)
     found: Paths = compare_paths(
@@ -75,7 +69,6 @@ def run(arguments: argparse.Namespace) -> int:
         points=arguments.points,
         seed=arguments.seed,
         site=arguments.site,
-        about=about,
     )
     out = Path(arguments.out)
     check_writable(out)
@@ -92,21 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _about(folder: str) -> Mapping[str, Any]:
-    """Facts that a model folder tells of its training."""
-    import json
-
-    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    about = config.get("about")
-    return about if isinstance(about, dict) else {}
-
-
-def _named(
-    models: list[tuple[str, Classifier]], facts: list[Mapping[str, Any]]
-) -> list[tuple[str, Classifier]]:
+def _named(models: list[tuple[str, Classifier]]) -> list[tuple[str, Classifier]]:
     """Short names: the policy that trained each where the models tell, else the last folder."""
     names = []
-    for (folder, _), about in zip(models, facts, strict=True):
+    for folder, model in models:
+        about = model.about
         own = f"{about['policy']}, seed {about.get('seed', '?')}" if "policy" in about else ""
         names.append(own or Path(folder).resolve().name)
     made = []

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ampmix.cli import options
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -21,12 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="output folder of compare or study, or folder of records",
     )
     parser.add_argument("--out", metavar="DIR", help="output folder (the first RUNS)")
-    parser.add_argument(
-        "--figures",
-        default="",
-        metavar="LIST",
-        help="chart formats to write: svg, pdf, png (none)",
-    )
+    options.add_figures(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ampmix._support.wording import counted
 from ampmix.cli import options
-from ampmix.cli.output import INTERRUPTED, consoles, interrupted, recorded, say
+from ampmix.cli.output import INTERRUPTED, consoles, interrupted, note, recorded, say
 from ampmix.errors import AmpmixError, unknown
 from ampmix.training.config import eval_every
 
@@ -163,13 +163,13 @@ def _prepare(study: Study, messages: Console) -> None:
     said: set[str] = set()
     for plan in study.plans:
         rare = rare_notes(plan.dataset, plan.seeds if plan.cross_validated else 0)
-        notes = [f"{plan.dataset.name}: {note}" for note in (*plan.dataset.notes, *rare)]
+        notes = [f"{plan.dataset.name}: {one}" for one in (*plan.dataset.notes, *rare)]
         reading = plan.backbone.notes(plan.split(0), plan.config.max_length)
-        notes += [f"{label(plan, study)}: {note}" for note in reading]
-        for note in notes:
-            if note not in said:
-                said.add(note)
-                say(messages, f"note: {note}")
+        notes += [f"{label(plan, study)}: {one}" for one in reading]
+        for one in notes:
+            if one not in said:
+                said.add(one)
+                note(one, messages)
 
 
 def _run(
@@ -207,9 +207,9 @@ def _run(
     if arguments.executor != "ray":
         replicas = [plan.replicas(arguments.replicas, slots) for plan in study.plans]
     stacked = [plan for plan, n in zip(study.plans, replicas, strict=True) if n > 1]
-    alone = [note for plan in stacked for note in options.alone(plan.backbone, plan.policies)]
-    for note in dict.fromkeys(alone):
-        say(messages, f"note: {note}")
+    alone = [one for plan in stacked for one in options.alone(plan.backbone, plan.policies)]
+    for one in dict.fromkeys(alone):
+        note(one, messages)
     told = trackers.of(arguments.track, study.name, study.plans, out)
     try:
         with progress, trackers.closing(told):
@@ -266,7 +266,7 @@ def _opener(arguments: argparse.Namespace, slots: int, replicas: list[int]) -> A
 def _conclude(study: Study, outcome: Outcome, out: Path, screen: Console, messages: Console) -> int:
     """Say how it ended; 1 if there are runs without a record."""
     for path, reason in outcome.unreadable:
-        say(messages, f"note: set aside the unreadable record {path.name}: {reason}")
+        note(f"set aside the unreadable record {path.name}: {reason}", messages)
     done = len(outcome.records) - len(outcome.diverged)
     total = len(outcome.records) + len(outcome.errors)
     of_all = f"{done} of {counted(total, 'run is', 'runs are')} done"

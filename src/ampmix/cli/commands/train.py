@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ampmix._support.wording import counted
 from ampmix.cli import options
-from ampmix.cli.output import INTERRUPTED, consoles, cut, say
+from ampmix.cli.output import INTERRUPTED, consoles, cut, note, say
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     together = processes.joined(config.device)
     screen, messages = consoles(together.rank)
-    for note in (*dataset.notes, *backbone.notes(split, config.max_length)):
-        say(messages, f"note: {note}")
+    for one in (*dataset.notes, *backbone.notes(split, config.max_length)):
+        note(one, messages)
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
     steps = f"{'at most ' if config.patience else ''}{counted(config.steps, 'step')}"
     told = f"{describe(split)}; {specs}, seed {arguments.seed}, {steps}."
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     if fitted.truncated:
         length = counted(fitted.classifier.reader.max_length, "token")
-        say(messages, "note: " + cut(fitted.truncated, length))
+        note(cut(fitted.truncated, length), messages)
     for line in results(split, fitted, config):
         say(screen, line)
     say(screen, f"Written to {out}: its README.md is a model card.")
