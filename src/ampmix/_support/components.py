@@ -6,7 +6,8 @@ dictionary; ``parse`` reads ``amp[eps=0.1,site=sent]`` into an instance and ``sp
 leaving out what is at its default, so that one setting has one spelling.
 
 Components of anybody's are found besides: by the entry points ``ampmix.policies``,
-``ampmix.backbones`` and ``ampmix.datasets`` of installed packages, and as ``module:Class``.
+``ampmix.backbones``, ``ampmix.baselines`` and ``ampmix.datasets`` of installed packages, and as
+``module:Class``.
 """
 
 from __future__ import annotations
@@ -100,7 +101,22 @@ class Kind:
 
 POLICIES = Kind("ampmix.policies", "policy")
 BACKBONES = Kind("ampmix.backbones", "backbone")
+BASELINES = Kind("ampmix.baselines", "baseline")
 DATASETS = Kind("ampmix.datasets", "data set")
+
+
+def kind_of_model(text: str) -> Kind:
+    """The kind of the model that a spec string names: a baseline, or else a backbone.
+
+    >>> kind_of_model("tfidf-logreg[C=1.0]").noun, kind_of_model("cnn").noun
+    ('baseline', 'backbone')
+    """
+    return BASELINES if text.split("[")[0].strip() in BASELINES.names() else BACKBONES
+
+
+def parse_model(text: str, trusted: bool = False) -> Any:
+    """The baseline or backbone of a spec string; errors as :func:`parse`."""
+    return kind_of_model(text).parse(text, trusted)
 
 
 def parse(text: str, package: str, kind: str, trusted: bool = False, **given: Any) -> Any:

@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from filelock import FileLock
 
+from ampmix._support.cache import cache_folder
 from ampmix._support.files import sha256_of, to_disk
 from ampmix.errors import AmpmixError
 
@@ -55,7 +55,7 @@ def fetch(
             raise AmpmixError(f"AMPMIX_DATA is {data!r}: there is no such folder; mend or unset it")
         if (path := Path(data, relative_path)).is_file():
             return _checked(path, sha256)
-    cache = Path(os.environ.get("AMPMIX_CACHE") or platformdirs.user_cache_dir("ampmix"))
+    cache = cache_folder()
     path = cache / relative_path
     if path.is_file():
         return _checked(path, sha256)

@@ -11,7 +11,7 @@ import numpy as np
 from ampmix import statistics
 from ampmix.analysis import paper as published
 from ampmix.analysis.classes import recalls
-from ampmix.records.store import RunRecord
+from ampmix.records.store import BASELINE, RunRecord
 
 Records = Mapping[int, RunRecord]
 
@@ -243,5 +243,5 @@ def paper_cells(
 
 def best_policy(made: Sequence[ComparisonRow]) -> ComparisonRow | None:
     """The policy with the lowest mean development error, the first of equals; no test set here."""
-    candidates = [row for row in made if row.dev_error is not None]
+    candidates = [row for row in made if row.dev_error is not None and row.policy != BASELINE]
     return min(candidates, key=lambda row: row.dev_error or 0.0, default=None)

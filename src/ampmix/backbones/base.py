@@ -59,7 +59,8 @@ class CutModule(nn.Module, ABC):
             AmpmixError: for an unknown site.
         """
         self.config.check_site(site)
-        return self._cut(ids, mask, site or self.config.sites[-1], generator)
+        site = site or next(reversed(self.config.sites), "")
+        return self._cut(ids, mask, site, generator)
 
     def save(self, folder: Path, reader: Reader, classes: tuple[str, ...]) -> dict[str, Any]:
         """Write the weights to a model folder; return what its ``config.json`` must hold."""
@@ -221,13 +222,18 @@ class Backbone(ABC):
         Nothing is allocated before the header of the weights agrees with the configuration, and
         nothing but the folder is read.
         """
-        from safetensors.torch import load_file
-
         if self.takes_vectors and (vectors := getattr(self, "vectors", "")):
             raise ValueError(
                 f"it names the vectors {vectors[:80]!r}, and a saved model has its own"
             )
-        reader = WordReader.of_json(config["reader"])
+        return self._loaded(WordReader.of_json(config["reader"]), folder, config)
+
+    def _loaded(
+        self, reader: Reader, folder: Path, config: Mapping[str, Any]
+    ) -> tuple[CutModule, Reader]:
+        """The module for a reader with the weights in a folder, whose header is read first."""
+        from safetensors.torch import load_file
+
         expected = self.shapes(len(reader), len(config["classes"]))
         check_shapes(header_of(folder / WEIGHTS), expected)
         model = self.build(reader, len(config["classes"]), torch.Generator())

@@ -33,6 +33,8 @@ def add_backbone(group: argparse._ArgumentGroup) -> None:
     """Declare the backbone, and the share of the labels."""
     group.add_argument(
         "--backbone",
+        "--model",
+        dest="backbone",
         default="cnn",
         metavar="SPEC",
         help="model to train, see ampmix list (%(default)s)",
@@ -167,12 +169,12 @@ def check_time_limit(arguments: argparse.Namespace) -> None:
 
 def backbone_of(arguments: argparse.Namespace) -> Backbone:
     """Make the backbone that the options of :func:`add_backbone` describe."""
-    from ampmix._support.components import BACKBONES
+    from ampmix._support.components import parse_model
     from ampmix.backbones.words import backbone_with_vectors
 
     made: Backbone
     if arguments.vectors is None:
-        made = BACKBONES.parse(arguments.backbone, trusted=True)
+        made = parse_model(arguments.backbone, trusted=True)
     else:
         made = backbone_with_vectors(arguments.backbone, arguments.vectors)
     return made

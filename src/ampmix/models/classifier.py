@@ -18,7 +18,6 @@ from torch import Tensor
 
 from ampmix._support import components
 from ampmix._support.attempts import attempt
-from ampmix._support.components import BACKBONES
 from ampmix._support.files import as_of_the_system, drafting, put, sha256_of
 from ampmix._support.json_files import content_sha256
 from ampmix._support.redact import without_paths
@@ -182,7 +181,7 @@ class Classifier:
                 raise ValueError(f"it has format {config['format']!r}, this ampmix reads {FORMAT}")
             if (own := config.pop("sha256", None)) is not None:  # earlier models have none
                 _check_unaltered(folder / CONFIG, own, content_sha256(config))
-            backbone = BACKBONES.parse(config["backbone"])  # imports nothing
+            backbone = components.parse_model(config["backbone"])  # imports nothing
             _check_files(folder, backbone)
             for name, saved in dict(config.get("files", {})).items():
                 if name not in FILES:

@@ -11,17 +11,18 @@ from typing import Any, NamedTuple
 from ampmix import datasets
 from ampmix._support import components
 from ampmix._support.attempts import attempt
-from ampmix._support.components import BACKBONES, POLICIES
+from ampmix._support.components import POLICIES, Kind, kind_of_model, parse_model
 from ampmix._support.origin import blaming, package_of, source_of
 from ampmix.backbones.base import Backbone
+from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split, TextDataset
 from ampmix.data.splits import split_fold, split_holdout
 from ampmix.errors import AmpmixError, unknown
 from ampmix.policies.base import Policy
 from ampmix.records.provenance import provenance
-from ampmix.records.result import Result
 from ampmix.records.store import RunRecord, run_id
 from ampmix.studies import DEFAULT_POLICIES, baseline
+from ampmix.studies.results import parts_of, predicted_per_second, result_of
 from ampmix.training.checks import check_trainable
 from ampmix.training.config import TrainConfig, settings
 from ampmix.training.replicas import automatic, fit_many, unstackable
@@ -36,6 +37,20 @@ class Run(NamedTuple):
 
     policy: str
     seed: int
+
+
+class _Outcome(NamedTuple):
+    """Result of a run, and what is told of it beside."""
+
+    result: dict[str, Any]
+    told: dict[str, Any]
+
+    @classmethod
+    def of(cls, fitted: Fit | Diverged, split: Split) -> _Outcome:
+        told = {}
+        if isinstance(fitted, Fit):
+            told["predicted_per_second"] = predicted_per_second(fitted.classifier, split)
+        return cls(result_of(fitted, split), told)
 
 
 @dataclass(frozen=True)
@@ -70,17 +85,17 @@ class Plan:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise AmpmixError(f"seeds is {self.seeds}: at least 1 is needed, 5 or more to decide")
-        BACKBONES.check(self.backbone)
+        self._kind.check(self.backbone)
         for policy in self.policies:
             POLICIES.check(policy)
         components.check_once(self.policy_names, "policy")
         # here once, for workers that have no source to read: those of Ray
         sources = {name: source_of(own, POLICIES) for name, own in self._by_name.items()}
         object.__setattr__(self, "_policy_sources", sources)
-        object.__setattr__(self, "_backbone_source", source_of(self.backbone, BACKBONES))
+        object.__setattr__(self, "_backbone_source", source_of(self.backbone, self._kind))
         first = self.split(0)
         for policy in self.policies:
-            with blaming(self.backbone, BACKBONES), blaming(policy, POLICIES):
+            with blaming(self.backbone, self._kind), blaming(policy, POLICIES):
                 check_trainable(self.backbone, policy, first, self.config)
         for seed in range(1, self.seeds if self.cross_validated else 1):
             self.split(seed)
@@ -130,7 +145,7 @@ class Plan:
             whole = POLICIES.parse_list(one, trusted=True) if isinstance(one, str) else [one]
             listed += whole
         parsed = isinstance(backbone, str)
-        model: Any = BACKBONES.parse(str(backbone), trusted=True) if parsed else backbone
+        model: Any = parse_model(str(backbone), trusted=True) if parsed else backbone
         known = None if isinstance(data, TextDataset | Path) else datasets.known(data)
         config = settings(model, known is not None, **training)
         if not isinstance(data, TextDataset):
@@ -142,6 +157,10 @@ class Plan:
             )
         seeds = getattr(known, "folds", 5) if seeds is None else seeds
         return cls(data, model, tuple(listed), seeds, fraction, config)
+
+    @property
+    def _kind(self) -> Kind:
+        return kind_of_model(self.backbone.name)
 
     @property
     def _by_name(self) -> dict[str, Policy]:
@@ -181,7 +200,8 @@ class Plan:
         The policies of every other seed come in reverse: a worker that did the shorter run of one
         seed takes the longer of the next, so that none is left idle at the end.
         """
-        names = (baseline.NAME, *self.policy_names)
+        beside = () if isinstance(self.backbone, Baseline) else (baseline.NAME,)
+        names = (*beside, *self.policy_names)
         turns = (names, names[::-1])
         return [Run(name, seed) for seed in range(self.seeds) for name in turns[seed % 2]]
 
@@ -195,15 +215,25 @@ class Plan:
             "policy": run.policy,
             "seed": run.seed,
         }
-        if run.policy != baseline.NAME:
+        if self.backbone == baseline.MODEL:
+            specification["policy"] = baseline.NAME  # one run, beside a backbone or alone
+        elif run.policy != baseline.NAME:
             specification["backbone"] = self.backbone.identity
-            specification["training"] = self.config.identity
+            specification["training"] = self._settings
             # of somebody's own alone: ampmix's is known by its version
             if source := self._policy_sources.get(run.policy):
                 specification["policy_source"] = source
             if self._backbone_source:
                 specification["backbone_source"] = self._backbone_source
         return specification
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """The settings of training that change what comes out."""
+        own = self.config.identity
+        if isinstance(self.backbone, Baseline):
+            return {name: own[name] for name in self.backbone.heeds if name in own}
+        return own
 
     def run_id(self, run: Run) -> str:
         """The name of a run's record and model."""
@@ -235,23 +265,23 @@ class Plan:
         started, (policy,) = time.monotonic(), {run.policy for run in runs}
         splits = [self.split(run.seed) for run in runs]
         if policy == baseline.NAME:
-            results = [_baseline_result(split) for split in splits]
+            outcomes = [_Outcome.of(baseline.fitted(split), split) for split in splits]
         else:
-            with blaming(self.backbone, BACKBONES), blaming(self.policy(policy), POLICIES):
-                results = self._trained(runs, splits, models, on_step)
+            with blaming(self.backbone, self._kind), blaming(self.policy(policy), POLICIES):
+                outcomes = self._trained(runs, splits, models, on_step)
         made = provenance((time.monotonic() - started) / len(runs))
         if policy != baseline.NAME:  # a record has vectors by content, the paper by name
             made |= self._told(policy, made["versions"])
         return [
-            RunRecord(self.specification(run), _parts(split) | result, dict(made))
-            for run, split, result in zip(runs, splits, results, strict=True)
+            RunRecord(self.specification(run), parts_of(split) | one.result, made | one.told)
+            for run, split, one in zip(runs, splits, outcomes, strict=True)
         ]
 
     def _told(self, policy: str, versions: Mapping[str, str]) -> dict[str, Any]:
         """Return what is told of a result, as far as it can be had: nothing here may lose one."""
         title, backbone = self.dataset.title, self.backbone
         names = attempt(lambda: [title, backbone.reference_name], None, "the paper's name")
-        parts = (backbone, BACKBONES), (self.policy(policy), POLICIES)
+        parts = (backbone, self._kind), (self.policy(policy), POLICIES)
         owners = attempt(
             lambda: dict(filter(None, [package_of(part, kind) for part, kind in parts])),
             {},
@@ -266,27 +296,23 @@ class Plan:
         splits: Sequence[Split],
         models: Path | None,
         on_step: Callable[[Run, int], None] | None,
-    ) -> list[dict[str, Any]]:
-        """Make the results of trained runs, and save their models."""
+    ) -> list[_Outcome]:
+        """Train, and save the models."""
         policy = self.policy(runs[0].policy)
         tell = None if on_step is None else lambda index, step: on_step(runs[index], step)
         seeds = [run.seed for run in runs]
         # before training: a file of vectors may be gone after it
         found = [self.backbone.coverage(s.train.texts, s.tokenizer) for s in splits]
         fits = fit_many(self.backbone, policy, splits, self.config, seeds, on_step=tell)
-        results = []
+        outcomes = []
         for run, split, fitted, coverage in zip(runs, splits, fits, found, strict=True):
-            result: dict[str, Any] = {}
+            outcome = _Outcome.of(fitted, split)
             if coverage is not None:
-                result["vectors"] = coverage._asdict()
-            if isinstance(fitted, Diverged):
-                result |= {"status": "failed", "error": str(fitted)}
-            else:
-                result |= _training_result(fitted, split)
-                if models is not None:
-                    fitted.classifier.save(models / self.run_id(run), self._about(run, fitted))
-            results.append(result)
-        return results
+                outcome.result["vectors"] = coverage._asdict()
+            if models is not None and isinstance(fitted, Fit):
+                fitted.classifier.save(models / self.run_id(run), self._about(run, fitted))
+            outcomes.append(outcome)
+        return outcomes
 
     def replicas(self, given: int | None, workers: int = 1) -> int:
         """Return the number of seeds of a policy to train at once: `given`, else the best."""
@@ -315,39 +341,3 @@ class Plan:
             "run": self.run_id(run),
             "training": asdict(self.config),
         }
-
-
-def _parts(split: Split) -> dict[str, Any]:
-    return {
-        "split_hash": split.hash,
-        "n_train": len(split.train),
-        "n_dev": len(split.dev),
-        "n_test": len(split.test),
-    }
-
-
-def _baseline_result(split: Split) -> dict[str, Any]:
-    wrong, probabilities = baseline.predictions(split)
-    tested = Result.tested(wrong, split.test.labels, probabilities, split.classes)
-    return tested | {"status": "done", "test_reads": [0]}
-
-
-def _training_result(fitted: Fit, split: Split) -> dict[str, Any]:
-    stopped = {} if fitted.stopped is None else {"stopped": fitted.stopped}
-    moved = {} if fitted.perturbation is None else {"perturbation": fitted.perturbation}
-    return (
-        Result.tested(
-            fitted.test_wrong, split.test.labels, fitted.test_probabilities, split.classes
-        )
-        | stopped
-        | moved
-        | {
-            "status": "done",
-            "test_reads": list(fitted.test_reads),
-            "best_step": fitted.best.step,
-            "dev_error": fitted.best.dev_error,
-            "dev_loss": fitted.best.dev_loss,
-            "truncated": fitted.truncated,
-            "curve": [reading._asdict() for reading in fitted.curve],
-        }
-    )

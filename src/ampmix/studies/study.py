@@ -8,7 +8,7 @@ from typing import Any
 
 from ampmix import datasets
 from ampmix._support import components
-from ampmix._support.components import BACKBONES, POLICIES
+from ampmix._support.components import POLICIES, parse_model
 from ampmix._support.redact import without_paths
 from ampmix._support.wording import counted
 from ampmix.backbones.words import backbone_with_vectors
@@ -61,7 +61,7 @@ class Study:
         """Return each policy's task with the lowest development error, loss, seed, per plan."""
         best: dict[tuple[int, str], tuple[float, float, int, Task]] = {}
         for task, record in records.items():
-            if (reached := record.result.rank) is not None:
+            if (reached := record.result.rank) is not None and not record.is_baseline:
                 rank = (*reached, task.run.seed, task)
                 kind = (task.plan, task.run.policy)
                 best[kind] = min(best.get(kind, rank), rank)
@@ -111,7 +111,7 @@ def _shared_seed(records: Mapping[Task, RunRecord]) -> int | None:
     ranks: dict[int, list[tuple[float, float]]] = {}
     policies = set()
     for task, record in records.items():
-        if (reached := record.result.rank) is not None:
+        if (reached := record.result.rank) is not None and not record.is_baseline:
             ranks.setdefault(task.run.seed, []).append(reached)
             policies.add(task.run.policy)
     sums = [
@@ -187,7 +187,7 @@ def _plan(cell: GridCell, load: _Loader) -> Plan:
     if cell.vectors:
         backbone = backbone_with_vectors(cell.backbone, cell.vectors)
     else:
-        backbone = BACKBONES.parse(cell.backbone, trusted=True)
+        backbone = parse_model(cell.backbone, trusted=True)
     _ = backbone.identity  # says if its files are not there
     _policies(cell)
     known = datasets.known(cell.dataset["file"])

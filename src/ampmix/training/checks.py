@@ -6,6 +6,7 @@ import torch
 
 from ampmix._torch.precision import check_precision
 from ampmix.backbones.base import Backbone
+from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split
 from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
@@ -23,6 +24,11 @@ def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: Tra
     backbone.check_site(policy.mixing_site)
     policy.outputs(len(data.classes))
     policy.check_loss(_loss(data, config))
+    if isinstance(backbone, Baseline) and config.label_smoothing:
+        raise AmpmixError(
+            f"label_smoothing is {config.label_smoothing}: {backbone.name} is fitted by a solver, "
+            "to plain labels; leave label_smoothing out"
+        )
     check_precision(config.precision, config.device)
     if config.selection == ORACLE and not len(data.test):
         raise AmpmixError(

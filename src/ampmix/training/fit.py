@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ampmix.backbones.base import Backbone
+from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split
 from ampmix.policies.base import Policy
 from ampmix.training.checks import check_trainable, device_of
@@ -12,6 +13,7 @@ from ampmix.training.config import TrainConfig
 from ampmix.training.optimizer import optimizer_of
 from ampmix.training.processes import ALONE, Processes
 from ampmix.training.selection import Reading
+from ampmix.training.solve import solve
 from ampmix.training.step import TrainingStep, _batches, stepper
 from ampmix.training.training_run import Fit, TrainingRun
 
@@ -36,7 +38,8 @@ def fit(
     No global random state is touched.
 
     Args:
-        backbone: what to train, such as ``TextCNN()``.
+        backbone: what to train, such as ``TextCNN()``, or a baseline, such as ``TfidfLogreg()``,
+            which takes no steps and is given no policy but ``none``.
         policy: how, such as ``AMP(eps=0.1, site="sent")``.
         data: a split, from :func:`ampmix.data.splits.split_holdout` or
             :func:`ampmix.data.splits.split_fold`.
@@ -57,6 +60,8 @@ def fit(
     """
     config = config or TrainConfig.of(backbone)
     check_trainable(backbone, policy, data, config)
+    if isinstance(backbone, Baseline):
+        return solve(backbone, data, config, seed)
     device = processes.device(str(device_of(config.device)))
     one = TrainingRun(backbone, policy, data, config, seed, device, processes)
     optimizer = optimizer_of([*one.model.parameters(), *one.learner.parameters()], config)

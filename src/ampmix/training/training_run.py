@@ -40,8 +40,9 @@ class Fit:
 
     Attributes:
         classifier: the model at the chosen step.
-        best: the reading of that step.
-        curve: every reading of the development set.
+        best: the reading of that step; of a model that a solver fitted, or without a development
+            set, with NaN for what was not measured.
+        curve: every reading of the development set; none of a model that a solver fitted.
         test_wrong: true where a test example is misclassified, ``[n_test]``.
         test_probabilities: of each class, ``[n_test, n_classes]``, as
             :meth:`ampmix.Classifier.predict_proba` gives them.
@@ -142,7 +143,7 @@ class TrainingRun:
         model.to("cpu").eval()
         return Fit(
             classifier=Classifier(
-                self.backbone, model, self.reader, self.data.classes, _about(self.data)
+                self.backbone, model, self.reader, self.data.classes, about_training(self.data)
             ),
             best=best,
             curve=tuple(selection.curve),
@@ -160,7 +161,7 @@ class TrainingRun:
         )
 
 
-def _about(data: Split) -> dict[str, Any]:
+def about_training(data: Split) -> dict[str, Any]:
     """Return what a model remembers of its data: columns, and hashes of texts it has seen."""
     seen = trained_on((*data.train.texts, *data.dev.texts))
     if data.columns is None:

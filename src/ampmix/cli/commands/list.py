@@ -1,4 +1,4 @@
-"""List policies, backbones and data sets, with their options."""
+"""List policies, backbones, baselines and data sets, with their options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import Any
 from ampmix.cli.output import note
 from ampmix.errors import AmpmixError
 
-KINDS = {"policies": "policy", "backbones": "backbone", "datasets": "data set"}
+KINDS = {
+    "policies": "policy",
+    "backbones": "backbone",
+    "baselines": "baseline",
+    "datasets": "data set",
+}
 PACKAGES = tuple(KINDS)
 
 

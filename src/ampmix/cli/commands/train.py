@@ -13,6 +13,7 @@ from ampmix.cli.output import INTERRUPTED, consoles, cut, note, say
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
+    from ampmix.backbones.base import Backbone
     from ampmix.data.dataset import Split
     from ampmix.training.config import TrainConfig
     from ampmix.training.training_run import Fit
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from ampmix._support import components
-    from ampmix._support.components import BACKBONES, POLICIES
+    from ampmix._support.components import POLICIES, kind_of_model
     from ampmix._support.json_files import check_writable
     from ampmix._support.origin import blaming
     from ampmix.data.splits import split_train
@@ -82,14 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
     for one in (*dataset.notes, *backbone.notes(split, config.max_length)):
         note(one, messages)
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
-    steps = f"{'at most ' if config.patience else ''}{counted(config.steps, 'step')}"
-    told = f"{describe(split)}; {specs}, seed {arguments.seed}, {steps}."
+    told = f"{describe(split)}; {specs}, seed {arguments.seed}{steps_of(backbone, config)}."
     say(screen, told)
     torch.set_num_threads(arguments.threads)
     try:
         with (
             RunsProgress(1, config.steps, messages) as progress,
-            blaming(backbone, BACKBONES),
+            blaming(backbone, kind_of_model(backbone.name)),
             blaming(policy, POLICIES),
         ):
             on_step = lambda step: progress.on_step("the run", step)  # noqa: E731
@@ -123,6 +123,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def steps_of(backbone: Backbone, config: TrainConfig) -> str:
+    """Describe how long a backbone trains; a baseline takes no steps."""
+    from ampmix.baselines.base import Baseline
+
+    if isinstance(backbone, Baseline):
+        return ""
+    return f", {'at most ' if config.patience else ''}{counted(config.steps, 'step')}"
+
+
 def describe(split: Split) -> str:
     """The parts of a split, in a line."""
     tested = f", {len(split.test):,} for testing" if len(split.test) else ""
@@ -142,10 +151,11 @@ def facts(split: Split, config: TrainConfig, fitted: Fit) -> dict[str, Any]:
         "n_dev": len(split.dev),
         "n_test": len(split.test),
         "seed": fitted.seed,
-        "best_step": fitted.best.step,
         "dev_error": fitted.best.dev_error,
         "training": asdict(config),
     }
+    if fitted.curve:
+        known["best_step"] = fitted.best.step
     if fitted.stopped is not None:
         known["stopped"] = fitted.stopped
     return known | ({"test_error": fitted.test_error} if len(split.test) else {})
@@ -155,11 +165,14 @@ def results(split: Split, fitted: Fit, config: TrainConfig) -> list[str]:
     """The errors, in percent."""
     from ampmix.training.config import ORACLE
 
-    chosen = f"step {fitted.best.step} of {config.steps}"
-    if config.selection == "best_dev":
-        chosen += ", chosen by it"
     texts = counted(len(split.dev), "text")
-    said = [f"Development error {fitted.best.dev_error:.1%} ({texts}; {chosen})."]
+    if not fitted.curve:
+        chosen = "; the model then learnt them too"
+    else:
+        chosen = f"; step {fitted.best.step} of {config.steps}"
+        if config.selection == "best_dev":
+            chosen += ", chosen by it"
+    said = [f"Development error {fitted.best.dev_error:.1%} ({texts}{chosen})."]
     if fitted.stopped is not None:
         readings = "reading" if config.patience == 1 else f"{config.patience} readings"
         said.insert(0, f"Ended at step {fitted.stopped}: no improvement in the last {readings}.")

@@ -1,0 +1,1 @@
+"""Models without mixing that a solver fits at once: one file each, found by name."""

@@ -1,0 +1,61 @@
+"""Results of runs, as records keep them."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from ampmix.data.dataset import Split
+from ampmix.models.classifier import Classifier, logits_of
+from ampmix.records.result import Result
+from ampmix.training.training_run import Diverged, Fit
+
+ASKED = 64  # texts by which the speed of predicting is measured
+
+
+def parts_of(split: Split) -> dict[str, Any]:
+    """Return the hash of a split and the sizes of its parts."""
+    return {
+        "split_hash": split.hash,
+        "n_train": len(split.train),
+        "n_dev": len(split.dev),
+        "n_test": len(split.test),
+    }
+
+
+def result_of(fitted: Fit | Diverged, split: Split) -> dict[str, Any]:
+    """Return what came out of a run, as its record has it."""
+    if isinstance(fitted, Diverged):
+        return {"status": "failed", "error": str(fitted)}
+    tested = Result.tested(
+        fitted.test_wrong, split.test.labels, fitted.test_probabilities, split.classes
+    )
+    done = {"status": "done", "test_reads": list(fitted.test_reads)}
+    return tested | _training(fitted) | done
+
+
+def _training(fitted: Fit) -> dict[str, Any]:
+    dev = {"dev_error": fitted.best.dev_error, "dev_loss": fitted.best.dev_loss}
+    if not fitted.curve:  # fitted by a solver
+        return {} if math.isnan(fitted.best.dev_error) else dev
+    stopped = {} if fitted.stopped is None else {"stopped": fitted.stopped}
+    moved = {} if fitted.perturbation is None else {"perturbation": fitted.perturbation}
+    return (
+        stopped
+        | moved
+        | dev
+        | {
+            "best_step": fitted.best.step,
+            "truncated": fitted.truncated,
+            "curve": [reading._asdict() for reading in fitted.curve],
+        }
+    )
+
+
+def predicted_per_second(classifier: Classifier, split: Split) -> float:
+    """Measure how many texts a second a model predicts, from text to class, on this machine."""
+    texts = split.test.texts[:ASKED] or split.train.texts[:ASKED]
+    started = time.perf_counter()
+    logits_of(classifier.model, classifier.reader.encode(texts)).argmax(1)
+    return len(texts) / max(time.perf_counter() - started, 1e-9)

@@ -1,0 +1,85 @@
+"""solve(): a baseline fitted to a split, as fit() trains a backbone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ampmix.backbones.base import CutModule
+from ampmix.baselines.base import Baseline
+from ampmix.data.dataset import Examples, Split
+from ampmix.models.classifier import Classifier, logits_of
+from ampmix.text.reader import Reader
+from ampmix.training.config import TrainConfig
+from ampmix.training.losses import balanced_weights
+from ampmix.training.selection import Reading
+from ampmix.training.step import generator_of
+from ampmix.training.training_run import Fit, about_training
+
+
+def solve(baseline: Baseline, data: Split, config: TrainConfig, seed: int = 0) -> Fit:
+    """Fit a baseline to training and development texts; read the test set once.
+
+    A solver has no use for a development set, so it gets those labels too: a network sees them as
+    well, to choose its step. Outside cross-validation it is fitted to the training part alone
+    first, to measure the development error by which models are compared there.
+
+    Args:
+        baseline: what to fit.
+        data: a split.
+        config: of which the fields in ``baseline.heeds`` and ``device`` count.
+        seed: the run's.
+    """
+    dev = math.nan, math.nan
+    if data.fold is None and len(data.dev):
+        *_, logits, _ = _solved(baseline, data, data.train, data.dev, config, seed)
+        y = torch.tensor(data.dev.labels)
+        error = (logits.argmax(1) != y).double().mean()
+        dev = error.item(), F.cross_entropy(logits.double(), y).item()
+    both = Examples(
+        data.train.texts + data.dev.texts, np.concatenate([data.train.labels, data.dev.labels])
+    )
+    model, reader, logits, truncated = _solved(baseline, data, both, data.test, config, seed)
+    probabilities, tested = logits.softmax(1).numpy(), len(data.test) > 0
+    model.to("cpu").eval()
+    return Fit(
+        classifier=Classifier(model.config, model, reader, data.classes, about_training(data)),
+        best=Reading(0, math.nan, *dev),
+        curve=(),
+        test_wrong=probabilities.argmax(1) != data.test.labels,
+        test_reads=(0,) if tested else (),
+        truncated=truncated,
+        seed=seed,
+        test_probabilities=probabilities,
+    )
+
+
+def _solved(
+    baseline: Baseline,
+    data: Split,
+    train: Examples,
+    asked: Examples,
+    config: TrainConfig,
+    seed: int,
+) -> tuple[CutModule, Reader, Tensor, int]:
+    """Return the fitted module, its reader, logits of the texts asked, and how many were cut."""
+    reader = baseline.reader(train.texts, data.tokenizer, config.max_length)
+    classes = len(data.classes)
+    model = baseline.build(reader, classes, generator_of(seed, "weights")).to(config.device)
+    encoded = reader.encode(train.texts, train.labels)
+    weights = np.ones(len(train))
+    if config.class_weights == "balanced":
+        weights = balanced_weights(train.labels, classes)[train.labels]
+    others = [reader.encode(asked.texts)] if len(asked) else []
+    found = baseline.solve(model, encoded, weights, others)
+    model.eval()
+    if not others:
+        logits = torch.empty(0, classes)
+    else:
+        logits = found[0] if found is not None else logits_of(model, others[0], config.device)
+    cut = encoded.truncated + sum(part.truncated for part in others)
+    return model, reader, logits, cut

@@ -1,0 +1,187 @@
+"""Baselines: equal to scikit-learn's, and trained, saved, asked and exported like any model."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+import ampmix
+from ampmix._support.components import BASELINES, find, parse_model, spec
+from ampmix.backbones import feature_cache
+from ampmix.baselines.encoder_logreg import EncoderLogreg
+from ampmix.baselines.majority import Majority
+from ampmix.baselines.tfidf_logreg import TfidfLogreg
+from ampmix.cli.main import main
+from ampmix.data.dataset import Examples, Split, TextDataset
+from ampmix.errors import AmpmixError
+from ampmix.models.export import export_onnx
+from ampmix.text.tokenizers import TOKENIZERS
+
+TICKETS = Path(__file__).parents[2] / "examples" / "support-tickets.csv"
+NAMES = sorted(find(BASELINES.package))
+NONE = ampmix.NoMixup()
+pytestmark = pytest.mark.filterwarnings("ignore:.*hold.? nothing that the model knows")
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return ampmix.split_fold(ampmix.load_dataset(TICKETS), 0, 5)
+
+
+@pytest.fixture
+def made(request: pytest.FixtureRequest, folders: Any, tmp_path: Path, monkeypatch: Any) -> Any:
+    """A baseline by name; one that needs an encoder has a tiny one."""
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path / "cache"))
+    cls = find(BASELINES.package)[request.param]
+    needs = "model" in {field.name for field in dataclasses.fields(cls)}
+    return cls(model=folders["bert"]) if needs else cls()
+
+
+def of_each(function: Any) -> Any:
+    return pytest.mark.parametrize("made", NAMES, indirect=True)(function)
+
+
+@of_each
+def test_it_is_saved_loaded_and_asked_like_any_model(
+    made: Any, split: Split, tmp_path: Path
+) -> None:
+    fitted = ampmix.fit(made, NONE, split)
+    texts = [*split.test.texts, "", "a a a a", "ヘルプ " * 300]
+    before = fitted.classifier.predict_proba(texts)
+    assert np.allclose(before[: len(split.test)], fitted.test_probabilities, atol=1e-6)
+    fitted.classifier.save(tmp_path / "model")
+    again = ampmix.Classifier.load(tmp_path / "model")
+    assert np.array_equal(again.predict_proba(texts), before)
+    alone = np.concatenate([again.predict_proba([text]) for text in texts[-8:]])
+    assert np.allclose(alone, before[-8:], atol=1e-6), "other texts in the batch change nothing"
+    assert (tmp_path / "model" / "README.md").read_text()
+
+
+@of_each
+def test_it_is_the_same_every_time_and_heeds_what_it_says(made: Any, split: Split) -> None:
+    plain, again = (ampmix.fit(made, NONE, split).test_probabilities for _ in range(2))
+    assert np.array_equal(plain, again)
+    few = dataclasses.replace(split, train=split.train.take(range(0, 400, 4)))
+    plain = ampmix.fit(made, NONE, few).test_probabilities
+    for heeded, setting in {
+        "class_weights": {"class_weights": "balanced"},
+        "max_length": {"max_length": 3},
+        "lr": {"lr": 0.5},
+    }.items():
+        config = ampmix.TrainConfig(**setting)
+        other = ampmix.fit(made, NONE, few, config).test_probabilities
+        assert np.array_equal(plain, other) != (heeded in made.heeds), heeded
+
+
+@of_each
+def test_it_can_be_exported(made: Any, split: Split, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    classifier = ampmix.fit(made, NONE, split).classifier
+    path, *_ = export_onnx(classifier, tmp_path / "model.onnx")
+    texts = [*split.test.texts[:20], "order order order order my order"]
+    ids, mask, _ = classifier.reader.encode(texts).batch(range(len(texts)))
+    session = onnxruntime.InferenceSession(str(path))
+    _, found = session.run(None, {"ids": ids, "mask": mask})
+    assert np.allclose(found, classifier.predict_proba(texts), atol=1e-5)
+
+
+@of_each
+def test_nothing_can_be_mixed_in_it(made: Any, split: Split) -> None:
+    with pytest.raises(AmpmixError, match=f"{made.name} is fitted by a solver"):
+        ampmix.fit(made, ampmix.Mixup(), split)
+    with pytest.raises(AmpmixError, match="label_smoothing"):
+        ampmix.fit(made, NONE, split, ampmix.TrainConfig(label_smoothing=0.1))
+
+
+@pytest.mark.parametrize("c", [0.3, 10.0])
+def test_tfidf_logreg_is_scikit_learns(split: Split, c: float) -> None:
+    pipeline = make_pipeline(
+        TfidfVectorizer(
+            tokenizer=TOKENIZERS["words"],
+            token_pattern=None,
+            lowercase=False,
+            ngram_range=(1, 2),
+            sublinear_tf=True,
+        ),
+        LogisticRegression(C=c, tol=1e-8, max_iter=5000),
+    )
+    pipeline.fit(
+        split.train.texts + split.dev.texts,
+        np.concatenate([split.train.labels, split.dev.labels]),
+    )
+    texts = ["my my my my order order", *split.test.texts]
+    fitted = ampmix.fit(TfidfLogreg(c), NONE, split)
+    found = fitted.classifier.predict_proba(texts)
+    assert np.allclose(found, pipeline.predict_proba(texts), atol=5e-3)
+
+
+def test_a_class_without_a_text_gets_no_probability() -> None:
+    train = Examples(("a b", "a c", "d e", "d f"), [0, 0, 2, 2])
+    whole = TextDataset("toy", ("A", "B", "C"), Examples((*train.texts, "x"), [0, 0, 2, 2, 1]))
+    split = dataclasses.replace(
+        ampmix.split_fold(whole, 0, 2), train=train, dev=train.take([]), test=train
+    )
+    for model in (TfidfLogreg(), Majority()):
+        probabilities = ampmix.fit(model, NONE, split).test_probabilities
+        assert (probabilities[:, 1] == 0).all()
+        assert np.allclose(probabilities.sum(1), 1)
+
+
+def test_majority_gives_the_shares_of_the_classes(split: Split) -> None:
+    labels = np.concatenate([split.train.labels, split.dev.labels])
+    found = ampmix.fit(Majority(), NONE, split).test_probabilities
+    assert np.allclose(found, np.bincount(labels) / len(labels), atol=1e-6)
+
+
+def test_features_are_computed_once_and_mended(
+    folders: Any, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
+    model, counted = EncoderLogreg(folders["bert"]), []
+    computed = feature_cache._computed
+    monkeypatch.setattr(
+        feature_cache, "_computed", lambda *given: counted.append(1) or computed(*given)
+    )
+    data = ampmix.load_dataset(TICKETS)
+    first = ampmix.fit(model, NONE, split)
+    ampmix.fit(model, NONE, ampmix.split_fold(data, 1, 5))
+    assert len(counted) == 1, "the folds of a cross-validation share them"
+    (file,) = (tmp_path / "features").glob("*.npy")
+    for damaged in (b"", file.read_bytes()[:200], b"\x80\x04 not numbers"):
+        file.write_bytes(damaged)
+        again = ampmix.fit(model, NONE, split)
+        assert np.array_equal(again.test_probabilities, first.test_probabilities)
+    assert len(counted) == 4
+    ampmix.fit(EncoderLogreg(folders["distilbert"]), NONE, split)
+    assert len(counted) == 5, "another encoder has others"
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path / "a file"))
+    unkept = ampmix.fit(model, NONE, split)
+    assert np.array_equal(unkept.test_probabilities, first.test_probabilities)
+
+
+def test_the_commands_take_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(tmp_path / "model")
+    assert main(["train", str(TICKETS), "--model", "tfidf-logreg[C=2.0]", "--out", model]) == 0
+    assert "step" not in (said := capsys.readouterr().out)
+    assert "Development error" in said
+    assert main(["predict", model, "where is my order", "cancel it"]) == 0
+    assert main(["evaluate", model, str(TICKETS)]) == 0
+    assert main(["list", "baselines"]) == 0
+    assert all(name in capsys.readouterr().out for name in NAMES[:1])
+    command = ["train", str(TICKETS), "--backbone", "tfidf-logreg", "--policy", "mixup"]
+    assert main([*command, "--out", str(tmp_path / "other")]) == 2
+    assert "nothing can be mixed" in capsys.readouterr().err
+
+
+def test_spec_strings_name_them() -> None:
+    for name in NAMES:
+        assert spec(parse_model(name)) == name
+    assert parse_model("cnn").name == "cnn"
