@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,9 +20,9 @@ from torch import Tensor
 
 from ampmix import datasets
 from ampmix._support.components import parse, spec
-from ampmix.backbones.encoder import Encoder, EncoderModule, MiniLM
+from ampmix.backbones.encoder import Encoder, MiniLM
+from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.backbones.text_cnn import TextCNN
-from ampmix.data.dataset import Examples, Split
 from ampmix.data.splits import split_holdout
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import Classifier
@@ -34,32 +33,8 @@ from ampmix.policies.none import NoMixup
 from ampmix.policies.nonlinear import NonlinearMixup
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
+from built_encoders import CLASSES, LABELS, TEXTS, batch, built, rng, split
 from tiny_encoders import CONFIGS, WORDS, tokenizer_of
-
-CLASSES = ("animal", "plant", "stone")
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def built(folder: str, **options: Any) -> EncoderModule:
-    backbone = Encoder(model=folder, **options)
-    model = backbone.build(backbone.reader([], "words", 16), 3, rng())
-    assert isinstance(model, EncoderModule)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for parameter in model.parameters():  # large enough that every part matters
-            if parameter.dim() > 1:
-                torch.nn.init.normal_(parameter, std=0.4)
-    return model.double()
-
-
-def batch(padding: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    lengths = torch.tensor([5, 9, 1, 6, 3])
-    mask = torch.arange(9) < lengths.unsqueeze(-1)
-    ids = torch.randint(2, len(WORDS), mask.shape, generator=rng(1))
-    return ids.where(mask, padding), mask, torch.tensor([0, 2, 1, 1, 0])
 
 
 def whole(model: EncoderModule) -> Any:
@@ -259,19 +234,7 @@ def test_nonlinear_mixing_is_the_textbook_one_in_loss_and_every_gradient(
 
 # --- the life of a model ---------------------------------------------------------------------
 
-TEXTS = (
-    *("a cat runs", "a dog runs ?", "grey cat", "red dog lies"),
-    *("a rose grows", "red rose", "oak grows ?", "a grey oak"),
-    *("grey lies", "a red lies ?", "lies grey red", "lies a"),
-)
-LABELS = [0] * 4 + [1] * 4 + [2] * 4
 TEXTBOOK = {"optimizer": "adam", "lr": 1e-5, "schedule": "constant", "warmup": 0.0}
-
-
-def split() -> Split:
-    part = Examples(TEXTS, LABELS)
-    rows = np.arange(len(TEXTS))
-    return Split("things", "", CLASSES, "words", part, part, part, rows, rows, rows, "")
 
 
 def predictions_of_pipeline(folder: Path, texts: list[str]) -> list[dict[str, Any]]:

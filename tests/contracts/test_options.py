@@ -109,7 +109,7 @@ BACKBONE_OPTIONS = [
 def test_every_option_of_a_policy_changes_training(
     cls: Any, option: str, backbone: Backbone
 ) -> None:
-    given = {"site": backbone.sites}
+    given = {"site": backbone.all_sites}
     assert found(cls(), option, given, lambda policy: trained(backbone, policy))
 
 
@@ -119,7 +119,11 @@ def test_every_option_of_a_backbone_changes_training(
 ) -> None:
     monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
     policy = find("ampmix.policies")["mixup"](site="sent")
-    given = {"vectors": ("", vectors), "model": (folders["bert"], folders["roberta"])}
+    given = {
+        "vectors": ("", vectors),
+        "model": (folders["bert"], folders["roberta"]),
+        "train_layers": (0, 1, 2),
+    }
     assert found(backbone, option, given, lambda one: trained(one, policy))
 
 

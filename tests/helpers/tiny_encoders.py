@@ -24,6 +24,33 @@ CONFIGS: dict[str, tuple[str, dict[str, int]]] = {
     "distilbert": ("DistilBertConfig", {"dim": 16, "n_layers": 2, "n_heads": 2}),
     "electra": ("ElectraConfig", {**BERT, "intermediate_size": 20, "embedding_size": 8}),
 }
+DEEP = {**BERT, "num_hidden_layers": 3, "intermediate_size": 20}
+LAYERED: dict[str, tuple[str, dict[str, Any]]] = {
+    "deep bert": ("BertConfig", DEEP),
+    "deep roberta": ("RobertaConfig", {**DEEP, "pad_token_id": 1, "type_vocab_size": 1}),
+    "deep distilbert": ("DistilBertConfig", {"dim": 16, "n_layers": 3, "n_heads": 2}),
+    "deep electra": ("ElectraConfig", {**DEEP, "embedding_size": 8}),
+    "deep mpnet": ("MPNetConfig", {**DEEP, "pad_token_id": 1}),
+    "deep deberta": (
+        "DebertaV2Config",
+        {**DEEP, "relative_attention": True, "position_buckets": 4, "share_att_key": True}
+        | {"pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm"},
+    ),
+    "deep modernbert": (
+        "ModernBertConfig",
+        {**DEEP, "pad_token_id": 0, "global_attn_every_n_layers": 2, "local_attention": 4}
+        | {"cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3},
+    ),
+}
+"""Three layers of each architecture whose layers can be run apart."""
+_, _DEBERTA = LAYERED["deep deberta"]
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "albert": ("AlbertConfig", {**DEEP, "embedding_size": 8}),
+    "convolved deberta": ("DebertaV2Config", {**_DEBERTA, "conv_kernel_size": 3}),
+}
+"""One whose layers are one layer, and one with a way around the first."""
+ALL: dict[str, tuple[str, Any]] = {**CONFIGS, **LAYERED, **OTHERS}
+PADDED_BY_1 = {"roberta", "deep roberta", "deep mpnet"}
 
 
 def tokenizer_of(kind: str) -> Any:
@@ -31,7 +58,7 @@ def tokenizer_of(kind: str) -> Any:
     import transformers
 
     words = list(WORDS)
-    if kind == "roberta":  # its padding id is 1
+    if kind in PADDED_BY_1:
         words[0], words[1] = words[1], words[0]
     return transformers.BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
 
@@ -40,7 +67,7 @@ def save(kind: str, folder: Path) -> None:
     """Write a model with random weights and its tokenizer, as transformers does."""
     import transformers
 
-    name, options = CONFIGS[kind]
+    name, options = ALL[kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         config = getattr(transformers, name)(**{**COMMON, **options})

@@ -19,18 +19,25 @@ def with_random_state(state: Any | None) -> Iterator[None]:
     if state is None:
         yield
         return
-    cpu, device, gpu = state
+    device = state[1]
     now_cpu = torch.get_rng_state()
     now_gpu = torch.cuda.get_rng_state(device) if device is not None else None
-    torch.set_rng_state(cpu)
-    if device is not None:
-        torch.cuda.set_rng_state(gpu, device)
+    set_random_state(state)
     try:
         yield
     finally:
         torch.set_rng_state(now_cpu)
         if device is not None and now_gpu is not None:
             torch.cuda.set_rng_state(now_gpu, device)
+
+
+@uncompiled
+def set_random_state(state: Any) -> None:
+    """Go on from a state that :func:`random_state` returned."""
+    cpu, device, gpu = state
+    torch.set_rng_state(cpu)
+    if device is not None:
+        torch.cuda.set_rng_state(gpu, device)
 
 
 @uncompiled

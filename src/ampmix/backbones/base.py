@@ -58,9 +58,13 @@ class CutModule(nn.Module, ABC):
         Raises:
             AmpmixError: for an unknown site.
         """
-        self.config.check_site(site)
+        self.check_site(site)
         site = site or next(reversed(self.config.sites), "")
         return self._cut(ids, mask, site, generator)
+
+    def check_site(self, site: str | None) -> None:
+        """Raise AmpmixError unless None or a site of this module."""
+        self.config.check_site(site)
 
     def save(self, folder: Path, reader: Reader, classes: tuple[str, ...]) -> dict[str, Any]:
         """Write the weights to a model folder; return what its ``config.json`` must hold."""
@@ -141,6 +145,7 @@ class Backbone(ABC):
 
     name: ClassVar[str]
     sites: ClassVar[tuple[str, ...]]
+    """Sites of every model of the class, the cheapest last; :attr:`all_sites` may be others."""
     reads_folder: ClassVar[bool] = False
     """True if loading looks for more files than ampmix itself writes, as transformers does."""
     takes_vectors: ClassVar[bool] = False
@@ -187,10 +192,15 @@ class Backbone(ABC):
         """The form with an axis of seeds, or None: its seeds are then trained one by one."""
         return None
 
+    @property
+    def all_sites(self) -> tuple[str, ...]:
+        """The sites of this very model, which its options or files may decide."""
+        return self.sites
+
     def check_site(self, site: str | None) -> None:
-        """Raise AmpmixError unless None or one of ``sites``."""
-        if site is not None and site not in self.sites:
-            raise unknown(f"site of backbone {self.name}", site, self.sites)
+        """Raise AmpmixError unless None or one of :attr:`all_sites`."""
+        if site is not None and site not in self.all_sites:
+            raise unknown(f"site of backbone {self.name}", site, self.all_sites)
 
     @property
     def training_defaults(self) -> Mapping[str, Any]:

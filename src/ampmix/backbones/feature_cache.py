@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from ampmix._support.cache import cache_folder
 from ampmix._support.files import whole
-from ampmix.backbones.encoder import AT_ONCE, EncoderModule
+from ampmix.backbones.encoder_module import AT_ONCE, EncoderModule
 from ampmix.backbones.hf_loading import content_of, located
 from ampmix.text.encoded import Encoded
 

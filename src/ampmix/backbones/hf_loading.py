@@ -37,6 +37,18 @@ def located(model: str) -> str:
     return model
 
 
+@lru_cache(maxsize=64)
+def layer_count(model: str) -> int:
+    """The number of layers of a model, by its configuration; 0 if that does not say.
+
+    Raises AmpmixError if the model cannot be had.
+    """
+    place, transformers = located(model), needed("transformers", "encoder")
+    with explained(model):
+        config = transformers.AutoConfig.from_pretrained(place, **_safely(place))
+    return int(getattr(config, "num_hidden_layers", 0) or 0)
+
+
 def content_of(folder: Path) -> str:
     """SHA-256 (hex) of what a folder's configuration, weights and tokenizer hold.
 

@@ -16,5 +16,7 @@ FINE_TUNED: Mapping[str, Any] = _BOTH | {
     "weight_decay": 1e-2,
     "clip": 1.0,
 }
+UPPER: Mapping[str, Any] = {**FINE_TUNED, "steps": 300, "lr": 3e-4}
+"""For the upper layers and the head."""
 FROZEN: Mapping[str, Any] = _BOTH | {"steps": 1000, "lr": 1e-2, "weight_decay": 1e-2}
 """For the last layer alone, with the weights of the encoder as they are."""

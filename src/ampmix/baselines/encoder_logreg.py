@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ampmix.backbones.base import CutModule
-from ampmix.backbones.encoder import Encoder, EncoderModule
+from ampmix.backbones.encoder import Encoder
+from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.backbones.feature_cache import features
 from ampmix.backbones.hf_loading import MINILM
 from ampmix.baselines._logistic import fitted
@@ -41,6 +42,7 @@ class EncoderLogreg(Baseline):
     name: ClassVar[str] = "encoder-logreg"
     rank: ClassVar[int] = 2
     reads_folder: ClassVar[bool] = True
+    reads_pool: ClassVar[bool] = True
     heeds: ClassVar[tuple[str, ...]] = ("class_weights", "max_length")
     model: str = MINILM
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,12 @@ class TextDataset:
             )
 
     @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """All texts: those of the training part, then of the development and test set."""
+        parts = filter(None, (self.train, self.dev, self.test))
+        return tuple(chain.from_iterable(part.texts for part in parts))
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the classes, the tokenizer, every part and groups; not the name.
 
@@ -121,7 +128,8 @@ class Split:
     `train_indices` point into ``dataset.train``; `dev_indices` into ``dataset.dev`` if that was
     given, else into ``dataset.train``; `test_indices` into ``dataset.test``, or into
     ``dataset.train`` in cross-validation (`fold` of `folds`, both None otherwise). `data_hash` is
-    the data set's fingerprint.
+    the data set's fingerprint. `pool` holds all texts of the data set, for models that read each
+    text once for all splits.
     """
 
     dataset: str
@@ -138,6 +146,7 @@ class Split:
     columns: tuple[str, str] | None = None
     fold: int | None = None
     folds: int | None = None
+    pool: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
     def hash(self) -> str:

@@ -63,6 +63,26 @@ def split_train(
     return _split(dataset, everything, tested, test, seed, "", fraction, dev_fraction)
 
 
+def split_all(dataset: TextDataset, seed: int = 0, fraction: float = 1.0) -> Split:
+    """Split nothing off: training and development texts are all to learn from, none to test on.
+
+    `fraction` keeps the texts that `split_holdout` keeps.
+
+    >>> part = Examples(("a", "b") * 10, [0, 1] * 10)
+    >>> split = split_all(TextDataset("toy", ("A", "B"), train=part))
+    >>> len(split.train), len(split.dev), len(split.test)
+    (20, 0, 0)
+    """
+    everything = np.arange(len(dataset.train))
+    nothing = everything[:0]
+    split = _split(dataset, everything, dataset.train, nothing, seed, "", fraction, 0.1)
+    merged = Examples(
+        split.train.texts + split.dev.texts,
+        np.concatenate([split.train.labels, split.dev.labels]),
+    )
+    return replace(split, train=merged, dev=merged.take([]), dev_indices=nothing)
+
+
 def split_fold(
     dataset: TextDataset,
     fold: int,
@@ -158,6 +178,7 @@ def _split(
         test_indices=test,
         data_hash=dataset.fingerprint,
         columns=dataset.columns,
+        pool=dataset.texts,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
 import warnings
@@ -22,6 +21,7 @@ from ampmix._support.files import as_of_the_system, drafting, put, sha256_of
 from ampmix._support.json_files import content_sha256
 from ampmix._support.redact import without_paths
 from ampmix._support.wording import counted
+from ampmix._torch.evaluation import in_evaluation
 from ampmix.backbones.base import Backbone, CutModule
 from ampmix.backbones.weights import WEIGHTS
 from ampmix.data.groups import seen_among
@@ -281,14 +281,3 @@ def logits_of(
         return torch.empty(0, 0)
     result = torch.cat(logits)
     return torch.empty_like(result).index_copy_(0, torch.from_numpy(order), result)
-
-
-def in_evaluation(model: CutModule) -> CutModule:
-    """Return the model in evaluation mode without switching it: another thread may be using it.
-
-    A model that trains is copied; the copy shares its weights and buffers.
-    """
-    if not any(module.training for module in model.modules()):
-        return model
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, shared).eval()

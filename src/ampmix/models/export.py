@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ampmix._support.files import drafting, place_files, sha256_of
+from ampmix._torch.evaluation import in_evaluation
 from ampmix.errors import AmpmixError
-from ampmix.models.classifier import Classifier, in_evaluation
+from ampmix.models.classifier import Classifier
 
 OPSET = 18
 INPUTS, OUTPUTS = ("ids", "mask"), ("logits", "probabilities")

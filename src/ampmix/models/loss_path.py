@@ -14,10 +14,11 @@ from torch import Tensor
 from ampmix._support.components import POLICIES
 from ampmix._support.random_streams import numpy_stream
 from ampmix._support.wording import counted
+from ampmix._torch.evaluation import in_evaluation
 from ampmix.errors import AmpmixError
 from ampmix.mixing import cross_entropy, interpolate_loss
 from ampmix.mixing.heads import head_of, partners_of
-from ampmix.models.classifier import Classifier, in_evaluation
+from ampmix.models.classifier import Classifier
 
 Array = npt.NDArray[np.float64]
 BATCH = 64  # pairs at once
@@ -93,7 +94,7 @@ def loss_paths(
     Raises:
         AmpmixError: for a site that the backbone does not have.
     """
-    classifier.backbone.check_site(site)
+    classifier.model.check_site(site)
     model = in_evaluation(classifier.model)
     found = np.empty((len(pairs), len(lams)))
     for start in range(0, len(pairs), BATCH):

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ampmix.models.classifier import Classifier, in_evaluation, logits_of
+from ampmix._torch.evaluation import in_evaluation
+from ampmix.models.classifier import Classifier, logits_of
 from ampmix.text.coverage import ReadingCoverage, coverage_of
 
 ROWS, CHARACTERS = 2048, 2**22  # of a chunk, whichever is reached first

@@ -7,6 +7,7 @@ fractions into points.
 - `crossed_difference` compares over seeds and test examples, `corrected_resampled_t` over folds;
   `pigeonhole_interval` and `sign_flip_test` are second opinions; `check_paired` refuses runs that
   are not paired; `holm` counts how many comparisons there were.
+- `cross_validated_error` and `held_out_error` give the error of one model an interval.
 - `decide` and `verdict` put it into words, `judge_claim` and `claim_verdict` hold it against a
   printed result.
 - `variance_components` and `seeds_needed` plan the next study.
@@ -15,6 +16,7 @@ fractions into points.
 
 from ampmix.statistics.comparison import Comparison, Method
 from ampmix.statistics.crossed import crossed_difference
+from ampmix.statistics.error_rate import cross_validated_error, held_out_error
 from ampmix.statistics.multiplicity import holm
 from ampmix.statistics.pairing import Runs, check_paired
 from ampmix.statistics.pigeonhole import pigeonhole_interval
@@ -44,9 +46,11 @@ __all__ = [
     "check_paired",
     "claim_verdict",
     "corrected_resampled_t",
+    "cross_validated_error",
     "crossed_difference",
     "crossed_relative_improvement",
     "decide",
+    "held_out_error",
     "holm",
     "judge_claim",
     "pigeonhole_interval",

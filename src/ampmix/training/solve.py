@@ -20,6 +20,8 @@ from ampmix.training.selection import Reading
 from ampmix.training.step import generator_of
 from ampmix.training.training_run import Fit, about_training
 
+POOL = 8  # times the texts of a split that are read for the sake of other splits
+
 
 def solve(baseline: Baseline, data: Split, config: TrainConfig, seed: int = 0) -> Fit:
     """Fit a baseline to training and development texts; read the test set once.
@@ -74,12 +76,14 @@ def _solved(
     weights = np.ones(len(train))
     if config.class_weights == "balanced":
         weights = balanced_weights(train.labels, classes)[train.labels]
-    others = [reader.encode(asked.texts)] if len(asked) else []
+    test = reader.encode(asked.texts)
+    others = [test]
+    if baseline.reads_pool and len(data.pool) <= POOL * (len(train) + len(asked)):
+        others.append(reader.encode(data.pool))  # the same texts in every split
     found = baseline.solve(model, encoded, weights, others)
     model.eval()
-    if not others:
+    if not len(asked):
         logits = torch.empty(0, classes)
     else:
-        logits = found[0] if found is not None else logits_of(model, others[0], config.device)
-    cut = encoded.truncated + sum(part.truncated for part in others)
-    return model, reader, logits, cut
+        logits = found[0] if found is not None else logits_of(model, test, config.device)
+    return model, reader, logits, encoded.truncated + test.truncated

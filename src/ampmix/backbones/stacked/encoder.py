@@ -15,7 +15,7 @@ from ampmix.backbones.stacked.head import StackedClassify
 from ampmix.text.encoded import Encoded
 
 if TYPE_CHECKING:
-    from ampmix.backbones.encoder import EncoderModule
+    from ampmix.backbones.encoder_module import EncoderModule
 
 
 @dataclass(frozen=True)

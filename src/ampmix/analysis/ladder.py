@@ -1,0 +1,125 @@
+"""The ladder: models from the simplest on, each with its error, its cost, its distance to the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ampmix import statistics
+from ampmix.analysis.comparison import Records, paired_comparison
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One model's row. Errors and differences are in percent of the test texts.
+
+    Attributes:
+        model: spec string of a baseline or backbone, or ``always CLASS``.
+        errors: test error by seed (fold).
+        mean, std: of them; None where no run finished or only one did.
+        interval: of 95 %, of the error of a model trained anew on new texts.
+        difference: to the model of the lowest mean, paired; None for that model.
+        difference_interval: its interval.
+        dev_error: mean development error, where it was measured.
+        seconds: mean time of a run.
+        per_second: median number of texts predicted in a second.
+    """
+
+    model: str
+    errors: tuple[float, ...] = ()
+    mean: float | None = None
+    std: float | None = None
+    interval: tuple[float, float] | None = None
+    difference: float | None = None
+    difference_interval: tuple[float, float] | None = None
+    dev_error: float | None = None
+    seconds: float | None = None
+    per_second: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def ladder(
+    models: Mapping[str, Records], cross_validated: bool, majority: Mapping[str, Any] | None
+) -> tuple[Rung, ...]:
+    """One row for each model, in their order, after that of always answering one class.
+
+    Args:
+        models: spec string to seed to record.
+        cross_validated: whether every seed has a test fold of its own.
+        majority: as of :func:`ampmix.analysis.classes.majority`.
+    """
+    done = {name: {s: r for s, r in own.items() if r.done} for name, own in models.items()}
+    means = {name: _mean_error(own) for name, own in done.items() if own}
+    best = min(means, key=lambda name: means[name], default=None)
+    rows = [
+        _rung(name, own, done[best] if best not in (None, name) else None, cross_validated)
+        for name, own in done.items()
+    ]
+    if majority is None:
+        return tuple(rows)
+    always = Rung(f"always {majority['class']}", mean=majority["mean"], std=majority["std"])
+    return (always, *rows)
+
+
+def chosen(rows: Sequence[Rung], cross_validated: bool) -> Rung | None:
+    """The row whose model to keep, the first of equals; None if there is none.
+
+    In cross-validation it has the lowest mean error, over texts that none of its models had seen.
+    With a test set it has the lowest mean development error: the test set has no say.
+    """
+
+    def error(row: Rung) -> float | None:
+        return row.mean if cross_validated else row.dev_error
+
+    able = [row for row in rows if row.errors and error(row) is not None]
+    return min(able, key=lambda row: error(row) or 0.0, default=None)
+
+
+def _mean_error(own: Records) -> float:
+    return float(np.mean([record.test_wrong.mean() for record in own.values()]))
+
+
+def _rung(name: str, own: Records, best: Records | None, cross_validated: bool) -> Rung:
+    if not own:
+        return Rung(name)
+    wrong = [record.test_wrong for record in own.values()]
+    errors = [100 * float(one.mean()) for one in wrong]
+    dev = [r.result.dev_error for r in own.values() if r.result.dev_error is not None]
+    seconds = [float(record.provenance.get("seconds", 0)) for record in own.values()]
+    speeds = [r.provenance["predicted_per_second"] for r in own.values()
+              if "predicted_per_second" in r.provenance]  # fmt: skip
+    compared = None if best is None else paired_comparison(own, best, cross_validated)
+    return Rung(
+        name,
+        tuple(errors),
+        float(np.mean(errors)),
+        float(np.std(errors, ddof=1)) if len(errors) > 1 else None,
+        _percent(error_interval(wrong, cross_validated)),
+        compared.difference if compared else None,
+        compared.interval if compared else None,
+        100 * float(np.mean(dev)) if dev else None,
+        float(np.mean(seconds)),
+        float(np.median(speeds)) if speeds else None,
+    )
+
+
+def error_interval(wrong: Sequence[Any], cross_validated: bool) -> tuple[float, float] | None:
+    """Interval of the error of a model trained anew, a fraction; None where it cannot be told.
+
+    Args:
+        wrong: true where a text was misclassified, an array for each seed or fold.
+        cross_validated: whether every seed has a test fold of its own.
+    """
+    if not cross_validated:
+        return statistics.held_out_error(np.stack(wrong))
+    return statistics.cross_validated_error(wrong) if len(wrong) > 1 else None
+
+
+def _percent(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if bounds is None else (100 * bounds[0], 100 * bounds[1])

@@ -1,0 +1,355 @@
+"""The module of an encoder: a transformers model, its last layer, and how it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ampmix._torch.evaluation import in_evaluation
+from ampmix._torch.random_state import seeded, with_random_state
+from ampmix.backbones.base import Cut, CutModule
+from ampmix.backbones.encoder_cache import Cache
+from ampmix.backbones.encoder_layers import Layers, Point, below, find_layers
+from ampmix.backbones.heads import Classify
+from ampmix.backbones.hf_loading import bare_body, explained, put, whole_model
+from ampmix.backbones.hf_reader import HFReader
+from ampmix.errors import AmpmixError
+from ampmix.mixing.heads import Head
+from ampmix.mixstep.site import last_linear
+from ampmix.text.encoded import Encoded
+from ampmix.text.reader import Reader
+
+if TYPE_CHECKING:
+    from ampmix.backbones.encoder import Encoder
+
+HEAD = "ampmix_head"
+AT_ONCE = 256  # texts that a frozen encoder reads at once
+PROBED = ((5, 3), 1e-3)
+"""Lengths of the texts that the layers are found with, and how far two ways may differ there."""
+
+
+@dataclass(frozen=True)
+class _EncodeAndClassify(Head):
+    """f after ``word`` and ``embedding``: the body, then :class:`Classify`."""
+
+    module: EncoderModule
+    classify: Classify
+    seed: int | None
+    draw: Callable[[], int] | None
+
+    def redrawn(self) -> _EncodeAndClassify:
+        """See :meth:`ampmix.mixing.heads.Head.redrawn`."""
+        seed = self.draw() if self.draw else None
+        return replace(self, classify=self.classify.redrawn(), seed=seed)
+
+    def __call__(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        return self.classify(self.module.features(embedded, mask, self.seed))
+
+
+@dataclass(frozen=True)
+class _LayersAndClassify(Head):
+    """f after ``layer.K``: the layers above, then :class:`Classify`.
+
+    Its dropout goes on from the random state that the layers below left, or from a seed.
+    """
+
+    module: EncoderModule
+    classify: Classify
+    at: int
+    state: Any
+    seed: int | None
+    draw: Callable[[], int] | None
+
+    def redrawn(self) -> _LayersAndClassify:
+        """See :meth:`ampmix.mixing.heads.Head.redrawn`."""
+        seed = self.draw() if self.draw else None
+        return replace(self, classify=self.classify.redrawn(), state=None, seed=seed)
+
+    def __call__(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        point = Point(self.at, hidden, self.state)
+        return self.classify(self.module.features_above(point, mask, self.seed))
+
+
+class EncoderModule(CutModule):
+    """A transformers model without its last linear layer (``body``), and that layer (``output``).
+
+    The body's dropout draws from PyTorch's global generator: a cut draws a seed, and every pass of
+    its f runs under that seed, so that all passes of a step see the same masks and nobody's random
+    state is touched.
+
+    ``encoded`` holds what the frozen part makes of texts while the rest trains.
+    """
+
+    config: Encoder
+
+    def __init__(
+        self, config: Encoder, folder: str, classes: int, *, trained: bool = False
+    ) -> None:
+        super().__init__()
+        self.config = config
+        model = folder if trained else config.model  # what messages name
+        if config.mean_pooled:
+            self.body, self.path = bare_body(model, folder), ""
+            self.output = nn.Linear(self.body.config.hidden_size, classes)
+            nn.init.normal_(self.output.weight, std=0.02)
+            nn.init.zeros_(self.output.bias)
+            if trained:
+                self._load_head(Path(folder))
+        else:
+            self.body = whole_model(model, folder, classes, trained)
+            self.path = _head_path(self.body, classes, model)
+            self.output = self.body.get_submodule(self.path)
+            put(self.body, self.path, nn.Identity())
+        self.encoded = Cache()
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
+        self._layers: Layers | None = None
+        self._known: frozenset[int] = frozenset()
+        self._below: tuple[str, ...] = ()
+        self.eval()
+        if config.freeze:
+            self.body.requires_grad_(False)
+        elif config.train_layers:
+            self._freeze_below()
+
+    def train(self, mode: bool = True) -> EncoderModule:
+        """What is frozen never drops anything."""
+        super().train(mode)
+        if self.config.freeze:
+            self.body.eval()
+        for name in self._below:
+            self.body.get_submodule(name).eval()
+        return self
+
+    def check_site(self, site: str | None) -> None:
+        """See :meth:`ampmix.backbones.base.CutModule.check_site`; no files are read for it."""
+        self.config.check_site_of(site, self._count)
+
+    @property
+    def _count(self) -> int:
+        return int(getattr(self.body.config, "num_hidden_layers", 0))
+
+    @property
+    def _first(self) -> int:
+        """How many layers are below those that train."""
+        return self._count - self.config.train_layers
+
+    # --- passes ------------------------------------------------------------------------------
+
+    def features(self, embedded: Tensor, mask: Tensor, seed: int | None = None) -> Tensor:
+        """Compute the input of the last layer, ``[B, d]``, from embedded words ``[B, L, d]``."""
+        with seeded(seed, embedded.device):
+            made = self.body(inputs_embeds=embedded, attention_mask=mask.long())
+        return self._pooled(made, mask)
+
+    def features_above(self, point: Point, mask: Tensor, seed: int | None = None) -> Tensor:
+        """Compute the input of the last layer, ``[B, d]``, from between two layers."""
+        with seeded(seed, mask.device), with_random_state(point.state):
+            made, _ = self._layers_at(point.at).run(self.body, mask, point)
+        return self._pooled(made, mask)
+
+    def _pooled(self, made: Any, mask: Tensor) -> Tensor:
+        if not self.config.mean_pooled:
+            return made.logits  # type: ignore[no-any-return]
+        kept = mask.unsqueeze(-1).to(made.last_hidden_state.dtype)
+        return (made.last_hidden_state * kept).sum(1) / kept.sum(1)  # type: ignore[no-any-return]
+
+    def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
+        like = self.output.weight.new_empty(()).expand(ids.shape[0], self.output.in_features)
+        classify = Classify.of(self.output, like, self.config.dropout, self.training, generator)
+        if self.config.freeze:
+            return classify, (self._encode_once(ids, mask),)
+        draw = partial(_seed, generator) if self.training else None
+        seed = draw() if draw else None
+        if site == "sent":
+            return classify, (self._sentence(ids, mask, seed),)
+        if site in ("word", "embedding"):
+            words = self.body.get_input_embeddings()(ids)
+            return _EncodeAndClassify(self, classify, seed, draw), (words, mask)
+        point = self._point(ids, mask, int(site.removeprefix("layer.")), seed)
+        # padding counts as zero: what a layer makes of it depends on the batch's longest text
+        hidden = point.hidden.masked_fill(~mask.unsqueeze(-1), 0.0)
+        head = _LayersAndClassify(self, classify, point.at, point.state, seed, draw)
+        return head, (hidden, mask)
+
+    def _sentence(self, ids: Tensor, mask: Tensor, seed: int | None) -> Tensor:
+        if self.config.train_layers and (self.training or self.encoded):
+            return self.features_above(Point(self._first, self._frozen(ids, mask)), mask, seed)
+        return self.features(self.body.get_input_embeddings()(ids), mask, seed)
+
+    def _point(self, ids: Tensor, mask: Tensor, at: int, seed: int | None) -> Point:
+        """Hidden states after layer `at`, and the random state that the layers above begin with."""
+        frozen = self.config.train_layers > 0
+        begin = Point(self._first, self._frozen(ids, mask)) if frozen else None
+        if begin and begin.at == at:
+            return begin
+        layers = self._layers_at(at)
+        words = begin or self.body.get_input_embeddings()(ids)
+        with seeded(seed, ids.device):
+            _, point = layers.run(self.body, mask, words, at)
+        assert point is not None
+        return point if seed is not None else replace(point, state=None)
+
+    # --- what is frozen ----------------------------------------------------------------------
+
+    def _frozen(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states of the frozen layers, ``[B, L, d]``, zero at padding."""
+        if not (self.training or self.encoded):
+            return self._lower(ids, mask)
+
+        def rows(ids: Tensor, mask: Tensor) -> list[Tensor]:
+            kept = zip(self._lower(ids, mask), mask, strict=True)
+            return [hidden[own].to(self.output.weight.dtype) for hidden, own in kept]
+
+        made = torch.cat(self.encoded.of(ids, mask, rows))
+        hidden = made.new_zeros(*mask.shape, made.shape[-1])
+        hidden[mask] = made
+        return hidden
+
+    def _lower(self, ids: Tensor, mask: Tensor) -> Tensor:
+        with torch.no_grad():
+            embedded = self.body.get_input_embeddings()(ids)
+            _, point = self._layers_at(self._first).run(self.body, mask, embedded, self._first)
+        assert point is not None
+        return point.hidden
+
+    def _encode_once(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Features of every row, kept in memory while training (until weights are loaded)."""
+
+        def features(ids: Tensor, mask: Tensor) -> Tensor:
+            return self.features(self.body.get_input_embeddings()(ids), mask)
+
+        if not (self.training or self.encoded):
+            return features(ids, mask)
+        return torch.stack(self.encoded.of(ids, mask, features))
+
+    def encode_all(self, part: Encoded, device: torch.device) -> Tensor:
+        """Return a frozen encoder's features of all texts, ``[n, d]``, kept while it trains."""
+        order, found = np.argsort(part.lengths, kind="stable"), []
+        for start in range(0, len(order), AT_ONCE):
+            ids, mask, _ = part.batch(order[start : start + AT_ONCE])
+            rows = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+            found.append(self._encode_once(*rows))
+        features = torch.cat(found)
+        where = torch.from_numpy(order).to(device)
+        return torch.empty_like(features).index_copy_(0, where, features)
+
+    def _freeze_below(self) -> None:
+        """Freeze all that the hidden states depend on which the layers that train begin with."""
+        self.config.check_site_of(f"layer.{self._first}", self._count)
+        names = below(self._layers_at(self._first), self.body, self._first, *self._probe())
+        modules = dict(self.body.named_modules())
+        self._below = tuple(sorted(name for name in names if name in modules))
+        for name, parameter in self.body.named_parameters():
+            if name in names:
+                parameter.requires_grad_(False)
+
+    def _probe(self) -> tuple[Tensor, Tensor]:
+        """Token ids and mask of a small batch."""
+        lengths, _ = PROBED
+        device = self.output.weight.device
+        wide = torch.arange(max(lengths), device=device).expand(len(lengths), -1)
+        mask = wide < torch.tensor(lengths, device=device).unsqueeze(-1)
+        words = self.body.get_input_embeddings().num_embeddings
+        return (wide + 3) % words, mask
+
+    def _layers_at(self, at: int) -> Layers:
+        """The layers, after a look whether a run that begins after layer `at` gives the same."""
+        if self._layers is not None and at in self._known:
+            return self._layers
+        body, (ids, mask) = in_evaluation(self.body), self._probe()
+        with torch.no_grad():
+            embedded = body.get_input_embeddings()(ids)
+            layers = self._layers or find_layers(body, embedded, mask)
+            if layers is None or not self._agrees(layers, body, embedded, mask, at):
+                raise AmpmixError(
+                    f"the layers of {self.config.public_spec} ({self.body.config.model_type}) "
+                    "cannot be run apart from each other: leave train_layers out, and mix at site "
+                    "word or sent"
+                )
+        self._layers, self._known = layers, self._known | {at}
+        return layers
+
+    def _agrees(
+        self, layers: Layers, body: nn.Module, embedded: Tensor, mask: Tensor, at: int
+    ) -> bool:
+        whole = self._pooled(body(inputs_embeds=embedded, attention_mask=mask.long()), mask)
+        _, point = layers.run(body, mask, embedded, at)
+        assert point is not None
+        hidden = point.hidden.masked_fill(~mask.unsqueeze(-1), 0.0)
+        apart = self._pooled(layers.run(body, mask, Point(at, hidden))[0], mask)
+        return bool((whole - apart).abs().max() <= PROBED[1] * whole.abs().max())
+
+    # --- files -------------------------------------------------------------------------------
+
+    def exportable(self) -> nn.Module:
+        """The body without what is kept in memory of a frozen one."""
+        return _PlainEncoder(self)
+
+    def save(self, folder: Path, reader: Reader, classes: tuple[str, ...]) -> dict[str, Any]:
+        """Write weights and tokenizer as transformers does; what ``config.json`` must hold."""
+        assert isinstance(reader, HFReader)
+        config = self.body.config
+        config.id2label = dict(enumerate(classes))
+        config.label2id = {label: i for i, label in enumerate(classes)}
+        reader.tokenizer.save_pretrained(folder)
+        if self.path:
+            config.problem_type = "single_label_classification"
+            put(self.body, self.path, self.output)
+        try:
+            with explained(self.config.model):
+                self.body.save_pretrained(folder, max_shard_size="100TB")
+        finally:
+            if self.path:
+                put(self.body, self.path, nn.Identity())
+        if not self.path:
+            from safetensors.torch import save_file
+
+            head = {name: value.cpu() for name, value in self.output.state_dict().items()}
+            save_file(head, folder / f"{HEAD}.safetensors")
+        return {"reader": reader.as_json()}
+
+    def _load_head(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        self.output.load_state_dict(load_file(folder / f"{HEAD}.safetensors"))
+
+
+def _forget(module: EncoderModule, _: Any) -> None:
+    """Drop the features of other weights; no closure, so that modules can be pickled and copied."""
+    module.encoded.clear()
+
+
+def _head_path(whole: Any, classes: int, model: str) -> str:
+    path = last_linear(whole, classes)
+    if path is None:
+        raise AmpmixError(
+            f"the classification head of {model} does not end in a linear layer: "
+            "use encoder[pooling=mean]"
+        )
+    return path
+
+
+class _PlainEncoder(nn.Module):
+    """An encoder that caches no features, for evaluation and export."""
+
+    def __init__(self, module: EncoderModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits ``[B, C]`` of token ids and mask ``[B, L]``."""
+        embedded = self.module.body.get_input_embeddings()(ids)
+        logits: Tensor = self.module.output(self.module.features(embedded, mask))
+        return logits
+
+
+def _seed(generator: torch.Generator | None) -> int:
+    device = "cpu" if generator is None else generator.device
+    return int(torch.randint(2**62, (), generator=generator, device=device))

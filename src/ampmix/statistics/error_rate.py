@@ -1,0 +1,73 @@
+"""Interval of one model's error rate, for new texts and a model trained anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest
+
+from ampmix.statistics._arrays import check_level
+from ampmix.statistics.crossed import crossed_difference
+
+
+def cross_validated_error(
+    wrong: Sequence[npt.ArrayLike], level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the error that a model trained on all texts will have on new ones.
+
+    Wilson's score interval (1927, Journal of the American Statistical Association 22) of the share
+    of texts that were misclassified when they were held out, as if there were ``n / (1 + K / (K -
+    1))`` of the n texts. With all n it speaks of the K models at hand (Bayle et al., 2020, Cross-
+    validation confidence intervals for test error); the factor makes room for training texts that
+    are drawn anew. Coverage is measured in ``benchmarks/refit.py``.
+
+    Args:
+        wrong: 1 where a text was misclassified, one array for each of K >= 2 folds.
+        level: coverage of the interval, a fraction.
+
+    Raises:
+        ValueError: fewer than 2 folds, no text, or `level` is not a fraction.
+
+    >>> low, high = cross_validated_error([[1, 0, 0, 0, 0]] * 20)
+    >>> round(low, 2), round(high, 2)
+    (0.12, 0.33)
+    """
+    check_level(level)
+    every = np.concatenate([np.asarray(fold, float) for fold in wrong])
+    folds, n = len(wrong), len(every)
+    if folds < 2 or not n:
+        raise ValueError(f"{folds} folds with {n} texts: at least 2 folds and a text are needed")
+    counted = max(1, round(n / (1 + folds / (folds - 1))))
+    # a whole number of texts at either side; the interval of a share in between is between theirs
+    low, high = (
+        binomtest(int(k), counted).proportion_ci(level, "wilson")
+        for k in (np.floor(every.mean() * counted), np.ceil(every.mean() * counted))
+    )
+    part = every.mean() * counted % 1
+    return (
+        float(low.low + part * (high.low - low.low)),
+        float(low.high + part * (high.high - low.high)),
+    )
+
+
+def held_out_error(wrong: npt.ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
+    """Interval of the mean error on a test set, for new seeds and new texts alike.
+
+    That of :func:`ampmix.statistics.crossed_difference` to a model that never errs, within 0 and 1;
+    of one seed Wilson's. None where it cannot be told.
+
+    Args:
+        wrong: 1 where a text was misclassified, ``[S seeds, N texts]``.
+        level: coverage of the interval, a fraction.
+
+    >>> held_out_error([[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]] * 2)
+    (0.0, 0.33...)
+    """
+    table = np.asarray(wrong, float)
+    if len(table) == 1 or table.shape[1] < 2:
+        found = binomtest(int(table.sum()), table.size).proportion_ci(level, "wilson")
+        return float(found.low), float(found.high)
+    interval = crossed_difference(table, np.zeros_like(table), level).interval
+    return None if interval is None else (max(interval[0], 0.0), min(interval[1], 1.0))

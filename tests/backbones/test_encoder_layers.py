@@ -1,0 +1,385 @@
+"""Layers of encoders: mixing between them, and training the upper ones on what the lower keep."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ampmix._support.components import parse, spec
+from ampmix.backbones.encoder import Encoder, MiniLM
+from ampmix.backbones.encoder_cache import Cache
+from ampmix.backbones.encoder_module import EncoderModule
+from ampmix.errors import AmpmixError
+from ampmix.models.classifier import Classifier
+from ampmix.models.loss_path import loss_paths
+from ampmix.policies.amp import AMP
+from ampmix.policies.mixup import Mixup
+from ampmix.policies.none import NoMixup
+from ampmix.training.config import TrainConfig
+from ampmix.training.fit import fit
+from built_encoders import batch, built, rng, split
+from tiny_encoders import LAYERED, PADDED_BY_1
+
+every_kind = pytest.mark.parametrize("kind", LAYERED)
+every_pooling = pytest.mark.parametrize("pooling", ["head", "mean"])
+
+
+def padded(kind: str) -> tuple[Tensor, Tensor, Tensor]:
+    return batch(padding=int(kind in PADDED_BY_1))
+
+
+def layers_of(model: EncoderModule) -> Any:
+    """The list of layers, by its name in transformers."""
+    body = getattr(model.body, model.body.base_model_prefix, model.body)
+    inner = getattr(body, "encoder", getattr(body, "transformer", body))
+    return getattr(inner, "layer", None) or inner.layers
+
+
+def first_of(output: Any) -> Tensor:
+    found: Tensor = output[0] if isinstance(output, tuple) else output
+    return found
+
+
+def hooked(model: EncoderModule, ids: Tensor, mask: Tensor, at: int, change: Any) -> Tensor:
+    """Logits of a whole pass in which a hook changes the hidden states that layer `at` gives."""
+
+    def hook(_: Any, __: Any, output: Any) -> Any:
+        new = change(first_of(output))
+        return (new, *output[1:]) if isinstance(output, tuple) else new
+
+    handle = layers_of(model)[at - 1].register_forward_hook(hook)
+    try:
+        embedded = model.body.get_input_embeddings()(ids)
+        return model.output(model.features(embedded, mask))  # type: ignore[no-any-return]
+    finally:
+        handle.remove()
+
+
+# --- sites -----------------------------------------------------------------------------------
+
+
+@every_kind
+@every_pooling
+@pytest.mark.parametrize("training", [True, False])
+def test_f_of_g_is_forward_at_every_layer(
+    kind: str, pooling: str, training: bool, folders: dict[str, str]
+) -> None:
+    model = built(folders[kind], pooling=pooling).train(training)
+    ids, mask, _ = padded(kind)
+    before = torch.get_rng_state()
+    f, g = model.cut(ids, mask, "sent", generator=rng(3))
+    expected = f(*g)
+    assert model.config.all_sites[2:-1] == ("layer.1", "layer.2", "layer.3")
+    for site in model.config.all_sites:
+        f, g = model.cut(ids, mask, site, generator=rng(3))
+        torch.testing.assert_close(f(*g), expected, rtol=0, atol=1e-12)
+        assert torch.equal(f(*g), f(*g)), "f is a function"
+    if training:
+        new = f.redrawn()  # type: ignore[attr-defined]
+        assert not torch.equal(new(*g), f(*g))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_kind
+def test_dropout_above_a_layer_is_drawn_anew_where_it_is_asked_for(
+    kind: str, folders: dict[str, str]
+) -> None:
+    model = built(folders[kind], dropout=0.0).train()
+    for layer in layers_of(model):
+        for part in layer.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.3
+    ids, mask, _ = padded(kind)
+    f, g = model.cut(ids, mask, "layer.2", generator=rng(3))
+    new = f.redrawn()  # type: ignore[attr-defined]
+    assert not torch.equal(new(*g), f(*g)) and torch.equal(new(*g), new(*g))
+
+
+@every_kind
+@every_pooling
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("policy", [Mixup, AMP])
+def test_mixing_at_a_layer_is_that_of_a_hook_in_loss_and_every_gradient(
+    kind: str, pooling: str, at: int, policy: Any, folders: dict[str, str]
+) -> None:
+    model, (ids, mask, y) = built(folders[kind], pooling=pooling), padded(kind)
+    rule = policy(site=f"layer.{at}", **({"eps": 0.3} if policy is AMP else {}))
+    f, g = model.cut(ids, mask, rule.site)
+    mixed = rule(f, g, y, generator=rng(7))
+    lam, perm = mixed.lam.double(), mixed.perm
+
+    def loss(weight: Tensor) -> Tensor:
+        own: list[Tensor] = []
+        hooked(model, ids, mask, at, lambda hidden: own.append(hidden) or hidden)
+        hidden = own[0] * mask.unsqueeze(-1)  # padding counts as zero
+        by = weight[:, None, None]
+        mix = by * hidden + (1 - by) * hidden[perm]
+        logits = hooked(model, ids, mask | mask[perm], at, lambda _: mix)
+        one, other = (F.cross_entropy(logits, t, reduction="none") for t in (y, y[perm]))
+        return lam * one + (1 - lam) * other
+
+    if policy is AMP:
+        leaf = lam.clone().requires_grad_()
+        slope = torch.autograd.grad(loss(leaf).sum(), leaf)[0].clamp(-1, 1)
+        expected_lam = (lam + rule.eps * slope).clamp(0, 1).detach()
+        torch.testing.assert_close(mixed.lam_adv.double(), expected_lam, rtol=0, atol=1e-6)
+        expected = torch.maximum(loss(lam), loss(mixed.lam_adv.double()))
+    else:
+        expected = loss(lam)
+    torch.testing.assert_close(mixed.loss, expected, rtol=1e-5, atol=1e-7)
+    used = [p for p in model.parameters() if p.requires_grad]
+    found = torch.autograd.grad(mixed.loss.mean(), used, allow_unused=True)
+    other = torch.autograd.grad(expected.mean(), used, allow_unused=True)
+    for one, two in zip(found, other, strict=True):
+        if two is None:
+            assert one is None
+        else:
+            torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_only_what_is_above_the_layer_is_repeated(at: int, folders: dict[str, str]) -> None:
+    model, (ids, mask, y) = built(folders["deep bert"]), batch()
+    calls: list[int] = []
+    for i, layer in enumerate(layers_of(model)):
+        layer.register_forward_hook(lambda *_, i=i: calls.append(i + 1))
+    f, g = model.cut(ids, mask, f"layer.{at}")  # finds the layers, once
+    calls.clear()
+    f, g = model.cut(ids, mask, f"layer.{at}")
+    assert calls == list(range(1, at + 1))
+    calls.clear()
+    AMP(eps=0.01, site=f"layer.{at}")(f, g, y, generator=rng())
+    assert calls == 2 * list(range(at + 1, 4))
+
+
+def test_layers_that_are_not_there_are_refused_with_those_that_are(
+    folders: dict[str, str], tmp_path: Path
+) -> None:
+    folder = folders["deep bert"]
+    for site in ("layer.0", "layer.4", "layer.x", "wrd"):
+        with pytest.raises(AmpmixError, match="embedding, word, layer.1, layer.2, layer.3, sent"):
+            Encoder(model=folder).check_site(site)
+    with pytest.raises(AmpmixError, match="unknown site of backbone encoder 'layer.3'.*sent"):
+        Encoder(model=folder, freeze=True).check_site("layer.3")
+    fitted = fit(Encoder(model=folder), NoMixup(), split(), TrainConfig(steps=1))
+    fitted.classifier.save(tmp_path / "model")
+    loaded = Classifier.load(tmp_path / "model")  # whose folder has another name
+    with pytest.raises(AmpmixError, match=r"layer\.1, layer\.2, layer\.3, sent"):
+        loaded.model.check_site("layer.9")
+    loaded.model.check_site("layer.3")
+
+
+def test_the_loss_path_of_a_loaded_model_goes_through_its_layers(
+    folders: dict[str, str], tmp_path: Path
+) -> None:
+    import numpy as np
+
+    fitted = fit(Encoder(model=folders["deep bert"]), NoMixup(), split(), TrainConfig(steps=1))
+    fitted.classifier.save(tmp_path / "model")
+    loaded = Classifier.load(tmp_path / "model")
+    texts, pairs, ends = split().test.texts, np.array([[0, 1], [2, 3]]), np.array([0.0, 1.0])
+    found = loss_paths(loaded, texts, split().test.labels, pairs, ends, "layer.2")
+    expected = loss_paths(loaded, texts, split().test.labels, pairs, ends, "sent")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+# --- upper layers alone ----------------------------------------------------------------------
+
+
+@every_kind
+@every_pooling
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_what_the_lower_layers_keep_gives_what_they_would(
+    kind: str, pooling: str, layers: int, folders: dict[str, str]
+) -> None:
+    """From memory, one by one or in a batch, as by a whole pass without the option."""
+    ids, mask, y = padded(kind)
+    whole = built(folders[kind], pooling=pooling, dropout=0.0)
+    model = built(folders[kind], pooling=pooling, dropout=0.0, train_layers=layers)
+    model.load_state_dict(whole.state_dict())
+    for part in model.body.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    model.body.apply(without_dropout)
+    model.train()
+    for i in (2, 0):
+        own = int(mask[i].sum())
+        model.cut(ids[i : i + 1, :own], mask[i : i + 1, :own])
+    assert len(model.encoded) == 2
+    expected = whole(ids, mask)
+    for site in (None, *model.config.all_sites):
+        f, g = model.cut(ids, mask, site)
+        torch.testing.assert_close(f(*g), expected, rtol=0, atol=1e-12)
+    assert len(model.encoded) == len(ids)
+    torch.testing.assert_close(model.eval()(ids, mask), expected, rtol=0, atol=1e-12)
+    model.encoded.clear()
+    for site in (None, *model.config.all_sites):
+        f, g = model.cut(ids, mask, site)
+        torch.testing.assert_close(f(*g), expected, rtol=0, atol=1e-12)
+    assert not len(model.encoded), "nothing is kept where nothing trains"
+
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    f, g = model.train().cut(ids, mask, "sent")
+    F.cross_entropy(f(*g), y).backward()  # type: ignore[no-untyped-call]
+    F.cross_entropy(expected, y).backward()  # type: ignore[no-untyped-call]
+    theirs = dict(whole.named_parameters())
+    for name, parameter in model.named_parameters():
+        if name in trained and theirs[name].grad is not None:
+            torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=0, atol=1e-12)
+        elif name not in trained:
+            assert parameter.grad is None
+    assert {n.split(".")[0] for n in trained} == {"body", "output"}
+
+
+def without_dropout(part: Any) -> None:
+    """Attention's dropout is a number in some architectures."""
+    for name, value in vars(part).items():
+        if "drop" in name and isinstance(value, float):
+            setattr(part, name, 0.0)
+
+
+@every_kind
+def test_the_upper_layers_train_and_drop_and_the_lower_do_neither(
+    kind: str, folders: dict[str, str]
+) -> None:
+    backbone = Encoder(model=folders[kind], train_layers=2)
+    config = TrainConfig(steps=4, batch_size=6, lr=0.01, selection="last")
+    fitted = fit(backbone, Mixup(site="layer.2"), split(), config)
+    model: Any = fitted.classifier.model
+    fresh = backbone.build(fitted.classifier.reader, 3, rng())
+    assert isinstance(fresh, EncoderModule)
+    now, then = (dict(m.named_parameters()) for m in (model, fresh))
+    moved = {name for name, value in now.items() if not torch.equal(value, then[name])}
+    trained = {id(p) for layer in list(layers_of(model))[1:] for p in layer.parameters()}
+    lowest = {id(p) for p in layers_of(model)[0].parameters()}
+    frozen = lowest | {id(model.body.get_input_embeddings().weight)}
+    assert not any(id(now[name]) in frozen for name in moved)
+    assert {id(now[name]) for name in moved} >= {id(model.output.weight)}
+    assert len({id(now[name]) for name in moved} & trained) > len(trained) / 2
+    model.train()
+    assert not any(part.training for part in layers_of(model)[0].modules())
+    assert all(part.training for layer in list(layers_of(model))[1:] for part in layer.modules())
+
+
+def test_a_text_is_encoded_once_by_the_lower_layers(folders: dict[str, str]) -> None:
+    backbone = Encoder(model=folders["deep bert"], train_layers=2)
+    read: list[int] = []
+    real = EncoderModule._lower
+
+    def counted(self: EncoderModule, ids: Tensor, mask: Tensor) -> Tensor:
+        read.append(len(ids))
+        return real(self, ids, mask)
+
+    EncoderModule._lower = counted  # type: ignore[method-assign]
+    try:
+        config = TrainConfig(steps=50, batch_size=5, eval_every=5)
+        fit(backbone, AMP(site="layer.1"), split(), config)
+    finally:
+        EncoderModule._lower = real  # type: ignore[method-assign]
+    assert sum(read) == len(split().train), "training and development texts are the same here"
+
+
+def test_training_on_kept_hidden_states_is_training_on_new_ones(
+    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A memory without room changes the time alone."""
+    backbone = Encoder(model=folders["deep bert"], train_layers=2)
+    config = TrainConfig(steps=12, batch_size=5, lr=0.01, eval_every=4)
+    found = []
+    for limit in (2**30, 0):
+        monkeypatch.setattr("ampmix.backbones.encoder_cache.LARGEST", limit)
+        found.append(fit(backbone, AMP(eps=0.1, site="layer.2"), split(), config))
+    one, other = (torch.from_numpy(fitted.test_probabilities) for fitted in found)
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
+def test_memory_has_a_limit_and_copies_have_none_of_it() -> None:
+    made: list[int] = []
+
+    def make(ids: Tensor, mask: Tensor) -> list[Tensor]:
+        made.extend(ids[:, 0].tolist())
+        return [row[own].double() for row, own in zip(ids, mask, strict=True)]
+
+    ids = torch.arange(12).reshape(4, 3)
+    mask = torch.tensor([[True] * 3, [True, True, False], [True] * 3, [True] * 3])
+    cache = Cache(limit=8 * 6)
+    for _ in range(2):
+        for i, row in enumerate(cache.of(ids, mask, make)):
+            assert row.tolist() == ids[i, mask[i]].tolist()
+    assert made == [0, 3, 6, 9, 6, 9], "two texts fit"
+    assert len(cache) == 2
+    assert not len(copy.deepcopy(cache)) and not len(pickle.loads(pickle.dumps(cache)))
+    cache.clear()
+    cache.of(ids[:1], mask[:1], make)
+    assert len(cache) == 1
+
+
+def test_a_model_of_upper_layers_is_saved_and_loaded_whole(
+    folders: dict[str, str], tmp_path: Path
+) -> None:
+    backbone = Encoder(model=folders["deep bert"], train_layers=1)
+    fitted = fit(backbone, NoMixup(), split(), TrainConfig(steps=5, batch_size=6, lr=0.01))
+    expected = fitted.classifier.predict_proba(split().test.texts)
+    fitted.classifier.save(tmp_path / "model")
+    loaded = Classifier.load(tmp_path / "model")
+    assert (loaded.predict_proba(split().test.texts) == expected).all()
+    assert "train_layers=1" in spec(loaded.backbone)
+    again = pickle.loads(pickle.dumps(fitted.classifier))
+    assert (again.predict_proba(split().test.texts) == expected).all()
+
+
+def test_all_layers_by_default_and_under_the_name_of_before() -> None:
+    assert spec(MiniLM(train_layers=0)) == "minilm" == MiniLM(train_layers=0).identity
+    assert spec(MiniLM(train_layers=2)) == "minilm[train_layers=2]"
+    assert MiniLM(train_layers=2).all_sites == ("layer.4", "layer.5", "layer.6", "sent")
+    assert Encoder(train_layers=6).all_sites[0] == "layer.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "site", "told"),
+    [
+        ("minilm[train_layers=2]", "word", r"site word no words.*site=layer\.4.*leave train_la"),
+        ("minilm[train_layers=2]", "embedding", r"at site embedding no words"),
+        ("minilm[train_layers=2]", "layer.3", r"there are|layer\.4, layer\.5, layer\.6, sent"),
+        ("minilm[train_layers=7]", "sent", "train_layers is 7, but minilm.* has 6 layers"),
+        ("minilm[train_layers=2,freeze=true]", "sent", "leave one of the two out"),
+    ],
+)
+def test_what_upper_layers_cannot_do_is_said(text: str, site: str, told: str) -> None:
+    with pytest.raises(AmpmixError, match=told):
+        parse(text, "ampmix.backbones", "backbone").check_site(site)
+
+
+def test_fewer_than_no_layers() -> None:
+    with pytest.raises(AmpmixError, match="train_layers is -1: it must be 0, for all, or more"):
+        Encoder(train_layers=-1)
+
+
+def test_layers_that_are_one_are_refused(folders: dict[str, str]) -> None:
+    backbone = Encoder(model=folders["albert"], train_layers=1)
+    with pytest.raises(AmpmixError, match=r"albert.*cannot be run apart.*leave train_layers out"):
+        backbone.build(backbone.reader([], "words", 16), 3, rng())
+    model = built(folders["albert"])
+    ids, mask, _ = batch()
+    with pytest.raises(AmpmixError, match="cannot be run apart"):
+        model.cut(ids, mask, "layer.2")
+    f, g = model.cut(ids, mask, "word")
+    assert f(*g).shape == (5, 3)
+
+
+def test_what_goes_around_a_layer_is_found(folders: dict[str, str]) -> None:
+    """A convolution over the embeddings is added to what the first layer of some DeBERTas gives."""
+    model = built(folders["convolved deberta"])
+    ids, mask, _ = batch()
+    f, g = model.cut(ids, mask, "layer.1")
+    torch.testing.assert_close(f(*g), model(ids, mask), rtol=0, atol=1e-12)
+    backbone = Encoder(model=folders["convolved deberta"], train_layers=3)
+    with pytest.raises(AmpmixError, match="cannot be run apart"):
+        backbone.build(backbone.reader([], "words", 16), 3, rng())
