@@ -41,6 +41,18 @@ def interval(bounds: Sequence[float] | None) -> str:
     return "" if bounds is None else f"[{bounds[0]:+.1f}, {bounds[1]:+.1f}]"
 
 
+def quoted_range(bounds: Sequence[float] | None, signed: bool = False) -> str:
+    """An interval as an aside, with a blank before it; "" for None.
+
+    >>> quoted_range((10.94, 16.0)), quoted_range((-3.0, -0.2), signed=True)
+    (' [10.9 to 16.0]', ' [-3.0 to -0.2]')
+    """
+    if bounds is None:
+        return ""
+    low, high = (f"{value:+.1f}" if signed else f"{value:.1f}" for value in bounds)
+    return f" [{low} to {high}]"
+
+
 def p_value(p: float | None) -> str:
     """Three decimals, ``<0.001`` below."""
     if p is None:

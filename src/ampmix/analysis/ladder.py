@@ -1,4 +1,4 @@
-"""The ladder: models from the simplest on, each with its error, its cost, its distance to the best."""
+"""Models from the simplest on, each with its error, cost and distance to the best."""
 
 from __future__ import annotations
 

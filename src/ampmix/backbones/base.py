@@ -85,6 +85,10 @@ class CutModule(nn.Module, ABC):
         output: nn.Linear = self.get_submodule("output")  # type: ignore[assignment]
         return output
 
+    def logit_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters in which the logits are linear, such as the last layer's."""
+        return list(self.head.parameters())
+
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Logits ``[B, C]``."""
         f, g = self.cut(ids, mask)

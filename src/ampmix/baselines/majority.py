@@ -80,5 +80,9 @@ class MajorityModule(CutModule):
         self.config = config
         self.bias = nn.Parameter(torch.zeros(classes))
 
+    def logit_parameters(self) -> list[nn.Parameter]:
+        """See :meth:`ampmix.backbones.base.CutModule.logit_parameters`."""
+        return [self.bias]
+
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         return lambda ids: self.bias + 0.0 * ids[:, :1].to(self.bias.dtype), (ids,)

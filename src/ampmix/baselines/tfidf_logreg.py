@@ -106,6 +106,10 @@ class TfidfModule(CutModule):
         self.weight = nn.Parameter(torch.zeros(words, classes))
         self.bias = nn.Parameter(torch.zeros(classes))
 
+    def logit_parameters(self) -> list[nn.Parameter]:
+        """See :meth:`ampmix.backbones.base.CutModule.logit_parameters`."""
+        return [self.weight, self.bias]
+
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         return lambda ids, mask: self._logits(ids, mask, _rank(ids)), (ids, mask)
 

@@ -8,12 +8,14 @@ fractions into points.
   `pigeonhole_interval` and `sign_flip_test` are second opinions; `check_paired` refuses runs that
   are not paired; `holm` counts how many comparisons there were.
 - `cross_validated_error` and `held_out_error` give the error of one model an interval.
+- `temperature` makes probabilities as sure as they should be.
 - `decide` and `verdict` put it into words, `judge_claim` and `claim_verdict` hold it against a
   printed result.
 - `variance_components` and `seeds_needed` plan the next study.
 - `relative_improvement` is RP, the paper's figure, and two functions give it an interval.
 """
 
+from ampmix.statistics.calibration import temperature
 from ampmix.statistics.comparison import Comparison, Method
 from ampmix.statistics.crossed import crossed_difference
 from ampmix.statistics.error_rate import cross_validated_error, held_out_error
@@ -59,6 +61,7 @@ __all__ = [
     "seeds_needed",
     "sign_flip_p",
     "sign_flip_test",
+    "temperature",
     "variance_components",
     "verdict",
 ]

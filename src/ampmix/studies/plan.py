@@ -139,11 +139,6 @@ class Plan:
 
         >>> Plan.of("films.csv", [NoMixup(), "amp[eps=0.1]"], seeds=10, steps=500) # doctest: +SKIP
         """
-        given = [policies] if isinstance(policies, str) else policies
-        listed: list[Policy] = []
-        for one in given:
-            whole = POLICIES.parse_list(one, trusted=True) if isinstance(one, str) else [one]
-            listed += whole
         parsed = isinstance(backbone, str)
         model: Any = parse_model(str(backbone), trusted=True) if parsed else backbone
         known = None if isinstance(data, TextDataset | Path) else datasets.known(data)
@@ -156,7 +151,7 @@ class Plan:
                 "text, label, test, dev, encoding, group and rare go with a file: leave them out"
             )
         seeds = getattr(known, "folds", 5) if seeds is None else seeds
-        return cls(data, model, tuple(listed), seeds, fraction, config)
+        return cls(data, model, tuple(policies_of(policies)), seeds, fraction, config)
 
     @property
     def _kind(self) -> Kind:
@@ -204,6 +199,11 @@ class Plan:
         names = (*beside, *self.policy_names)
         turns = (names, names[::-1])
         return [Run(name, seed) for seed in range(self.seeds) for name in turns[seed % 2]]
+
+    def steps(self, run: Run) -> int:
+        """Steps of a run at most; a baseline's count as one."""
+        solved = run.policy == baseline.NAME or isinstance(self.backbone, Baseline)
+        return 1 if solved else self.config.steps
 
     def specification(self, run: Run) -> dict[str, Any]:
         """Everything that determines a run. The policy's name enters no random stream."""
@@ -341,3 +341,11 @@ class Plan:
             "run": self.run_id(run),
             "training": asdict(self.config),
         }
+
+
+def policies_of(given: Sequence[Policy | str] | str) -> list[Policy]:
+    """The policies of a list, or of spec strings separated by commas."""
+    listed: list[Policy] = []
+    for one in [given] if isinstance(given, str) else given:
+        listed += POLICIES.parse_list(one, trusted=True) if isinstance(one, str) else [one]
+    return listed

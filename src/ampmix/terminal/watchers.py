@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -11,6 +11,9 @@ class Watcher:
 
     A task is a pair of a plan's number and a :class:`ampmix.studies.plan.Run`.
     """
+
+    def on_begin(self, steps: Mapping[Any, int]) -> None:
+        """Runs are to be done now: how many steps each takes."""
 
     def on_start(self, task: Any) -> None:
         """A run begins."""
@@ -37,6 +40,10 @@ class Watchers(Watcher):
 
     def __init__(self, watchers: Iterable[Watcher]) -> None:
         self._watchers = tuple(watchers)
+
+    def on_begin(self, steps: Mapping[Any, int]) -> None:
+        """Tell all which runs are to be done."""
+        self._tell("on_begin", steps)
 
     def on_start(self, task: Any) -> None:
         """Tell all that a run begins."""

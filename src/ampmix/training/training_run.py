@@ -40,8 +40,8 @@ class Fit:
 
     Attributes:
         classifier: the model at the chosen step.
-        best: the reading of that step; of a model that a solver fitted, or without a development
-            set, with NaN for what was not measured.
+        best: the reading of that step; of a model that a solver fitted, with NaN for what was not
+            measured.
         curve: every reading of the development set; none of a model that a solver fitted.
         test_wrong: true where a test example is misclassified, ``[n_test]``.
         test_probabilities: of each class, ``[n_test, n_classes]``, as
@@ -113,9 +113,13 @@ class TrainingRun:
             raise Diverged(_advice("training loss", loss, step, self.config))
 
     def read(self, step: int, losses: Sequence[float]) -> None:
-        """Read the development set after a step; `losses` are those since the reading before."""
-        dev = self.parts.dev
-        measured = _measure(self.model, self.learner, dev, self.device, self._processes)
+        """Read the development set after a step; `losses` are those since the reading before.
+
+        Without development texts error and loss are 0.
+        """
+        dev, measured = self.parts.dev, (0.0, 0.0)
+        if len(dev):
+            measured = _measure(self.model, self.learner, dev, self.device, self._processes)
         reading = Reading(step, float(np.mean(losses)), *measured)
         if not math.isfinite(reading.dev_loss):
             raise Diverged(_advice("development loss", reading.dev_loss, step, self.config))

@@ -1,0 +1,99 @@
+"""The answer of a comparison in a few sentences: which model, whether to mix, what helps more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ampmix._support.wording import quoted_range
+
+TITLES = {
+    "tfidf-logreg": "TF-IDF with logistic regression",
+    "encoder-logreg": "logistic regression on a frozen encoder",
+    "minilm": "fine-tuned MiniLM",
+    "encoder": "the fine-tuned encoder",
+    "cnn": "the CNN",
+    "bilstm": "the BiLSTM",
+}
+WORTH = 1.0  # points that halving the labels must cost to be worth a sentence
+
+
+def answer(summary: Mapping[str, Any]) -> list[str]:
+    """Two or three sentences for somebody who decides, the most important first.
+
+    Args:
+        summary: the content of ``summary.json``.
+    """
+    said = [_best_sentence(summary), _mixing_sentence(summary), _labels_sentence(summary)]
+    return [sentence for sentence in said if sentence]
+
+
+def title(model: str) -> str:
+    """Describe a model of the ladder in words; its spec string where there are none.
+
+    >>> title("minilm[train_layers=2]"), title("mine")
+    ('fine-tuned MiniLM', 'mine')
+    """
+    return TITLES.get(model.split("[")[0], model)
+
+
+def _best_sentence(summary: Mapping[str, Any]) -> str:
+    rows: Sequence[Mapping[str, Any]] = summary.get("ladder") or []
+    measured = [row for row in rows if row["mean"] is not None]
+    best = next((row for row in measured if row["model"] == summary.get("best")), None)
+    if best is None:
+        return ""
+    bounds = quoted_range(best["interval"])
+    name = title(best["model"])
+    said = f"{name[0].upper()}{name[1:]} errs least: {best['mean']:.1f} % of new texts{bounds}"
+    others = [row for row in measured if row is not best]
+    if not others:
+        return f"{said}."
+    simple = min(others, key=lambda row: row["mean"])
+    close = simple["difference_interval"] if simple["difference"] else None
+    said += f"; next is {title(simple['model'])} with {simple['mean']:.1f} %"
+    return f"{said}{', not shown to be worse.' if close and close[0] <= 0 else '.'}"
+
+
+def _mixing_sentence(summary: Mapping[str, Any]) -> str:
+    judged = [
+        row
+        for row in summary["rows"]
+        if row["decision"] != "baseline" and row["dev_error"] is not None
+        and row["policy"] not in TITLES
+    ]  # fmt: skip
+    if not judged:
+        return ""
+    model = title(summary["backbone"])
+    lower = [row for row in judged if row["decision"] == "lower error"]
+    if lower:
+        best = min(lower, key=lambda row: row["difference"])
+        bounds = quoted_range(best["interval"], signed=True)
+        return (
+            f"{best['policy']} lowers the error of {model} by {-best['difference']:.1f} "
+            f"points{bounds}."
+        )
+    higher = [row for row in judged if row["decision"] == "higher error"]
+    if len(higher) == len(judged):
+        return f"Mixing raises the error of {model}: train it without."
+    if any(row["decision"] == "not decided" for row in judged):
+        return f"Whether mixing helps {model} is not decided: more seeds would tell."
+    detectable = [row["detectable"] for row in judged if row["detectable"] is not None]
+    said = f"Mixing was not shown to lower the error of {model}"
+    if detectable:
+        said += f"; a difference of {max(detectable):.1f} points or more would have shown"
+    return f"{said}."
+
+
+def _labels_sentence(summary: Mapping[str, Any]) -> str:
+    curve = summary.get("learning_curve") or []
+    if len(curve) < 2:
+        return ""
+    half, whole = curve[-2], curve[-1]
+    cost = half["error"] - whole["error"]
+    texts = f"{half['labels']:,} labels instead of {whole['labels']:,}"
+    if cost < WORTH:
+        return f"More labels would help little: {texts} cost {max(cost, 0):.1f} points."
+    gains = [-(row["difference"] or 0) for row in summary["rows"] if row["decision"] != "baseline"]
+    more = ": more labels help more than mixing here" if cost > max(gains, default=0) else ""
+    return f"{texts[0].upper()}{texts[1:]} cost {cost:.1f} points{more}."

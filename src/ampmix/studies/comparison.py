@@ -1,0 +1,216 @@
+"""The runs of a comparison: models, policies, and what comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ampmix._support import components
+from ampmix._support.attempts import paper_name
+from ampmix._support.files import discard
+from ampmix.analysis.classes import majority
+from ampmix.analysis.comparison import ComparisonRow, best_policy, paper_cells
+from ampmix.analysis.comparison import rows as rows_of
+from ampmix.analysis.ladder import Rung, ladder
+from ampmix.errors import AmpmixError
+from ampmix.policies.none import NoMixup
+from ampmix.records.store import RunRecord
+from ampmix.studies import baseline
+from ampmix.studies.executors import Task
+from ampmix.studies.install import install
+from ampmix.studies.ladder import Ladder
+from ampmix.studies.plan import Plan, Run
+from ampmix.studies.refit import Recipe, refit
+from ampmix.studies.run import Outcome
+from ampmix.studies.runner import Runner
+from ampmix.studies.study import Study
+from ampmix.studies.summary import Summary
+
+Records = Mapping[int, RunRecord]
+REFIT = Run("the model to keep", 0)
+
+
+def comparison(plan: Plan) -> Study:
+    """The study of one plan that a comparison of policies is."""
+    return Study(plan.dataset.name, "each", (plan,))
+
+
+class _Kept(NamedTuple):
+    """The model that is kept: its policy, of which seed or (None) how many texts, new runs."""
+
+    policy: str | None = None
+    seed: int | None = None
+    texts: int | None = None
+    trained: int = 0
+    problem: str = ""
+
+
+class Comparison:
+    """Does the runs of a comparison, model by model, then policy by policy.
+
+    Args:
+        steps: what to compare.
+        runner: how.
+    """
+
+    def __init__(self, steps: Ladder, runner: Runner) -> None:
+        self.steps, self.runner = steps, runner
+        self.cross_validated = steps.plans[0].cross_validated
+        self.models: dict[str, Records] = {}
+        self.plan_of: dict[str, Plan] = {}
+        self.curve: tuple[Mapping[str, Any], ...] = ()
+        self.outcomes = [self._rungs()] if steps.rungs else []
+        self.plan = steps.plan_on(ladder(self.models, self.cross_validated, None))
+        self.study = comparison(self.plan)
+        self.outcomes.append(runner.carry_out(self.study))
+        self.records = _records(self.plan, self.outcomes[-1])
+        if not steps.rungs:
+            spec = components.spec(self.plan.backbone)
+            self.models = {spec: self.records[self.plan.baseline]}
+            if baseline.NAME in self.records:
+                self.models = {baseline.NAME: self.records[baseline.NAME], **self.models}
+        alone = replace(self.plan, backbone=baseline.MODEL, policies=(NoMixup(),))
+        self.plan_of = {components.spec(p.backbone): p for p in (alone, *steps.rungs, self.plan)}
+
+    def _rungs(self) -> Outcome:
+        """Train the models of the ladder, and sort their records by model."""
+        plans = (*self.steps.rungs, *self.steps.shares)
+        study = Study(self.steps.dataset.name, "none", plans)
+        outcome = self.runner.carry_out(study)
+        by_id = {record.id: record for record in outcome.records.values()}
+        parts: dict[tuple[str, float], dict[int, RunRecord]] = {}
+        for plan in plans:
+            for run in plan.runs():
+                own = run.policy == baseline.NAME
+                model = baseline.NAME if own else components.spec(plan.backbone)
+                if (record := by_id.get(plan.run_id(run))) is not None:
+                    parts.setdefault((model, plan.fraction), {})[run.seed] = record
+        whole = plans[0].fraction
+        names = [baseline.NAME, *(components.spec(plan.backbone) for plan in self.steps.rungs)]
+        self.models = {name: parts[name, whole] for name in names if (name, whole) in parts}
+        self.curve = _learning_curve(parts, whole)
+        return outcome
+
+    def summary(self, keep_fold: bool) -> Summary:
+        """Sum up, and put the model to keep in its place."""
+        always = majority(self.records)
+        rungs = ladder(self.models, self.cross_validated, always)
+        best = self.steps.best(rungs)
+        rows = self._rows()
+        kept, folder = _Kept(), self.runner.out / "model"
+        if self.runner.processes.rank == 0:
+            kept = self._kept(rows, best, folder, keep_fold)
+        errors = {t.run: reason for one in self.outcomes for t, reason in one.errors.items()}
+        records = [r for one in self.outcomes for r in one.records.values()]
+        return Summary(
+            plan=self.plan,
+            ladder=rungs,
+            best=None if best is None else best.model,
+            rows=rows,
+            model=None if kept.policy is None else folder,
+            chosen=kept.policy,
+            chosen_seed=kept.seed,
+            trained_on=kept.texts,
+            learning_curve=self.curve,
+            truncated=max((r.result.truncated or 0 for r in records), default=0),
+            trained=sum(one.trained for one in self.outcomes) + kept.trained,
+            unfinished=errors | ({REFIT: kept.problem} if kept.problem else {}),
+            unreadable=tuple(x for one in self.outcomes for x in one.unreadable),
+            majority=always,
+        )
+
+    def _rows(self) -> tuple[ComparisonRow, ...]:
+        plan = self.plan
+        names = {name: paper_name(plan.policy(name)) for name in plan.policy_names}
+        reference = paper_name(plan.backbone) if plan.fraction == 1.0 else ""
+        paper = paper_cells(plan.dataset.title, reference, names)
+        return tuple(rows_of(self.records, plan.baseline, paper, plan.cross_validated))
+
+    def _kept(
+        self, rows: tuple[ComparisonRow, ...], best: Rung | None, folder: Path, keep_fold: bool
+    ) -> _Kept:
+        """Train or find the model to keep, and put it in its place."""
+        problem = ""
+        if best is not None and not keep_fold:
+            try:
+                return self._refitted(self._recipe(rows, best), folder)
+            except AmpmixError as error:
+                problem = str(error)
+        return self._of_a_fold(rows, folder)._replace(problem=problem)
+
+    def _recipe(self, rows: tuple[ComparisonRow, ...], best: Rung) -> Recipe:
+        """The best model without mixing, unless a policy was shown to lower its error."""
+        plan, policy, records = self.plan_of[best.model], "none", self.models[best.model]
+        if plan is self.plan:
+            policy = plan.baseline
+            shown = [row for row in rows if row.decision == "lower error"]
+            if shown and plan.baseline == "none":
+                policy = min(shown, key=lambda row: row.difference or 0.0).policy
+                records = self.records[policy]
+                best = ladder({policy: records}, self.cross_validated, None)[0]
+        done = {seed: record for seed, record in records.items() if record.done}
+        return Recipe(plan, policy, done, best)
+
+    def _refitted(self, recipe: Recipe, folder: Path) -> _Kept:
+        watcher, task = self.runner.watcher, Task(0, REFIT)
+        watcher.on_begin({task: recipe.steps})
+        model, steps = refit(recipe, folder, lambda step: watcher.on_step(task, step))
+        return _Kept(recipe.policy, None, int(model.about["n_train"]), int(steps > 0))
+
+    def _of_a_fold(self, rows: tuple[ComparisonRow, ...], folder: Path) -> _Kept:
+        """The model of the policy with the lowest mean development error, its best seed's."""
+        chosen = best_policy(rows)
+        if chosen is None:
+            discard(folder)  # an earlier comparison's
+            return _Kept()
+        of_each = self.study.best(self.outcomes[-1].records)
+        task = next(t for t in of_each if t.run.policy == chosen.policy)
+        made_again = 0
+        for ended in self.runner.make_again(self.study, [task]):
+            if ended.record is None:
+                reason = ended.reason or "its worker died"
+                raise AmpmixError(f"the chosen model could not be made again: {reason}")
+            made_again += 1  # somebody had removed its weights
+        install(self.runner.out / "models" / self.study.run_id(task), folder)
+        return _Kept(chosen.policy, task.run.seed, None, made_again)
+
+
+def _records(plan: Plan, outcome: Outcome) -> dict[str, dict[int, RunRecord]]:
+    """The records by policy and seed; a run without one has failed."""
+    records: dict[str, dict[int, RunRecord]] = {}
+    for run in plan.runs():
+        task = Task(0, run)
+        record = outcome.records.get(task) or RunRecord(
+            plan.specification(run), {"status": "failed", "error": outcome.errors[task]}, {}
+        )
+        records.setdefault(run.policy, {})[run.seed] = record
+    return records
+
+
+def _learning_curve(
+    parts: Mapping[tuple[str, float], Records], whole: float
+) -> tuple[dict[str, Any], ...]:
+    """Error of the cheap model that errs least, at each share of the labels, in percent."""
+    means = {
+        key: 100 * float(np.mean([r.test_wrong.mean() for r in own.values() if r.done]))
+        for key, own in parts.items()
+        if any(record.done for record in own.values())
+    }
+    cheap = {model for model, fraction in means if fraction < whole and (model, whole) in means}
+    if not cheap:
+        return ()
+    best = min(cheap, key=lambda model: means[model, whole])
+    return tuple(
+        {
+            "model": best,
+            "share": fraction / whole,
+            "labels": round(np.mean([r.result.n_learned for r in parts[best, fraction].values()])),
+            "error": means[best, fraction],
+        }
+        for model, fraction in sorted(means, key=lambda key: key[1])
+        if model == best
+    )
