@@ -16,7 +16,7 @@ _WHOLE = re.compile(r"(-?\d{1,18})\.0+")
 _MISSING_TEXTS = {"nan", "none", "null", "n/a", "#n/a", "<na>", "#value!", "#ref!"}
 _MISSING = _MISSING_TEXTS | {"na", "nat", "nil", "undefined", "-", "?"}
 _LIST = re.compile(r"""\[.*\]|[({]\s*['"].*[)}]""", re.DOTALL)
-_SEPARATORS = "|;,"
+_SEPARATORS = "|;,/+&\n"
 
 
 def canonical(label: str) -> str:
