@@ -65,6 +65,51 @@ FILES: dict[str, tuple[str, str | bytes, Right]] = {
         '\ufeff"sep=\t"\n' + table(ROWS, "\t", "text\tlabel"),
         Right(6, said="with tabs"),
     ),
+    "files joined, names in other letters": (
+        "a.csv",
+        PLAIN + table(ROWS, header="Text, LABEL"),
+        Right(12, said="line 8 of a.csv repeats the header"),
+    ),
+    "commas in a .tsv": ("a.tsv", PLAIN, Right(6, said="a.tsv is read with commas")),
+    "semicolons in a .tsv": (
+        "a.tsv",
+        table(ROWS, ";", "Text;Label"),
+        Right(6, said="a.tsv is read with semicolons"),
+    ),
+    "JSON Lines named .csv": (
+        "a.csv",
+        '{"text": "a", "label": "b"}\n{"text": "c", "label": "d"}\n',
+        Right(refused="is JSON: give it a name that ends in .jsonl"),
+    ),
+    "a JSON array named .tsv": (
+        "a.tsv",
+        '[\n  {\n "text": "a"}]',
+        Right(refused="is JSON: give it a name that ends in .json"),
+    ),
+    "a text in brackets is no JSON": (
+        "a.csv",
+        "[text],label\n[sic] a,b\n[sic] c,d\n",
+        Right(2, ("b", "d")),
+    ),
+    "a page of a log-in": (
+        "a.csv",
+        "<!DOCTYPE html>\n<html><body>Sign in, please</body></html>\n",
+        Right(refused="is a web page"),
+    ),
+    "columns of pandas in one JSON object": (
+        "a.json",
+        '{"text": {"0": "a", "1": "c"}, "label": {"0": "b", "1": "d"}}',
+        Right(refused="is one JSON object: write an array of objects"),
+    ),
+    "dashes and quotes in labels": (
+        "a.csv",
+        labelled("follow-up", "follow_up", "don\u2019t know", "don't know", "C+", "C-"),
+        Right(
+            24,
+            ("C+", "C-", "don't know", "don\u2019t know", "follow-up", "follow_up"),
+            "or quotes .*: \"don't know\", 'don\u2019t know'; 'follow-up', 'follow_up'; spell",
+        ),
+    ),
     "files joined end to end": (
         "a.csv",
         PLAIN + "\ufeff" + PLAIN,

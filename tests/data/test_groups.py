@@ -231,6 +231,15 @@ def test_rare_is_checked_and_told_of_without_folds(tmp_path: Path) -> None:
     assert len(split_holdout(tested, 0).test) == 20
 
 
+def test_a_class_of_one_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "data.csv"
+    rows = [f"t{i} of {i % 7},{'ab'[i % 2]}" for i in range(20)]
+    path.write_text("\n".join(["text,label", *rows, "Total,20"]) + "\n")
+    small = ["--steps", "1", "--backbone", "cnn[embedding_dim=2,feature_maps=1]"]
+    assert main(["train", str(path), *small, "--out", str(tmp_path / "model")]) == 0
+    assert "1 class has one training text only: '20'; see that it" in capsys.readouterr().err
+
+
 def test_hashes_find_what_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"text {i}" for i in range(500)]
     known = trained_on(texts[:300])

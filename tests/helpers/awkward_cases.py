@@ -351,7 +351,7 @@ LABELS: dict[str, Case] = {
     "case in JSON Lines": read(
         "a.jsonl",
         json_lines(relabelled("Spam", "spam", "ham"), "text", "label"),
-        "differ only in case or blanks .*: 'Spam', 'spam'",
+        "differ only in case, .*: 'Spam', 'spam'",
         ("Spam", "ham", "spam"),
     ),
     "case beyond ASCII, Parquet": read(

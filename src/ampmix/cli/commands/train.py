@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix._support.components import BACKBONES, POLICIES
     from ampmix._support.json_files import check_writable
     from ampmix._support.origin import blaming
-    from ampmix.data.splits import split_train
+    from ampmix.data.splits import rare_notes, split_train
     from ampmix.models.classifier import check_replaceable
     from ampmix.terminal.progress import RunsProgress
     from ampmix.training import processes
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     together = processes.joined(config.device)
     screen, messages = consoles(together.rank)
-    for one in (*dataset.notes, *backbone.notes(split, config.max_length)):
+    for one in (*dataset.notes, *rare_notes(dataset, 0), *backbone.notes(split, config.max_length)):
         note(one, messages)
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
     steps = f"{'at most ' if config.patience else ''}{counted(config.steps, 'step')}"
