@@ -98,6 +98,8 @@ class Kind:
         check(type(component), self.package, self.noun)
 
 
+_ENCODER = "a model of the hub or in a folder is encoder[model={}]"
+
 POLICIES = Kind("ampmix.policies", "policy")
 BACKBONES = Kind("ampmix.backbones", "backbone")
 DATASETS = Kind("ampmix.datasets", "data set")
@@ -127,7 +129,10 @@ def parse(text: str, package: str, kind: str, trusted: bool = False, **given: An
     _check_length(text, kind)
     match = _SPEC.fullmatch(text)
     if match is None:
-        raise AmpmixError(f"cannot read {kind} {text!r}: write it like amp[eps=0.1,site=sent]")
+        way_out = "write it like amp[eps=0.1,site=sent]"
+        if kind == BACKBONES.noun and re.fullmatch(r"[\w.\-/\\:~]+", text):
+            way_out = _ENCODER.format(text)
+        raise AmpmixError(f"cannot read {kind} {text!r}: {way_out}")
     cls = _class_of(match["name"], package, kind, trusted)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
@@ -209,7 +214,7 @@ def _class_of(name: str, package: str, kind: str, trusted: bool) -> Any:
         return found[0]
     error = unknown(kind, name, [*own, *entries(package)])
     if kind == BACKBONES.noun and re.search(r"[-/]", name):
-        raise AmpmixError(f"{error}; a model of the hub or in a folder is encoder[model={name}]")
+        raise AmpmixError(f"{error}; {_ENCODER.format(name)}")
     raise error
 
 

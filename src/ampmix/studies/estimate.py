@@ -91,12 +91,16 @@ def _kind(task: Task) -> Kind:
 
 
 def _inferred(plans: Sequence[Plan], kind: Kind, seconds: Mapping[Kind, float]) -> float:
-    """Infer the time from kinds with the same backbone, else from all, by their steps."""
+    """Infer the time from kinds with the same backbone and policy, else backbone, else from all.
+
+    By their steps: a step of a backbone with a policy takes about as long on other texts.
+    """
     steps = [plan.config.steps for plan in plans]
     trained = {other: time for other, time in seconds.items() if other[1] != baseline.NAME}
     backbone = plans[kind[0]].backbone
     same = {other: time for other, time in trained.items() if plans[other[0]].backbone == backbone}
-    rates = [time / steps[other[0]] for other, time in (same or trained).items()]
+    alike = {other: time for other, time in same.items() if other[1] == kind[1]}
+    rates = [time / steps[other[0]] for other, time in (alike or same or trained).items()]
     return fmean(rates) * steps[kind[0]] if rates else 0.0
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable
+from statistics import fmean
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from ampmix._support.wording import duration
 from ampmix.terminal.watchers import Watcher
@@ -23,10 +25,17 @@ class RunsProgress(Watcher):
         runs: how many runs are to be done.
         steps: steps of each.
         console: where to show it.
+        policies: of the runs to be done. The time left weighs the runs of each by the seconds that
+            those recorded took, or those under way have taken; without, all alike.
     """
 
-    def __init__(self, runs: int, steps: int, console: Console) -> None:
+    def __init__(
+        self, runs: int, steps: int, console: Console, policies: Iterable[str] = ()
+    ) -> None:
         self._runs, self._steps, self._console = runs, steps, console
+        self._waiting = Counter(policies)
+        self._began: dict[Hashable, float] = {}
+        self._seconds: dict[str, list[float]] = {}
         self._at: dict[Hashable, int] = {}
         self._done = self._failed = 0
         self._started, self._said, self._reading = time.monotonic(), 0, ""
@@ -34,12 +43,12 @@ class RunsProgress(Watcher):
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             TaskProgressColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("starting", total=max(runs * steps, 1))
+        self._task = self._bar.add_task("starting", total=max(runs * steps, 1), left="")
 
     def __enter__(self) -> RunsProgress:
         self._bar.start()
@@ -55,6 +64,7 @@ class RunsProgress(Watcher):
 
     def on_step(self, task: Hashable, step: int) -> None:
         """A run has done so many steps."""
+        self._began.setdefault(task, time.monotonic())
         if task not in self._at or self._at[task] < step:
             self._at[task] = step
         self._show()
@@ -66,6 +76,8 @@ class RunsProgress(Watcher):
 
     def on_record(self, task: Hashable, record: Any) -> None:
         """A run is recorded."""
+        if record.done and (took := getattr(record, "provenance", {}).get("seconds")):
+            self._seconds.setdefault(_policy(task), []).append(took)
         self._end(task, not record.done)
 
     def on_failure(self, task: Hashable, error: str) -> None:
@@ -83,9 +95,44 @@ class RunsProgress(Watcher):
         failed = f", {self._failed} failed" if self._failed else ""
         done = f"{self._done} of {self._runs} runs{failed}"
         description = self._reading or "training" if self._runs == 1 else done
-        self._bar.update(self._task, completed=steps, description=description)
         share = min(1.0, steps / max(self._runs * self._steps, 1))
-        if not self._console.is_terminal and int(share / PLAIN_SHARE) > self._said:
+        tenth = int(share / PLAIN_SHARE) > self._said and not self._console.is_terminal
+        if not share or not (tenth or self._console.is_terminal):
+            return
+        left = f"about {duration(self._left(share))} left"
+        self._bar.update(self._task, completed=steps, description=description, left=left)
+        if tenth:
             self._said = int(share / PLAIN_SHARE)
-            left = (time.monotonic() - self._started) * (1 - share) / share
-            self._console.print(f"{description}, {share:.0%}, about {duration(left)} left")
+            self._console.print(f"{description}, {share:.0%}, {left}")
+
+    def _left(self, share: float) -> float:
+        """Seconds left, at the pace so far; a run of each policy weighs what one has cost."""
+        elapsed = time.monotonic() - self._started
+        done: dict[str, float] = defaultdict(float)
+        for task, steps in self._at.items():
+            done[_policy(task)] += min(steps / max(self._steps, 1), 1.0)
+        costs = {policy: cost for policy in self._waiting if (cost := self._cost(policy))}
+        if len(costs) < 2 or set(done) - set(self._waiting):
+            return elapsed * (1 - share) / share
+        other = fmean(costs.values())
+        work = {policy: costs.get(policy, other) for policy in self._waiting}
+        did = sum(work[policy] * done[policy] for policy in work)
+        return elapsed * (sum(work[p] * n for p, n in self._waiting.items()) - did) / did
+
+    def _cost(self, policy: str) -> float:
+        """Seconds of a run, from those recorded or else under way; 0 if nothing is known."""
+        if known := self._seconds.get(policy):
+            return fmean(known)
+        now = time.monotonic()
+        whole = [
+            (now - self._began[task]) * self._steps / steps
+            for task, steps in self._at.items()
+            if _policy(task) == policy and task in self._began and 0 < steps < self._steps
+        ]
+        return fmean(whole) if whole else 0.0
+
+
+def _policy(task: Hashable) -> str:
+    """The policy of a run, by which its cost goes."""
+    run: Any = getattr(task, "run", None)
+    return str(run.policy if run is not None else task)

@@ -74,14 +74,15 @@ def run(arguments: argparse.Namespace) -> int:
         note(one, messages)
     say(screen, describe(plan))
     study = compare.comparison(plan)
-    total, runs = len(plan.runs()), len(left(study, out))
+    to_do = [task.run.policy for task in left(study, out)]
+    total, runs = len(plan.runs()), len(to_do)
     if not runs:
         say(screen, f"{recorded(total, out)}: nothing to train.")
     if runs and together.count > 1:
         shared = f"{together.count} processes share {counted(runs, 'run')}"
         say(messages, f"{shared}; the progress shown is that of the first.")
     together.wait()  # none begins before all have counted
-    progress = RunsProgress(runs, plan.config.steps, messages)
+    progress = RunsProgress(runs, plan.config.steps, messages, to_do)
     try:
         with progress:
             summary = compare.compare(
