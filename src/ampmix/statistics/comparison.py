@@ -36,8 +36,9 @@ class Comparison:
     What the data cannot tell is None: everything but `difference` for a single seed or fold. Where
     every difference is the same the variance cannot be estimated, so `detectable` is None. If they
     are all zero p is 1 and the interval is that of :func:`identical_reach`, or None where the
-    numbers do not say how many answers agreed (see :func:`widened` for a few that differ); else interval and p are None: agreement of a few
-    numbers, which may be rounded, is no proof.
+    numbers do not say how many answers agreed; else interval and p are None: agreement of a few
+    numbers, which may be rounded, is no proof. Where a handful of answers differ see
+    :func:`widened`.
 
     >>> fractions = Comparison(-0.01, 0.002, (-0.016, -0.004), 0.007, 0.007, 5, "crossed")
     >>> fractions.scaled(100).difference
