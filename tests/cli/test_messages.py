@@ -100,6 +100,19 @@ def test_path_advises_what_it_has(
     assert set(NAMED.findall(told)) <= set(commands()["path"].options)
 
 
+@pytest.mark.parametrize(
+    "name", ["distilbert-base-uncased", "sentence-transformers/all-MiniLM-L6-v2", "./models/bert"]
+)
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_a_model_of_the_hub_is_an_encoder(
+    command: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    assert main([command, "trec", "--backbone", name, *out]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith(f"a model of the hub or in a folder is encoder[model={name}]\n"), said
+
+
 def test_a_frozen_encoder_advises_no_option() -> None:
     from ampmix.backbones.encoder import Encoder
     from ampmix.errors import AmpmixError

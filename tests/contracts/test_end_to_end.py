@@ -75,6 +75,12 @@ def test_compare_goes_on_to_the_bit_and_leaves_a_model_that_works(
     assert json.loads(Path("out/summary.json").read_text()) == content
 
     Path("new.csv").write_text("text\nWho was Galileo ?\nHow far is it ?\n")
+    Path("known.csv").write_text("text,label\nWho was Galileo ?,human\nHow far is it ?,numeric\n")
+    Classifier.load("out/model").save("mine")
+    assert main(["evaluate", "mine", "known.csv", "--json", "known.json"]) == 0
+    for place in ("out", "."):  # of our own files none passes for a damaged record
+        assert main(["report", place, "--out", "out/page"]) == 0
+        assert " 0 files left aside" in Path("out/page/report.md").read_text()
     assert main(["predict", "out/model", "new.csv", "--out", "labelled.csv"]) == 0
     rows = [line.split(",") for line in Path("labelled.csv").read_text().splitlines()]
     assert [row[1] for row in rows[1:]] == Classifier.load("out/model").predict(

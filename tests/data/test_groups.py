@@ -24,6 +24,8 @@ from ampmix.data.groups import (
 )
 from ampmix.data.splits import rare_notes, split_fold, split_holdout, split_train
 
+AWKWARD = Path(__file__).parent / "awkward"
+
 
 def loop_groups(texts: list[str], names: list[str] | None) -> list[set[int]]:
     """Connected components, found by joining until nothing changes."""
@@ -114,22 +116,19 @@ def test_without_equal_texts_nothing_changes() -> None:
     assert data.fingerprint != together.fingerprint
 
 
-def dups(folder: Path) -> Path:
-    """Labels by coin, each text five times: no classifier is better than half."""
-    draws = np.random.default_rng(1)
-    base = [(" ".join(f"w{i}" for i in draws.integers(0, 400, 12)), draws.choice(["yes", "no"]))
-            for _ in range(60)]  # fmt: skip
-    rows = [base[i] for i in draws.permutation(np.repeat(np.arange(60), 5))]
-    path = folder / "dups.csv"
-    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
-    return path
-
-
 def test_copies_are_no_longer_learnt_by_heart(
     tmp_path: Path, serial: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ["--steps", "60", "--lr", "5e-3", "--backbone", "cnn[embedding_dim=16,feature_maps=8]"]
-    command = ["compare", str(dups(tmp_path)), "--seeds", "3", "--policies", "none,mixup", *small]
+    command = [
+        "compare",
+        str(AWKWARD / "dups.csv"),
+        "--seeds",
+        "3",
+        "--policies",
+        "none,mixup",
+        *small,
+    ]
     assert main([*command, "--out", str(tmp_path / "runs")]) == 0
     err = capsys.readouterr().err
     assert "60 texts stand more than once (300 rows)" in err
@@ -230,6 +229,15 @@ def test_rare_is_checked_and_told_of_without_folds(tmp_path: Path) -> None:
     tested = TextDataset("toy", data.classes, data.train, test=data.train)
     assert rare_notes(tested, 11) == []
     assert len(split_holdout(tested, 0).test) == 20
+
+
+def test_a_class_of_one_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "data.csv"
+    rows = [f"t{i} of {i % 7},{'ab'[i % 2]}" for i in range(20)]
+    path.write_text("\n".join(["text,label", *rows, "Total,20"]) + "\n")
+    small = ["--steps", "1", "--backbone", "cnn[embedding_dim=2,feature_maps=1]"]
+    assert main(["train", str(path), *small, "--out", str(tmp_path / "model")]) == 0
+    assert "1 class has one training text only: '20'; see that it" in capsys.readouterr().err
 
 
 def test_hashes_find_what_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from ampmix._support import wording
 from ampmix._support.wording import duration
+from ampmix.studies.executors import Task
+from ampmix.studies.plan import Run
 from ampmix.terminal import comparison
 from ampmix.terminal import progress as progress_module
 from ampmix.terminal.progress import RunsProgress
@@ -171,8 +173,9 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 class Record:
-    def __init__(self, done: bool = True) -> None:
+    def __init__(self, done: bool = True, seconds: float | None = None) -> None:
         self.done = done
+        self.provenance = {} if seconds is None else {"seconds": seconds}
 
 
 class Clock:
@@ -199,6 +202,28 @@ def test_plain_lines_now_and_then_where_there_is_no_terminal(
         clock.now += 15
         bar.on_step(("amp[site=sent]", 1), 90)
     assert file.getvalue().splitlines()[1:] == ["1 of 4 runs, 1 failed, 50%, about 32 s left"]
+
+
+def test_time_left_weighs_runs_by_their_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of none take 10 s and of amp 50 s: 20 of 120 s are done when the cheap ones are."""
+    clock, file = Clock(monkeypatch), io.StringIO()
+    tasks = [Task(0, Run(policy, seed)) for policy in ("none", "amp") for seed in (0, 1)]
+    policies = [task.run.policy for task in tasks]
+    with RunsProgress(4, 100, Console(file=file, width=80), policies) as bar:
+        for task in tasks[:2]:
+            bar.on_step(task, 1)
+            clock.now += 10
+            bar.on_record(task, Record(seconds=10.0))
+        bar.on_step(tasks[2], 0)
+        clock.now += 5
+        bar.on_step(tasks[2], 10)  # a tenth of it in 5 s
+        bar.on_step(tasks[2], 20)
+        clock.now += 45
+        bar.on_record(tasks[2], Record(seconds=50.0))
+    lines = file.getvalue().splitlines()
+    assert lines[1] == "2 of 4 runs, 50%, about 20 s left"  # nothing is known of amp yet
+    left = [int(line.split()[-3]) for line in lines if "min" not in line]
+    assert lines[-1] == "3 of 4 runs, 75%, about 50 s left" and len(left) == len(lines)
 
 
 def test_steps_never_go_back(monkeypatch: pytest.MonkeyPatch) -> None:

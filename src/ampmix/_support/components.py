@@ -99,6 +99,8 @@ class Kind:
         check(type(component), self.package, self.noun)
 
 
+_ENCODER = "a model of the hub or in a folder is encoder[model={}]"
+
 POLICIES = Kind("ampmix.policies", "policy")
 BACKBONES = Kind("ampmix.backbones", "backbone")
 BASELINES = Kind("ampmix.baselines", "baseline")
@@ -143,7 +145,10 @@ def parse(text: str, package: str, kind: str, trusted: bool = False, **given: An
     _check_length(text, kind)
     match = _SPEC.fullmatch(text)
     if match is None:
-        raise AmpmixError(f"cannot read {kind} {text!r}: write it like amp[eps=0.1,site=sent]")
+        way_out = "write it like amp[eps=0.1,site=sent]"
+        if kind == BACKBONES.noun and re.fullmatch(r"[\w.\-/\\:~]+", text):
+            way_out = _ENCODER.format(text)
+        raise AmpmixError(f"cannot read {kind} {text!r}: {way_out}")
     cls = _class_of(match["name"], package, kind, trusted)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
@@ -166,12 +171,21 @@ def parse_list(text: str, package: str, kind: str, trusted: bool = False) -> lis
     ['none', 'amp[eps=0.1,site=sent]']
     """
     _check_length(text, kind)
-    parts = [part.strip() for part in re.split(r",(?![^\[]*\])", text)]
-    components = [parse(part, package, kind, trusted) for part in parts if part]
+    components = [parse(part, package, kind, trusted) for part in split_list(text)]
     if not components:
         raise AmpmixError(f"no {kind} given: there are {', '.join(find(package))}")
     check_once([spec(component) for component in components], kind)
     return components
+
+
+def split_list(text: str) -> list[str]:
+    """The parts of a list that commas separate, but for those inside brackets.
+
+    >>> split_list("cnn, amp[eps=0.1,site=sent],")
+    ['cnn', 'amp[eps=0.1,site=sent]']
+    """
+    parts = (part.strip() for part in re.split(r",(?![^\[]*\])", text))
+    return [part for part in parts if part]
 
 
 def check_once(specs: Sequence[str], kind: str) -> None:
@@ -225,7 +239,7 @@ def _class_of(name: str, package: str, kind: str, trusted: bool) -> Any:
         return found[0]
     error = unknown(kind, name, [*own, *entries(package)])
     if kind == BACKBONES.noun and re.search(r"[-/]", name):
-        raise AmpmixError(f"{error}; a model of the hub or in a folder is encoder[model={name}]")
+        raise AmpmixError(f"{error}; {_ENCODER.format(name)}")
     raise error
 
 

@@ -122,9 +122,10 @@ def paired_comparison(
     differences = [a.test_wrong.mean() - b.test_wrong.mean() for a, b in pairs]
     n_train = [r.result.n_learned for r in ours]
     n_test = [r.result.n_test or 0 for r in ours]
-    apart = sum(
-        int((a.test_wrong != b.test_wrong).sum()) for a, b in zip(ours, theirs, strict=True)
+    wrong, wrong_baseline = (
+        np.concatenate([one.test_wrong for one in runs]) for runs in (ours, theirs)
     )
+    apart = int((wrong & ~wrong_baseline).sum()), int((wrong_baseline & ~wrong).sum())
     compared = statistics.corrected_resampled_t(differences, n_train, n_test, discordant=apart)
     return compared.scaled(100)
 

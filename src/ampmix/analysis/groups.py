@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,9 +87,13 @@ def read_runs(folders: Sequence[str | Path]) -> Found:
 
 
 def _is_own(path: Path, given: Path) -> bool:
-    """Return True for a file that ampmix writes beside records, such as a summary or a model."""
+    """Return True for a file that ampmix writes beside records, such as a summary or a model.
+
+    Outside a folder ``records``, so is all that is not named by a run's id.
+    """
     inside = path.relative_to(given).parts[:-1]
-    return path.name in OWN_FILES or not OWN_FOLDERS.isdisjoint(inside)
+    named = re.fullmatch("[0-9a-f]{16}", path.stem) or "records" in (given.name, *inside)
+    return path.name in OWN_FILES or not OWN_FOLDERS.isdisjoint(inside) or not named
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ampmix._support.wording import counted
+from ampmix._support.wording import counted, quoted_range
 from ampmix.analysis.classes import class_sentences
 from ampmix.records.store import BASELINE
 
@@ -35,14 +35,29 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
             "Checkpoints were chosen by the test error (selection oracle_test, the rule of the "
             "authors' code): all these errors are too low."
         )
-    means = {row["policy"]: row["mean"] for row in rows if row["mean"] is not None}
-    own = means.pop(BASELINE, None)
-    if means and own is not None and own < min(means.values()):
-        said.append(f"No network has a lower mean error than {BASELINE}: consider using that.")
+    if summary.get("ladder") and any(row["difference_interval"] for row in summary["ladder"]):
+        said.append("* Not shown to be worse than the best.")
     if summary["model"]:
-        own = "" if summary.get("selection") == "oracle_test" else ", not on test texts"
-        said.append(
-            f"Model: {summary['model']['policy']}, seed {summary['model']['seed']}: chosen by the "
-            f"lowest mean error on development texts{own}."
-        )
+        said.append(_model_sentence(summary))
     return said
+
+
+def _model_sentence(summary: Mapping[str, Any]) -> str:
+    """Describe the model that is left, and how it was chosen."""
+    model = summary["model"]
+    name = ", ".join(filter(None, (model.get("model"), model["policy"])))
+    if model.get("texts") is None:
+        own = "" if summary.get("selection") == "oracle_test" else ", not on test texts"
+        return (
+            f"Model: {name}, seed {model['seed']}: chosen by the lowest mean error on development "
+            f"texts{own}."
+        )
+    rung = next(r for r in summary["ladder"] if r["model"] == summary["best"])
+    row = next((r for r in summary["rows"] if r["policy"] == model["policy"]), None)
+    expected = row if row and row["decision"] == "lower error" else rung
+    how = "cross-validation" if summary["design"] == "cross-validation" else "the test set"
+    bounds = quoted_range(rung["interval"]) if expected is rung else ""
+    return (
+        f"Model: {name}, trained on all {model['texts']:,} texts; expect an error of "
+        f"{expected['mean']:.1f} %{bounds} by {how}."
+    )

@@ -27,7 +27,9 @@ from ampmix.backbones.stacked.encoder import StackedFrozenEncoder
 from ampmix.backbones.weights import WEIGHTS, header_of
 from ampmix.data.dataset import Split
 from ampmix.errors import AmpmixError, unknown
-from ampmix.text.reader import Reader
+from ampmix.text.coverage import SAMPLE, coverage_of
+from ampmix.text.lost_words import lost
+from ampmix.text.reader import Reader, WordReader
 
 POOLINGS = ("auto", "head", "mean")
 
@@ -133,7 +135,17 @@ class Encoder(Backbone):
         drawn = f"{self.public_spec}: layers that begin from random numbers: {', '.join(new)}"
         low = [f"{one} (another encoder may know more, or backbone cnn)" for one in
                super().notes(split, max_length)]  # fmt: skip
-        return [drawn] * bool(new) + low
+        return [drawn] * bool(new) + low + self._lost(split, max_length)
+
+    def _lost(self, split: Split, max_length: int) -> list[str]:
+        """A note on words that a vocabulary of words would read."""
+        reader = self.reader(split.train.texts, split.tokenizer, max_length)
+        texts = (*split.dev.texts, *split.test.texts)
+        if not coverage_of(reader, reader.encode(texts[:: -(-len(texts) // SAMPLE) or 1])).unknown:
+            return []
+        known = set(WordReader.of_texts(split.train.texts, split.tokenizer).vocabulary.words)
+        found = lost(texts, split.tokenizer, lambda words: set(words) - known, reader.losing)
+        return [said] if (said := found.sentence(pieces=True)) else []
 
     @property
     def mean_pooled(self) -> bool:
@@ -185,7 +197,7 @@ class Encoder(Backbone):
         above = (f"layer.{i}" for i in range(first, layers + 1))
         return (*(() if self.train_layers else ("embedding", "word")), *above, "sent")
 
-    def reader(self, texts: Any, tokenizer: str, max_length: int) -> Reader:
+    def reader(self, texts: Any, tokenizer: str, max_length: int) -> HFReader:
         """The model's own tokenizer, whatever `texts` and `tokenizer` are."""
         return HFReader.of_model(self.model, max_length)
 

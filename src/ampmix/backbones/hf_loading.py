@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,22 @@ def layer_count(model: str) -> int:
     with explained(model):
         config = transformers.AutoConfig.from_pretrained(place, **_safely(place))
     return int(getattr(config, "num_hidden_layers", 0) or 0)
+
+
+@lru_cache(maxsize=1)
+def pieces_losing() -> Callable[[Sequence[str]], set[str]] | None:
+    """A function to tell which words MiniLM's vocabulary of pieces loses; None if not installed."""
+    if not all(map(find_spec, (MINILM_PACKAGE, "tokenizers"))):
+        return None
+    tokenizers = needed("tokenizers", "encoder")
+    one = tokenizers.Tokenizer.from_file(str(Path(located(MINILM), "tokenizer.json")))
+    unknown = one.token_to_id("[UNK]")
+
+    def losing(words: Sequence[str]) -> set[str]:
+        read = one.encode_batch(list(words), add_special_tokens=False)
+        return {word for word, own in zip(words, read, strict=True) if unknown in own.ids}
+
+    return losing
 
 
 def content_of(folder: Path) -> str:

@@ -63,6 +63,11 @@ class HFReader:
         """Ids of the tokens that the model adds to texts."""
         return frozenset(self.tokenizer.all_special_ids) - {self.unknown}
 
+    def losing(self, words: Sequence[str]) -> set[str]:
+        """Those of some words of which a piece is unknown."""
+        read = self.tokenizer(list(words), add_special_tokens=False)["input_ids"] if words else []
+        return {word for word, ids in zip(words, read, strict=True) if self.unknown in ids}
+
     def __len__(self) -> int:
         return len(self.tokenizer)
 

@@ -16,9 +16,11 @@ from ampmix._support import components
 from ampmix._support.components import BACKBONES
 from ampmix._torch.matmul import padded_rows
 from ampmix.backbones.base import Backbone
+from ampmix.backbones.hf_loading import pieces_losing
 from ampmix.data.dataset import Split
 from ampmix.errors import AmpmixError
 from ampmix.text.encoded import Vocabulary
+from ampmix.text.lost_words import lost
 from ampmix.text.reader import Reader, WordReader
 from ampmix.text.tokenizers import TOKENIZERS
 from ampmix.text.vectors import Coverage, fingerprint, select
@@ -95,7 +97,16 @@ class WordBackbone(Backbone):
         """See :meth:`ampmix.backbones.base.Backbone.notes`; with the coverage of the vectors."""
         coverage = self.coverage(split.train.texts, split.tokenizer)
         vectors = [] if coverage is None else [f"vectors: {coverage}"]
-        return vectors + super().notes(split, max_length)
+        return vectors + super().notes(split, max_length) + self._lost(split, max_length)
+
+    def _lost(self, split: Split, max_length: int) -> list[str]:
+        """A note on words that a vocabulary of pieces would read, where one is installed."""
+        if (losing := pieces_losing()) is None:
+            return []
+        known = set(self.reader(split.train.texts, split.tokenizer, max_length).vocabulary.words)
+        texts = (*split.dev.texts, *split.test.texts)
+        found = lost(texts, split.tokenizer, lambda words: set(words) - known, losing)
+        return [said] if (said := found.sentence(pieces=False)) else []
 
     def reader(self, texts: Any, tokenizer: str, max_length: int) -> WordReader:
         """A reader with the texts' vocabulary; with ``oov=drop``, of words with a vector alone."""

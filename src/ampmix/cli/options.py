@@ -35,9 +35,10 @@ def add_backbone(group: argparse._ArgumentGroup) -> None:
         "--backbone",
         "--model",
         dest="backbone",
-        default="cnn",
+        default="auto",
         metavar="SPEC",
-        help="model to train, see ampmix list (%(default)s)",
+        help="model to train, see ampmix list (%(default)s: a pretrained encoder if one is "
+        "installed, else cnn)",
     )
     group.add_argument(
         "--vectors",
@@ -167,26 +168,47 @@ def check_time_limit(arguments: argparse.Namespace) -> None:
         raise AmpmixError(f"--time-limit is {limit:g}: it must be above 0, in seconds")
 
 
-def backbone_of(arguments: argparse.Namespace) -> Backbone:
-    """Make the backbone that the options of :func:`add_backbone` describe."""
+def given_backbone(arguments: argparse.Namespace) -> Backbone | str:
+    """Return the backbone that the options of :func:`add_backbone` name, or ``auto``."""
     from ampmix._support.components import parse_model
     from ampmix.backbones.words import backbone_with_vectors
 
-    made: Backbone
-    if arguments.vectors is None:
-        made = parse_model(arguments.backbone, trusted=True)
+    spec: str = arguments.backbone
+    made: Backbone | str
+    if spec == "auto":
+        made = (
+            spec if arguments.vectors is None else backbone_with_vectors("cnn", arguments.vectors)
+        )
+    elif arguments.vectors is None:
+        made = parse_model(spec, trusted=True)
     else:
-        made = backbone_with_vectors(arguments.backbone, arguments.vectors)
+        made = backbone_with_vectors(spec, arguments.vectors)
     return made
+
+
+def backbone_of(arguments: argparse.Namespace, policy: Policy) -> Backbone:
+    """Make the backbone to train with a policy: ``auto`` is one that has the policy's site."""
+    from ampmix.studies.automatic import automatic_backbone
+
+    given = given_backbone(arguments)
+    return automatic_backbone(policy) if isinstance(given, str) else given
+
+
+def known(arguments: argparse.Namespace) -> bool:
+    """Return True if DATA is one of the data sets that ampmix knows."""
+    from ampmix import datasets
+
+    return datasets.known(arguments.data) is not None
+
+
+def training_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of training that were given, None for those that were not."""
+    return {setting.name: getattr(arguments, setting.name) for setting in fields(TrainConfig)}
 
 
 def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
     """Make the settings that the options describe, else the backbone's own."""
-    from ampmix import datasets
-
-    known = datasets.known(arguments.data) is not None
-    given = {setting.name: getattr(arguments, setting.name) for setting in fields(TrainConfig)}
-    return settings(backbone, known, **given)
+    return settings(backbone, known(arguments), **training_of(arguments))
 
 
 def dataset_of(arguments: argparse.Namespace) -> TextDataset:

@@ -222,11 +222,22 @@ def _grouped_dev(
 
 
 def rare_notes(dataset: TextDataset, folds: int) -> list[str]:
-    """Return a sentence on classes with fewer texts than folds, if there are any."""
-    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
-    rare = [(name, int(n)) for name, n in zip(dataset.classes, counts, strict=True) if n < folds]
-    if dataset.test is not None or not rare:
+    """Return a sentence on classes with fewer texts than folds, or with a single one.
+
+    Args:
+        dataset: whose training texts are counted.
+        folds: of cross-validation; 0 where there is none.
+    """
+    folds = 0 if dataset.test is not None else folds
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes)).tolist()
+    least = max(folds, 2)
+    rare = [(name, n) for name, n in zip(dataset.classes, counts, strict=True) if n < least]
+    if not rare or max(counts) < 5:
         return []
+    if not folds:
+        shown = ", ".join(f"{name!r}" for name, _ in rare[:5]) + ", ..." * (len(rare) > 5)
+        number = counted(len(rare), "class has", "classes have")
+        return [f"{number} one training text only: {shown}; see that it is meant as a class"]
     shown = ", ".join(f"{name!r} ({n})" for name, n in rare[:5]) + ", ..." * (len(rare) > 5)
     return [
         f"{counted(len(rare), 'class has', 'classes have')} fewer texts than the {folds} folds: "

@@ -8,6 +8,7 @@ from typing import Any
 from ampmix._support.components import DATASETS
 from ampmix._support.origin import blaming
 from ampmix.data.dataset import TextDataset
+from ampmix.data.tables.frames import is_table
 from ampmix.data.tables.labelled import read_table
 from ampmix.errors import AmpmixError, unknown
 
@@ -18,24 +19,29 @@ def known(text: str | Path) -> Any:
 
 
 def load(
-    name_or_path: str | Path,
+    name_or_path: str | Path | Any,
     *,
     text: str | None = None,
     label: str | None = None,
-    test: str | Path | None = None,
-    dev: str | Path | None = None,
+    test: str | Path | Any | None = None,
+    dev: str | Path | Any | None = None,
     encoding: str | None = None,
     group: str | None = None,
     rare: str | None = None,
 ) -> TextDataset:
-    """The data set of that name, such as ``trec``, or the one in a user's file.
+    """The data set of that name, such as ``trec``, or the one in a user's file or table.
 
-    `text`, `label` and `group` (columns), `test`, `dev` (files), `encoding` and `rare` go with a
-    file, which is read by `ampmix.data.tables.labelled.read_table`.
+    A table is a DataFrame of pandas or Polars, an Arrow table, or a part of the library `datasets`.
+    `text`, `label` and `group` (columns), `test`, `dev` (files or tables), `encoding` and `rare` go
+    with a file or table, which is read by :func:`ampmix.data.tables.labelled.read_table`.
 
     Raises AmpmixError if there is neither, if the options do not fit, or as the readers do.
+
+    >>> import polars
+    >>> load(polars.DataFrame({"text": ["good", "bad"] * 4, "label": [1, 0] * 4})).classes
+    ('0', '1')
     """
-    given = str(name_or_path)
+    given = name_or_path if isinstance(name_or_path, str) else ""
     options = {
         "text": text,
         "label": label,
@@ -61,10 +67,21 @@ def load(
                 "TextDataset"
             )
         return loaded
-    path = Path(name_or_path)
-    if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1 or path.exists():
+    table = is_table(name_or_path)
+    if not table and not isinstance(name_or_path, (str, Path)):
+        raise AmpmixError(
+            f"the data are a {type(name_or_path).__name__}: give a name, a file or a table"
+        )
+    path = Path("table" if table else name_or_path)
+    if (
+        table
+        or isinstance(name_or_path, Path)
+        or path.suffix
+        or len(path.parts) > 1
+        or path.exists()
+    ):
         return read_table(
-            path,
+            name_or_path if table else path,
             text=text,
             label=label,
             test=test,

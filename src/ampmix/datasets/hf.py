@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ampmix.data.dataset import TextDataset
+from ampmix.data.tables.frames import labelled_values
 from ampmix.data.tables.labelled import of_tables
 from ampmix.data.tables.table import FileTable, listed
 from ampmix.errors import AmpmixError
@@ -64,16 +65,14 @@ class HuggingFace:
             raise AmpmixError(f"data set {self.path!r} has no part {part!r}: {_has(parts)}")
 
         def values(column: str) -> list[Any]:
-            found = list(parts[part][column])
-            names = getattr(parts[part].features[column], "names", None)
-            if names is None:
-                return found
-            if set(found) <= {None, -1}:
+            found = labelled_values(parts[part], column)
+            numbered = getattr(parts[part].features[column], "names", None) is not None
+            if numbered and set(found) <= {None}:
                 raise AmpmixError(
                     f"part {part!r} of data set {self.path!r} has no labels: give {role}=none, or "
                     f"another part ({_has(parts)})"
                 )
-            return [None if value in (None, -1) else names[value] for value in found]
+            return found
 
         path = Path(self.path, part)
         return FileTable(path, list(parts[part].column_names), values, option="{}=COLUMN")

@@ -25,7 +25,7 @@ from ampmix.data.groups import text_groups
 from ampmix.data.splits import split_train
 from ampmix.data.texts import DataError, texts_of
 from ampmix.errors import AmpmixError
-from ampmix.integrations._inputs import labels_of
+from ampmix.integrations._inputs import labels_of, weighted_texts
 from ampmix.policies.base import Policy
 from ampmix.terminal.progress import RunsProgress
 from ampmix.training.config import TrainConfig, settings
@@ -91,8 +91,12 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     which is left as it is (``torch.get_num_threads()``). Of global random states only NumPy's is
     drawn from, and only with ``random_state=None``.
 
-    There is no ``sample_weight``: a mixed example has two labels, and which weight it should have
-    is not settled.
+    A text's ``sample_weight`` is the number of copies that it stands for, whole or not: a pair of
+    texts i and j counts ``w_i w_j`` times in the loss, a text that is not mixed ``w_i`` times, and
+    one of weight 0 is left out. (The paper has no weights. Weighting the two labels of a mixed
+    example instead, ``lam w_i l_i + (1 - lam) w_j l_j``, would be another thing: a text of weight 0
+    would still be mixed in.) Only the ratios matter; equal weights are as none, to the bit. The
+    step is chosen on development texts without weights.
 
     Raises (from ``fit`` and ``predict``):
         DataError: for texts that are none, or labels that do not fit them. It is an AmpmixError
@@ -154,18 +158,22 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> MixupTextClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixupTextClassifier:
         """Train on texts and their labels.
 
         Args:
             X: texts ``[n]``: a list, tuple, NumPy array, or a Series of pandas or Polars; or one
                 column of them, ``[n, 1]``.
             y: labels ``[n]``: strings, whole numbers or truth values.
+            sample_weight: numbers of 0 or more ``[n]``, how many copies each text stands for; None
+                for one each.
 
         Returns:
             This object.
         """
         texts = texts_of(X)
+        if sample_weight is not None:
+            texts, y, sample_weight = weighted_texts(texts, y, sample_weight)
         classes, labels = labels_of(y)
         if len(texts) != len(labels):
             raise DataError(
@@ -180,7 +188,15 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         seed = _seed(self.random_state)
         split = self._split(texts, labels, tuple(map(str, classes)), develop, seed)
         with _progress(self.verbose, config.steps) as on_step:
-            fitted = fit(backbone, policy, split, config, seed, on_step=on_step)
+            fitted = fit(
+                backbone,
+                policy,
+                split,
+                config,
+                seed,
+                on_step=on_step,
+                weights=None if sample_weight is None else sample_weight[split.train_indices],
+            )
         if self.verbose:
             _tell(fitted, split if develop else None, config)
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from ampmix.statistics._arrays import check_level, finite
-from ampmix.statistics.comparison import Comparison, without_variance
+from ampmix.statistics.comparison import Comparison, FewTexts, widened, without_variance
 from ampmix.statistics.crossed import POWER
 
 
@@ -18,7 +18,7 @@ def corrected_resampled_t(
     n_train: npt.ArrayLike,
     n_test: npt.ArrayLike,
     level: float = 0.95,
-    discordant: int | None = None,
+    discordant: tuple[int, int] | None = None,
 ) -> Comparison:
     """Compare two policies over K folds or random splits, whose training sets overlap.
 
@@ -30,8 +30,9 @@ def corrected_resampled_t(
         n_train: training examples, one number or one a fold, ``[K]``.
         n_test: test examples, likewise.
         level: coverage of the interval, a fraction.
-        discordant: on how many texts of all folds one policy errs and the other does not, where
-            that is known: folds whose differences are all zero have an interval only if it is 0.
+        discordant: on how many texts of all folds the policy alone errs, and its baseline alone,
+            where that is known: folds whose differences are all zero have an interval only if both
+            are 0, and few such texts widen it (:func:`ampmix.statistics.comparison.widened`).
 
     Raises:
         ValueError: `differences` is empty or not one-dimensional, a value is not finite, a count is
@@ -53,14 +54,15 @@ def corrected_resampled_t(
     values = finite("differences", differences, 1)
     ratio = variance_ratio(n_train, n_test, values.size)
     tested = np.broadcast_to(np.asarray(n_test, dtype=np.float64), values.shape).sum()
-    texts = int(tested) if discordant == 0 and tested >= 1 else None
-    degenerate = without_variance(values, "corrected-resampled-t", texts, level)
+    few = None if discordant is None or tested < 1 else FewTexts(*discordant, int(tested))
+    alike = int(tested) if discordant == (0, 0) and tested >= 1 else None
+    degenerate = without_variance(values, "corrected-resampled-t", alike, level)
     if degenerate is not None:
         return degenerate
     difference, df = float(values.mean()), values.size - 1
     error = math.sqrt(ratio * float(values.var(ddof=1)))
     half = float(stdtrit(df, (1 + level) / 2)) * error
-    return Comparison(
+    found = Comparison(
         difference=difference,
         standard_error=error,
         interval=(difference - half, difference + half),
@@ -69,6 +71,7 @@ def corrected_resampled_t(
         n_seeds=values.size,
         method="corrected-resampled-t",
     )
+    return widened(found, few, level)
 
 
 def variance_ratio(n_train: npt.ArrayLike, n_test: npt.ArrayLike, folds: int) -> float:

@@ -71,7 +71,7 @@ def compare(
     >>> print(summary.answer)                                                     # doctest: +SKIP
     """
     end_unless_guarded()
-    steps = _ladder_of(data, pieces)
+    steps = _ladder_of(data, out, workers, pieces)
     out = Path(out or Path("ampmix-runs") / steps.dataset.name)
     runner = Runner(out, workers, replicas, time_limit, watcher or Watcher(), processes)
     summary = Comparison(steps, runner).summary(keep_fold)
@@ -81,11 +81,11 @@ def compare(
     return summary
 
 
-def _ladder_of(data: Any, pieces: Mapping[str, Any]) -> Ladder:
+def _ladder_of(data: Any, out: Any, workers: int, pieces: Mapping[str, Any]) -> Ladder:
     if isinstance(data, Plan | Ladder):
         if pieces:
             raise AmpmixError(
                 f"{', '.join(pieces)} cannot be given with a Plan: make it part of that"
             )
         return data if isinstance(data, Ladder) else Ladder((data,))
-    return Ladder.of(data, **pieces)
+    return Ladder.of(data, out=out, workers=workers or 1, **pieces)

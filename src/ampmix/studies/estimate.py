@@ -76,7 +76,7 @@ def estimate(
         for kind in missing:
             if (rest := end - clock()) <= 0:
                 break
-            seconds[kind] = _measure(plans[kind[0]], kind[1], rest, clock)
+            seconds[kind] = seconds_of_run(plans[kind[0]], kind[1], rest, clock)
     finally:
         torch.set_num_threads(threads)
     measured = len(seconds)
@@ -91,12 +91,16 @@ def _kind(task: Task) -> Kind:
 
 
 def _inferred(plans: Sequence[Plan], kind: Kind, seconds: Mapping[Kind, float]) -> float:
-    """Infer the time from kinds with the same backbone, else from all, by their steps."""
+    """Infer the time from kinds with the same backbone and policy, else backbone, else from all.
+
+    By their steps: a step of a backbone with a policy takes about as long on other texts.
+    """
     steps = [plan.config.steps for plan in plans]
     trained = {other: time for other, time in seconds.items() if other[1] != baseline.NAME}
     backbone = plans[kind[0]].backbone
     same = {other: time for other, time in trained.items() if plans[other[0]].backbone == backbone}
-    rates = [time / steps[other[0]] for other, time in (same or trained).items()]
+    alike = {other: time for other, time in same.items() if other[1] == kind[1]}
+    rates = [time / steps[other[0]] for other, time in (alike or same or trained).items()]
     return fmean(rates) * steps[kind[0]] if rates else 0.0
 
 
@@ -104,7 +108,9 @@ class _Enough(Exception):
     """Calibration has seen what it needs."""
 
 
-def _measure(plan: Plan, policy: str, budget: float, clock: Callable[[], float]) -> float:
+def seconds_of_run(
+    plan: Plan, policy: str, budget: float, clock: Callable[[], float] = time.monotonic
+) -> float:
     """Seconds that one run would take, from its beginning."""
     started, at = clock(), list[float]()
     split = plan.split(0)

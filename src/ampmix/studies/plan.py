@@ -103,7 +103,7 @@ class Plan:
     @classmethod
     def of(
         cls,
-        data: TextDataset | str | Path,
+        data: TextDataset | str | Path | Any,
         policies: Sequence[Policy | str] | str = DEFAULT_POLICIES,
         backbone: Backbone | str = "cnn",
         *,
@@ -111,8 +111,8 @@ class Plan:
         fraction: float = 1.0,
         text: str | None = None,
         label: str | None = None,
-        test: str | Path | None = None,
-        dev: str | Path | None = None,
+        test: str | Path | Any | None = None,
+        dev: str | Path | Any | None = None,
         encoding: str | None = None,
         group: str | None = None,
         rare: str | None = None,
@@ -121,7 +121,8 @@ class Plan:
         """A plan of pieces as the command line takes them.
 
         Args:
-            data: a data set, the name of one (``ampmix list``), or a file.
+            data: a data set, the name of one (``ampmix list``), a file, or a table of pandas,
+                Polars or Arrow.
             policies: policies, or spec strings, as a list or separated by commas.
             backbone: a backbone, or its spec string.
             seeds: how many seeds, or folds without a test set; by default the data set's folds
@@ -141,7 +142,7 @@ class Plan:
         """
         parsed = isinstance(backbone, str)
         model: Any = parse_model(str(backbone), trusted=True) if parsed else backbone
-        known = None if isinstance(data, TextDataset | Path) else datasets.known(data)
+        known = datasets.known(data) if isinstance(data, str) else None
         config = settings(model, known is not None, **training)
         if not isinstance(data, TextDataset):
             columns = {"text": text, "label": label, "encoding": encoding, "group": group}

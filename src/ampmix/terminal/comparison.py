@@ -9,7 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ampmix._support.wording import error_heading, interval, mean_std, p_value, signed
+from ampmix._support.wording import (
+    duration,
+    error_heading,
+    interval,
+    mean_std,
+    p_value,
+    quoted_range,
+    signed,
+)
 from ampmix.analysis.sentences import sentences
 from ampmix.errors import printable
 from ampmix.records.store import BASELINE
@@ -18,22 +26,60 @@ STYLES = {"lower error": "green", "higher error": "red"}
 
 
 def print_comparison(summary: Mapping[str, Any], console: Console) -> None:
-    """Print a comparison.
+    """Print a comparison: the answer, the models, the policies, and what is to be said of them.
 
     Args:
         summary: the content of ``summary.json``.
         console: where to.
     """
+    if said := summary.get("answer"):
+        _say(said, console, style="bold")
+        console.print()
+    if summary.get("ladder"):
+        console.print(_ladder_table(summary["ladder"], summary.get("best")))
+        console.print()
+    console.print(_policy_table(summary))
+    console.print()
+    for sentence in sentences(summary):
+        _say(sentence, console)
+
+
+def _say(sentence: str, console: Console, style: str = "") -> None:
+    console.print(Text(printable(sentence), style=style), soft_wrap=not console.is_terminal)
+
+
+def _table(first: str, *headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(first, overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _ladder_table(rows: Sequence[Mapping[str, Any]], best: str | None) -> Table:
+    table = _table("model", "error %", "95 % interval", "to the best", "training", "texts/s")
+    for row in rows:
+        away, close = row["difference"], row["difference_interval"]
+        table.add_row(
+            Text(printable(row["model"], lines=False)),
+            mean_std(row["mean"], None),
+            quoted_range(row["interval"]).strip(),
+            signed(away) + ("" if away is None or close is None or close[0] > 0 else " *"),
+            "" if row["seconds"] is None else duration(row["seconds"]),
+            "" if row["per_second"] is None else f"{row['per_second']:,.0f}",
+            style="green" if row["model"] == best else "",
+        )
+    return table
+
+
+def _policy_table(summary: Mapping[str, Any]) -> Table:
     rows: Sequence[Mapping[str, Any]] = summary["rows"]
     with_paper = any(row["paper"] for row in rows)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("policy", overflow="fold")
-    for heading in (error_heading(summary.get("selection")), "difference", "95 % interval", "p"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    if with_paper:
-        table.add_column("paper", justify="right", no_wrap=True)
+    heads = [error_heading(summary.get("selection")), "difference", "95 % interval", "p"]
+    table = _table("policy", *heads, *["paper"] * with_paper)
     for row in rows:
-        style = STYLES.get(row["decision"], "dim" if row["policy"] == BASELINE else "")
+        if row["policy"] == BASELINE and summary.get("ladder"):
+            continue  # a model of the ladder
         cells: list[Text | str] = [
             Text(printable(row["policy"], lines=False)),
             mean_std(row["mean"], row["std"]),
@@ -44,12 +90,5 @@ def print_comparison(summary: Mapping[str, Any], console: Console) -> None:
         if with_paper:
             paper = row["paper"]
             cells.append(mean_std(paper["error"], paper["std"], 2) if paper else "")
-        table.add_row(*cells, style=style)
-        if row["policy"] == BASELINE and (known := summary.get("majority")):
-            always = Text(printable(f"always {known['class']}", lines=False))
-            error = mean_std(known["mean"], known["std"])
-            table.add_row(always, error, *[""] * (3 + with_paper), style="dim")
-    console.print(table)
-    console.print()
-    for sentence in sentences(summary):
-        console.print(Text(printable(sentence)), soft_wrap=not console.is_terminal)
+        table.add_row(*cells, style=STYLES.get(row["decision"], ""))
+    return table

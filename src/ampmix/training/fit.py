@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy.typing as npt
+
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split
 from ampmix.policies.base import Policy
 from ampmix.training.checks import check_trainable, device_of
 from ampmix.training.config import TrainConfig
+from ampmix.training.losses import sample_weights
 from ampmix.training.optimizer import optimizer_of
 from ampmix.training.processes import ALONE, Processes
 from ampmix.training.selection import Reading
@@ -28,6 +31,7 @@ def fit(
     on_step: Callable[[int], None] | None = None,
     on_reading: Callable[[Reading], None] | None = None,
     processes: Processes = ALONE,
+    weights: npt.ArrayLike | None = None,
 ) -> Fit:
     """Train a backbone with a policy; keep the step with the lowest development error.
 
@@ -50,27 +54,31 @@ def fit(
         processes: those that train this one model together
             (:func:`ampmix.training.processes.joined`), each on its part of every batch, within
             which it pairs. All return the same.
+        weights: of the training texts, > 0, ``[n_train]``: a text of weight 2 counts as two copies
+            of it would (:func:`ampmix.training.losses.weighted`). Only their ratios matter; equal
+            ones are as none. The development and test texts are read without.
 
     Returns:
         :class:`Fit`.
 
     Raises:
         Diverged: if the loss is not finite, with the step.
-        AmpmixError: as :func:`check_trainable`.
+        AmpmixError: as :func:`check_trainable`; for weights that are none.
     """
     config = config or TrainConfig.of(backbone)
     check_trainable(backbone, policy, data, config)
+    own = sample_weights(weights, len(data.train))
     if isinstance(backbone, Baseline):
-        return solve(backbone, data, config, seed)
+        return solve(backbone, data, config, seed, own)
     device = processes.device(str(device_of(config.device)))
-    one = TrainingRun(backbone, policy, data, config, seed, device, processes)
+    one = TrainingRun(backbone, policy, data, config, seed, device, processes, own)
     optimizer = optimizer_of([*one.model.parameters(), *one.learner.parameters()], config)
     step = TrainingStep(one.model, one.learner, one.loss, seed, device, processes.rank)
     step_once = stepper(step, optimizer, config, processes)
     losses: list[float] = []
 
     one.model.train()
-    for number, batch in enumerate(_batches(one.parts.train, config, seed), start=1):
+    for number, batch in enumerate(_batches(one.parts.train, config, seed, own), start=1):
         losses.append(step_once(batch))
         one.check(losses[-1], number)
         if number % config.eval_every == 0 or number == config.steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,10 +21,17 @@ from ampmix.training.selection import Reading
 from ampmix.training.step import generator_of
 from ampmix.training.training_run import Fit, about_training
 
+Weights = npt.NDArray[np.float64]
 POOL = 8  # times the texts of a split that are read for the sake of other splits
 
 
-def solve(baseline: Baseline, data: Split, config: TrainConfig, seed: int = 0) -> Fit:
+def solve(
+    baseline: Baseline,
+    data: Split,
+    config: TrainConfig,
+    seed: int = 0,
+    weights: Weights | None = None,
+) -> Fit:
     """Fit a baseline to training and development texts; read the test set once.
 
     A solver has no use for a development set, so it gets those labels too: a network sees them as
@@ -35,17 +43,20 @@ def solve(baseline: Baseline, data: Split, config: TrainConfig, seed: int = 0) -
         data: a split.
         config: of which the fields in ``baseline.heeds`` and ``device`` count.
         seed: the run's.
+        weights: of the training texts, mean 1, ``[n_train]``; None for equal ones.
     """
+    own = np.ones(len(data.train)) if weights is None else weights
     dev = math.nan, math.nan
     if data.fold is None and len(data.dev):
-        *_, logits, _ = _solved(baseline, data, data.train, data.dev, config, seed)
+        *_, logits, _ = _solved(baseline, data, data.train, own, data.dev, config, seed)
         y = torch.tensor(data.dev.labels)
         error = (logits.argmax(1) != y).double().mean()
         dev = error.item(), F.cross_entropy(logits.double(), y).item()
     both = Examples(
         data.train.texts + data.dev.texts, np.concatenate([data.train.labels, data.dev.labels])
     )
-    model, reader, logits, truncated = _solved(baseline, data, both, data.test, config, seed)
+    every = np.concatenate([own, np.ones(len(data.dev))])
+    model, reader, logits, truncated = _solved(baseline, data, both, every, data.test, config, seed)
     probabilities, tested = logits.softmax(1).numpy(), len(data.test) > 0
     model.to("cpu").eval()
     return Fit(
@@ -64,6 +75,7 @@ def _solved(
     baseline: Baseline,
     data: Split,
     train: Examples,
+    weights: Weights,
     asked: Examples,
     config: TrainConfig,
     seed: int,
@@ -73,9 +85,8 @@ def _solved(
     classes = len(data.classes)
     model = baseline.build(reader, classes, generator_of(seed, "weights")).to(config.device)
     encoded = reader.encode(train.texts, train.labels)
-    weights = np.ones(len(train))
     if config.class_weights == "balanced":
-        weights = balanced_weights(train.labels, classes)[train.labels]
+        weights = weights * balanced_weights(train.labels, classes, weights)[train.labels]
     test = reader.encode(asked.texts)
     others = [test]
     if baseline.reads_pool and len(data.pool) <= POOL * (len(train) + len(asked)):

@@ -16,6 +16,7 @@ from ampmix.mixing import Loss
 from ampmix.policies.base import Learner
 from ampmix.text.encoded import Encoded
 from ampmix.training.config import TrainConfig
+from ampmix.training.losses import weighted
 from ampmix.training.optimizer import set_lr
 from ampmix.training.perturbation import Perturbation
 from ampmix.training.processes import ALONE, Processes
@@ -42,12 +43,15 @@ def orders(examples: int, config: TrainConfig, seed: int) -> Iterator[npt.NDArra
 
 
 def _batches(
-    train: Encoded, config: TrainConfig, seed: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """The batches of :func:`orders`: token ids, mask and labels."""
+    train: Encoded,
+    config: TrainConfig,
+    seed: int,
+    weights: npt.NDArray[np.float64] | None = None,
+) -> Iterator[tuple[Tensor, ...]]:
+    """The batches of :func:`orders`: token ids, mask, labels, and weights if there are any."""
     for order in orders(len(train), config, seed):
-        ids, mask, labels = train.batch(order)
-        yield torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels)
+        own = () if weights is None else (weights[order].astype(np.float32),)
+        yield tuple(map(torch.from_numpy, (*train.batch(order), *own)))
 
 
 class TrainingStep(nn.Module):
@@ -69,13 +73,18 @@ class TrainingStep(nn.Module):
         self.dropout = generator_of(seed, f"dropout{own}", device)
         self.seen, self.counting = Perturbation(), True
 
-    def forward(self, ids: Tensor, mask: Tensor, y: Tensor) -> Tensor:
-        """The loss of each example, ``[B]``, of padded token ids, mask and class indices."""
+    def forward(
+        self, ids: Tensor, mask: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """The loss of each example, ``[B]``, of padded token ids, mask and class indices.
+
+        With weights of the texts it is that of :func:`ampmix.training.losses.weighted`.
+        """
         site = self.learner.policy.mixing_site
         f, g = self.model.cut(ids, mask, site, generator=self.dropout)
         mixed = self.learner(f, g, y, loss=self.loss, generator=self.mixing)
         self.seen.add(mixed, self.counting)
-        loss: Tensor = mixed.loss
+        loss: Tensor = mixed.loss if weights is None else weighted(mixed, weights)
         return loss
 
 
@@ -84,14 +93,14 @@ def stepper(
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
     processes: Processes = ALONE,
-) -> Callable[[tuple[Tensor, Tensor, Tensor]], float]:
+) -> Callable[[tuple[Tensor, ...]], float]:
     """Return a function that takes one optimiser step on a batch and returns the mean loss."""
     parameters = [*step.parameters()]
     parallel = processes.parallel(step)
     device = processes.device(config.device)
     done = 0
 
-    def once(batch: tuple[Tensor, Tensor, Tensor]) -> float:
+    def once(batch: tuple[Tensor, ...]) -> float:
         nonlocal done
         set_lr(optimizer, config, done)
         done += 1

@@ -83,6 +83,7 @@ class TrainingRun:
     Args:
         backbone, policy, data, config, seed, processes: as of :func:`fit`.
         device: where to compute.
+        weights: of the training texts, by which balanced classes are counted.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class TrainingRun:
         seed: int,
         device: torch.device,
         processes: Processes = ALONE,
+        weights: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self.backbone, self.data, self.config, self.seed = backbone, data, config, seed
         self.device, self._processes = device, processes
@@ -104,7 +106,7 @@ class TrainingRun:
         )
         self.model.to(device)
         self.learner = _prepare(self.model, policy, self.parts.train, classes, device, seed)
-        self.loss = _loss(data, config, device)
+        self.loss = _loss(data, config, device, weights)
         self.selection = Selection(config.selection, config.patience)
 
     def check(self, loss: float, step: int) -> None:
@@ -174,9 +176,19 @@ def about_training(data: Split) -> dict[str, Any]:
     return {"trained_on": seen, "columns": {"text": text, "label": label}}
 
 
-def _loss(data: Split, config: TrainConfig, device: torch.device | str = "cpu") -> Loss:
+def _loss(
+    data: Split,
+    config: TrainConfig,
+    device: torch.device | str = "cpu",
+    weights: npt.NDArray[np.float64] | None = None,
+) -> Loss:
     return training_loss(
-        data.train.labels, len(data.classes), config.class_weights, config.label_smoothing, device
+        data.train.labels,
+        len(data.classes),
+        config.class_weights,
+        config.label_smoothing,
+        device,
+        weights,
     )
 
 

@@ -1,35 +1,43 @@
-"""Train each policy with every seed on DATA and compare their errors."""
+"""Find the best model for DATA, whether mixing helps it, and keep it."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ampmix._support.wording import counted
 from ampmix.cli import options
-from ampmix.cli.output import INTERRUPTED, consoles, cut, interrupted, note, recorded, say
-from ampmix.studies import DEFAULT_POLICIES
+from ampmix.cli.output import INTERRUPTED, consoles, cores, cut, interrupted, note, recorded, say
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ampmix.studies.compare import Summary
+    from ampmix.studies.ladder import Ladder
     from ampmix.studies.plan import Plan
+    from ampmix.studies.summary import Summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix compare` takes.
 
+    First it compares models without mixing: TF-IDF, a frozen encoder, a fine-tuned one. Then it
+    compares policies on the best of those that can mix. Then it trains the best on every label.
     Under torchrun, its processes share out the runs, with the records that one process would make.
     """
     options.add_data(parser)
     what = parser.add_argument_group("what to compare")
     what.add_argument(
         "--policies",
-        default=DEFAULT_POLICIES,
         metavar="LIST",
-        help="policies to compare (%(default)s)",
+        help="policies to compare (none, mixup and amp, at sites that the backbone has)",
+    )
+    what.add_argument(
+        "--ladder",
+        metavar="LIST",
+        help="baselines and backbones to compare without mixing, besides the backbone "
+        "(encoder-logreg where the backbone is auto)",
     )
     what.add_argument(
         "--seeds",
@@ -49,6 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_replicas(run)
     options.add_time_limit(run)
+    run.add_argument(
+        "--budget",
+        metavar="TIME",
+        help="time to spend, such as 90s, 10m or 2h: decides what backbone auto trains (10m)",
+    )
+    run.add_argument(
+        "--no-refit",
+        action="store_true",
+        help="keep the best fold's model instead of training on every label",
+    )
     run.add_argument("--out", metavar="DIR", help="output folder (ampmix-runs/NAME)")
 
 
@@ -56,12 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from ampmix._support.json_files import check_writable
     from ampmix.studies import compare
-    from ampmix.studies.run import left
     from ampmix.terminal.progress import RunsProgress
     from ampmix.training import processes
 
     options.check_time_limit(arguments)
-    plan = plan_of(arguments)
+    ladder = ladder_of(arguments)
+    plan = ladder.plans[0]
     out = Path(arguments.out or Path("ampmix-runs") / plan.dataset.name)
     check_writable(out)
 
@@ -70,48 +88,62 @@ def run(arguments: argparse.Namespace) -> int:
     workers = max(1, options.workers_of(arguments, [device]) // together.count)
     replicas = plan.replicas(arguments.replicas, workers)
     screen, messages = consoles(together.rank)
-    for one in notes(plan, replicas):
+    for one in (*notes(plan, replicas), *ladder.notes):
         note(one, messages)
-    say(screen, describe(plan))
-    study = compare.comparison(plan)
-    total, runs = len(plan.runs()), len(left(study, out))
-    if not runs:
-        say(screen, f"{recorded(total, out)}: nothing to train.")
-    if runs and together.count > 1:
-        shared = f"{together.count} processes share {counted(runs, 'run')}"
+    say(screen, describe(ladder))
+    kept, total = recorded_of(ladder, out)
+    if kept == total:
+        say(screen, f"{recorded(total, out)}.")
+    elif together.count > 1:
+        shared = f"{together.count} processes share {counted(total - kept, 'run')}"
         say(messages, f"{shared}; the progress shown is that of the first.")
     together.wait()  # none begins before all have counted
-    progress = RunsProgress(runs, plan.config.steps, messages)
     try:
-        with progress:
+        with RunsProgress(total - kept, plan.config.steps, messages) as progress:
             summary = compare.compare(
-                plan,
+                ladder,
                 out,
                 workers=workers,
                 replicas=replicas,
                 time_limit=arguments.time_limit,
                 watcher=progress,
                 processes=together,
+                keep_fold=arguments.no_refit,
             )
     except KeyboardInterrupt:
-        say(messages, interrupted(total - len(left(study, out)), total, out))
+        say(messages, interrupted(*recorded_of(ladder, out), out))
         return INTERRUPTED
     return conclude(plan, summary, out, screen, messages)
 
 
-def plan_of(arguments: argparse.Namespace) -> Plan:
-    """Make the plan that the options describe; AmpmixError if it cannot be run."""
-    from ampmix import datasets
-    from ampmix._support.components import POLICIES
-    from ampmix.studies.plan import Plan
+def ladder_of(arguments: argparse.Namespace) -> Ladder:
+    """Make what the options describe; AmpmixError if it cannot be run."""
+    from ampmix.studies.ladder import OF_A_FILE, Ladder
 
-    policies = POLICIES.parse_list(arguments.policies, trusted=True)
-    backbone = options.backbone_of(arguments)
-    known = datasets.known(arguments.data)
-    seeds = getattr(known, "folds", 5) if arguments.seeds is None else arguments.seeds
-    config = options.config_of(arguments, backbone)
-    dataset = options.dataset_of(arguments)
-    return Plan(dataset, backbone, tuple(policies), seeds, arguments.fraction, config)
+    return Ladder.of(
+        arguments.data,
+        arguments.policies,
+        options.given_backbone(arguments),
+        arguments.ladder,
+        budget=arguments.budget,
+        workers=arguments.workers or cores(),
+        out=arguments.out,
+        seeds=arguments.seeds,
+        fraction=arguments.fraction,
+        **{name: getattr(arguments, name) for name in OF_A_FILE},
+        **options.training_of(arguments),
+    )
+
+
+def recorded_of(ladder: Ladder, out: Path) -> tuple[int, int]:
+    """Return how many of the runs are recorded, and how many there are."""
+    from ampmix.studies.run import left
+
+    runs, missing = set[str](), set[str]()
+    for study in ladder.studies():
+        runs |= {study.run_id(task) for task in study.tasks()}
+        missing |= {study.run_id(task) for task in left(study, out)}
+    return len(runs - missing), len(runs)
 
 
 def notes(plan: Plan, replicas: int) -> list[str]:
@@ -141,14 +173,17 @@ def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages:
         say(screen, f"no record: {run.policy}, seed {run.seed}: {reason}")
     if summary.unfinished:
         say(screen, f"The same command tries these again; more is in {out / 'failures'}.")
+    if summary.model:
+        text = "a text of yours"
+        say(screen, f'Next: ampmix predict {shlex.quote(str(out))} "{text}"')
     return 1 if summary.unfinished else 0
 
 
-def describe(plan: Plan) -> str:
+def describe(ladder: Ladder) -> str:
     """Describe the comparison in a line or two."""
     from ampmix._support import components
 
-    dataset = plan.dataset
+    plan, dataset = ladder.plans[0], ladder.dataset
     parts = [counted(len(dataset.train), "training text")]
     if dataset.dev is not None:
         parts.append(f"{len(dataset.dev):,} for development")
@@ -160,8 +195,9 @@ def describe(plan: Plan) -> str:
         else counted(plan.seeds, "seed")
     )
     kept = "" if plan.fraction == 1.0 else f", {plan.fraction:.4g} of the labels kept"
+    steps = counted(plan.steps(plan.runs()[-1]), "step")
     return (
         f"{dataset.name}: {', '.join(parts)}, {len(dataset.classes)} classes{kept}; "
         f"{components.spec(plan.backbone)}, {design}, "
-        f"{'at most ' if plan.config.patience else ''}{counted(plan.config.steps, 'step')} a run."
+        f"{'at most ' if plan.config.patience else ''}{steps} a run."
     )

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix._support.components import POLICIES, kind_of_model
     from ampmix._support.json_files import check_writable
     from ampmix._support.origin import blaming
-    from ampmix.data.splits import split_train
+    from ampmix.data.splits import rare_notes, split_train
     from ampmix.models.classifier import check_replaceable
     from ampmix.terminal.progress import RunsProgress
     from ampmix.training import processes
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads < 1:
         raise AmpmixError(f"threads is {arguments.threads}: it must be 1 or more")
     policy = POLICIES.parse(arguments.policy, trusted=True)
-    backbone = options.backbone_of(arguments)
+    backbone = options.backbone_of(arguments, policy)
     backbone.check_site(policy.mixing_site)
     config, out = options.config_of(arguments, backbone), Path(arguments.out)
     check_replaceable(out)
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     together = processes.joined(config.device)
     screen, messages = consoles(together.rank)
-    for one in (*dataset.notes, *backbone.notes(split, config.max_length)):
+    for one in (*dataset.notes, *rare_notes(dataset, 0), *backbone.notes(split, config.max_length)):
         note(one, messages)
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
     told = f"{describe(split)}; {specs}, seed {arguments.seed}{steps_of(backbone, config)}."

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ampmix._support.wording import counted
+from ampmix.data.tables.columns import KNOWN
 from ampmix.data.tables.swallowed import Swallowed
 from ampmix.data.tables.table import fault, shown
 from ampmix.data.tables.unpacked import suffix_of
@@ -84,7 +85,7 @@ class Opened:
 
 
 def _bare(field: str) -> str:
-    return field.strip("\ufeff \t")
+    return field.strip("\ufeff \t").lower()
 
 
 def opened(path: Path, lines: Lines, longest: int = LONGEST_FIELD) -> Opened:
@@ -105,6 +106,7 @@ def opened(path: Path, lines: Lines, longest: int = LONGEST_FIELD) -> Opened:
     else:
         delimiter, notes = delimiter_of(path, first)
     sample = _sample(lines, longest)
+    _check_kind(path, first, sample)
     blanks = _blank_before_quotes(delimiter, [first, *(line for _, line in sample)])
     form = CsvForm(delimiter, blanks)
     records = _records(path, itertools.chain([(number, first)], sample, lines), form, longest)
@@ -113,6 +115,17 @@ def opened(path: Path, lines: Lines, longest: int = LONGEST_FIELD) -> Opened:
         raise fault(path, problem)
     end = "\r\n" if first.endswith("\r\n") else "\n"
     return _made(path, columns, form, end, notes, records)
+
+
+def _check_kind(path: Path, first: str, sample: Sequence[tuple[int, str]]) -> None:
+    """Raise AmpmixError if the first lines are those of JSON or of a web page."""
+    if re.match(r"\s*<(!doctype html|html|\?xml)\b", first, re.IGNORECASE):
+        raise fault(path, "is a web page or XML: write its texts as .csv")
+    if first.lstrip()[:1] in ("{", "["):
+        start = first.strip() + "".join(line for _, line in sample[:1]).strip()
+        if re.match(r"(\[\s*)?\{\s*(\"[^\"]*\"\s*:|$)", start):
+            suffix = ".jsonl" if start[0] == "{" else ".json"
+            raise fault(path, f"is JSON: give it a name that ends in {suffix}")
 
 
 def of_rows(path: Path, rows: Sequence[list[str]], notes: list[str]) -> Opened:
@@ -208,13 +221,20 @@ def _too_wide(line: int, row: Sequence[str], width: int, form: CsvForm) -> str:
 
 def delimiter_of(path: Path, header: str) -> tuple[str, list[str]]:
     """Delimiter of a CSV or TSV file, and a note if its name promises another."""
-    if suffix_of(path) == ".tsv":
+    named = suffix_of(path) == ".tsv"
+    if named and ("\t" in header or not _names_columns(header)):
         return "\t", []
     header = re.sub('"[^"]*("|$)', "", header)  # inside quotes nothing parts columns
     if "," in header or not any(one in header for one in ";\t|"):
-        return ",", []
+        return ",", [f"{path.name} is read with {_NAMES[',']}"] * named
     delimiter = max(";\t|", key=header.count)
     return delimiter, [f"{path.name} is read with {_NAMES[delimiter]}"]
+
+
+def _names_columns(header: str) -> bool:
+    """Return True if a line holds the usual name of a column beside others, whatever parts them."""
+    names = re.split("[,;|]", header)
+    return len(names) > 1 and any(name.strip().strip('"').lower() in KNOWN for name in names)
 
 
 def _blank_before_quotes(delimiter: str, lines: Sequence[str]) -> bool:

@@ -25,6 +25,9 @@ def read_json(path: Path, content: str) -> FileTable:
             for number, line in enumerate(content.split("\n"), start=1)
             if line.strip()
         ]
+    whole = rows[0].values() if len(rows) == 1 else ()
+    if whole and all(isinstance(value, (list, dict)) for value in whole):
+        raise fault(path, "is one JSON object: write an array of objects, or one object a line")
     columns = list(dict.fromkeys(chain.from_iterable(rows)))
     return FileTable(path, columns, lambda column: [row.get(column) for row in rows], tuple(notes))
 

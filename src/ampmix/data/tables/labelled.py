@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ampmix.data.dataset import Examples, TextDataset
 from ampmix.data.groups import group_notes, text_groups
 from ampmix.data.overlap import with_overlap_note
 from ampmix.data.tables.columns import Chosen, choose, with_names
+from ampmix.data.tables.frames import is_table, table_of
 from ampmix.data.tables.labels import doubts, missing_texts, unified
 from ampmix.data.tables.readers import read
 from ampmix.data.tables.table import FileTable, listed
@@ -25,17 +26,20 @@ RARE, MERGED, HOW = 5, "other", ("keep", "merge", "drop")
 
 
 def read_table(
-    path: str | Path,
+    path: str | Path | Any,
     *,
     text: str | None = None,
     label: str | None = None,
-    test: str | Path | None = None,
-    dev: str | Path | None = None,
+    test: str | Path | Any | None = None,
+    dev: str | Path | Any | None = None,
     encoding: str | None = None,
     group: str | None = None,
     rare: str = "keep",
 ) -> TextDataset:
     """A data set from the file `path`, and from the files `test` and `dev` if they are given.
+
+    Each may be a table in memory instead: a DataFrame of pandas or Polars, an Arrow table, or a
+    part of the library `datasets`.
 
     `text` and `label` name the columns, of all files; without them they are guessed from common
     names, or in a file of two columns from what they hold. ``text="title,body"`` joins columns.
@@ -52,11 +56,18 @@ def read_table(
     Raises AmpmixError, with the file, the line where there is one and a way out, for everything
     about the files that cannot be read.
     """
-    path = Path(path)
-    files = (read(Path(file), encoding) if file is not None else None for file in (dev, test))
-    name = path.with_suffix("").stem if path.suffix.lower() in PACKED else path.stem
-    table = read(path, encoding)
+    table, *files = (
+        None if given is None else _read(given, encoding) for given in (path, dev, test)
+    )
+    assert table is not None
+    own = table.path
+    name = own.with_suffix("").stem if own.suffix.lower() in PACKED else own.stem
     return of_tables(name, table, *files, text=text, label=label, group=group, rare=rare)
+
+
+def _read(given: str | Path | Any, encoding: str | None) -> FileTable:
+    """A file, or a table in memory."""
+    return table_of(given) if is_table(given) else read(Path(given), encoding)
 
 
 def of_tables(

@@ -16,7 +16,11 @@ _WHOLE = re.compile(r"(-?\d{1,18})\.0+")
 _MISSING_TEXTS = {"nan", "none", "null", "n/a", "#n/a", "<na>", "#value!", "#ref!"}
 _MISSING = _MISSING_TEXTS | {"na", "nat", "nil", "undefined", "-", "?"}
 _LIST = re.compile(r"""\[.*\]|[({]\s*['"].*[)}]""", re.DOTALL)
-_SEPARATORS = "|;,"
+_MARKS = str.maketrans(
+    "\u2018\u2019\u02bc\u201c\u201d\u2010\u2011\u2012\u2013\u2014_", "'''\"\"------"
+)
+_JOINTS = re.compile(r"(?<=\w)[\s-]+(?=\w)")
+_SEPARATORS = "|;,/+&\n"
 
 
 def canonical(label: str) -> str:
@@ -76,14 +80,15 @@ def doubts(labels: Sequence[str], name: str) -> list[str]:
 def _near(counts: Counter[str], name: str) -> list[str]:
     alike: dict[str, list[str]] = defaultdict(list)
     for label in sorted(counts):
-        alike[" ".join(unicodedata.normalize("NFKC", label).casefold().split())].append(label)
+        plain = unicodedata.normalize("NFKC", label).casefold().translate(_MARKS)
+        alike[_JOINTS.sub(" ", plain).strip()].append(label)
     groups = [group for group in alike.values() if len(group) > 1]
     if not groups:
         return []
     told = "; ".join(listed(group) for group in groups[:5])
     return [
-        f"labels of {name} differ only in case or blanks and are classes of their own: {told}; "
-        "spell them alike if they are one"
+        f"labels of {name} differ only in case, blanks, dashes or quotes and are classes of "
+        f"their own: {told}; spell them alike if they are one"
     ]
 
 

@@ -43,12 +43,12 @@ class FileTable:
             raise self.error(f"has no column {shown(column)}: {hint}It has {listed(self.columns)}")
 
     def strings(self, column: str, lists: str = "it must hold text") -> list[str]:
-        """A column as text, "" where a value is missing; `lists` is what to say of lists."""
+        """A column as text, "" where a value is missing; `lists` is what to say of several."""
         self.check(column)
         try:
             return [as_text(value) for value in self.values(column)]
         except TypeError as error:
-            wanted = lists if str(error) == "list" else "it must hold text"
+            wanted = lists if str(error) in ("list", "dict") else "it must hold text"
             raise self.error(f"holds a {error} in column {shown(column)}: {wanted}") from None
 
     def texts(self, columns: Sequence[str]) -> list[str]:

