@@ -151,7 +151,7 @@ class Encoder(Backbone):
         self.check_site_of(site, 0 if known else layer_count(self.model))
 
     def check_site_of(self, site: str | None, layers: int) -> None:
-        """As :meth:`check_site`, of a model of so many layers."""
+        """Raise as :meth:`check_site` does, of a model of so many layers."""
         if self.freeze and self.train_layers:
             raise AmpmixError(
                 f"{self.name}[freeze=true] trains no layers, and train_layers is "
