@@ -14,19 +14,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ampmix._support.components import parse, spec
+from ampmix._support.components import parse, parse_list, spec
 from ampmix.backbones.encoder import Encoder, MiniLM
 from ampmix.backbones.encoder_cache import Cache
 from ampmix.backbones.encoder_module import EncoderModule
+from ampmix.cli.main import main
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import Classifier
 from ampmix.models.loss_path import loss_paths
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
+from ampmix.studies import DEFAULT_POLICIES
+from ampmix.studies.plan import Plan
+from ampmix.training.checks import sited
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
-from built_encoders import batch, built, rng, split
+from built_encoders import CLASSES, LABELS, TEXTS, batch, built, rng, split
 from tiny_encoders import LAYERED, PADDED_BY_1
 
 THREADS = 16
@@ -408,3 +412,44 @@ def test_what_goes_around_a_layer_is_found(folders: dict[str, str]) -> None:
     backbone = Encoder(model=folders["convolved deberta"], train_layers=3)
     with pytest.raises(AmpmixError, match="cannot be run apart"):
         backbone.build(backbone.reader([], "words", 16), 3, rng())
+
+
+# --- where policies mix by default -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        ("cnn", "none mixup amp mixup[site=sent] amp[site=sent] nonlinear"),
+        ("minilm", "none mixup amp mixup[site=sent] amp[site=sent] nonlinear"),
+        (
+            "minilm[train_layers=2]",
+            "none mixup[site=layer.4] amp[site=layer.4] mixup[site=sent] amp[site=sent] "
+            "nonlinear[site=layer.4]",
+        ),
+        ("minilm[freeze=true]", "none mixup[site=sent] amp[site=sent] nonlinear[site=sent]"),
+    ],
+)
+def test_policies_at_their_default_mix_where_training_begins(backbone: str, expected: str) -> None:
+    policies = parse_list(f"{DEFAULT_POLICIES},nonlinear", "ampmix.policies", "policy")
+    found = sited(policies, parse(backbone, "ampmix.backbones", "backbone"))
+    assert [spec(policy) for policy in found] == expected.split()
+
+
+def test_a_site_that_was_chosen_stays_and_is_refused() -> None:
+    policies = sited([Mixup(site="embedding"), AMP(site="layer.5")], MiniLM(train_layers=2))
+    assert [policy.mixing_site for policy in policies] == ["embedding", "layer.5"]
+    with pytest.raises(AmpmixError, match="site embedding"):
+        fit(MiniLM(train_layers=2), Mixup(site="embedding"), split(), TrainConfig(steps=1))
+
+
+def test_plans_and_models_name_the_site(folders: dict[str, str], tmp_path: Path) -> None:
+    file, backbone = tmp_path / "texts.csv", f"encoder[model={folders['deep bert']},train_layers=1]"
+    rows = [f"{text},{CLASSES[y]}" for text, y in zip(TEXTS, LABELS, strict=True)]
+    file.write_text("\n".join(["text,label", *rows]) + "\n")
+    plan = Plan.of(str(file), backbone=backbone, seeds=2, steps=2)
+    assert plan.policy_names[1:3] == ("mixup[site=layer.2]", "amp[site=layer.2]")
+    given = ["train", str(file), "--backbone", backbone, "--policy", "amp[eps=0.1]", "--steps", "2"]
+    assert main([*given, "--out", str(tmp_path / "model")]) == 0
+    about = Classifier.load(tmp_path / "model").about
+    assert about["policy"] == "amp[eps=0.1,site=layer.2]"

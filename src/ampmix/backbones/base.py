@@ -196,6 +196,11 @@ class Backbone(ABC):
         """The sites of this very model, which its options or files may decide."""
         return self.sites
 
+    @property
+    def default_site(self) -> str:
+        """The site for policies whose own default this model does not have; "" for none."""
+        return ""
+
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or one of :attr:`all_sites`."""
         if site is not None and site not in self.all_sites:

@@ -145,6 +145,11 @@ class Encoder(Backbone):
         """``word``, ``embedding``, ``layer.K`` and ``sent``, or what is left of them if frozen."""
         return self._sites_of(0 if self.freeze else layer_count(self.model))
 
+    @property
+    def default_site(self) -> str:
+        """The first site that training reaches, where words are not mixed."""
+        return self.all_sites[0] if self.freeze or self.train_layers else ""
+
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or a site that this model can be mixed at."""
         known = self.freeze or (site in (None, *self.sites) and not self.train_layers)
