@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -12,23 +14,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ampmix._support.components import parse, spec
+from ampmix._support.components import parse, parse_list, spec
 from ampmix.backbones.encoder import Encoder, MiniLM
 from ampmix.backbones.encoder_cache import Cache
 from ampmix.backbones.encoder_module import EncoderModule
+from ampmix.cli.main import main
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import Classifier
 from ampmix.models.loss_path import loss_paths
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
+from ampmix.studies import DEFAULT_POLICIES
+from ampmix.studies.plan import Plan
+from ampmix.training.checks import sited
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
-from built_encoders import batch, built, rng, split
+from built_encoders import CLASSES, LABELS, TEXTS, batch, built, rng, split
 from tiny_encoders import LAYERED, PADDED_BY_1
 
+THREADS = 16
 every_kind = pytest.mark.parametrize("kind", LAYERED)
 every_pooling = pytest.mark.parametrize("pooling", ["head", "mean"])
+BERT = [("deep bert", pooling, at) for pooling in ("head", "mean") for at in (1, 2, 3)]
+OTHERS = [(kind, ("head", "mean")[i % 2], 1 + i % 3) for i, kind in enumerate(LAYERED)]
+every_place = pytest.mark.parametrize(("kind", "pooling", "at"), sorted({*BERT, *OTHERS}))
+"""All of one architecture, and one of each."""
 
 
 def padded(kind: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,9 +113,7 @@ def test_dropout_above_a_layer_is_drawn_anew_where_it_is_asked_for(
     assert not torch.equal(new(*g), f(*g)) and torch.equal(new(*g), new(*g))
 
 
-@every_kind
-@every_pooling
-@pytest.mark.parametrize("at", [1, 2, 3])
+@every_place
 @pytest.mark.parametrize("policy", [Mixup, AMP])
 def test_mixing_at_a_layer_is_that_of_a_hook_in_loss_and_every_gradient(
     kind: str, pooling: str, at: int, policy: Any, folders: dict[str, str]
@@ -159,6 +168,28 @@ def test_only_what_is_above_the_layer_is_repeated(at: int, folders: dict[str, st
     assert calls == 2 * list(range(at + 1, 4))
 
 
+def test_threads_do_not_see_each_others_runs(folders: dict[str, str]) -> None:
+    """Each finds the layers at once with the others, and runs from a site of its own."""
+    ids, mask, _ = batch()
+    reference = built(folders["deep bert"])
+    model, places = built(folders["deep bert"]), [1 + i % 3 for i in range(THREADS)]
+    hidden = {at: reference.cut(ids, mask, f"layer.{at}")[1][0] for at in set(places)}
+    expected = reference(ids, mask)
+    together = Barrier(THREADS)
+
+    def run(at: int) -> bool:
+        together.wait()
+        same = []
+        with torch.inference_mode():
+            for _ in range(5):
+                f, g = model.cut(ids, mask, f"layer.{at}")
+                same += [torch.equal(g[0], hidden[at]), torch.allclose(f(*g), expected, atol=1e-12)]
+        return all(same)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert all(pool.map(run, places))
+
+
 def test_layers_that_are_not_there_are_refused_with_those_that_are(
     folders: dict[str, str], tmp_path: Path
 ) -> None:
@@ -193,16 +224,14 @@ def test_the_loss_path_of_a_loaded_model_goes_through_its_layers(
 # --- upper layers alone ----------------------------------------------------------------------
 
 
-@every_kind
-@every_pooling
-@pytest.mark.parametrize("layers", [1, 2, 3])
+@every_place
 def test_what_the_lower_layers_keep_gives_what_they_would(
-    kind: str, pooling: str, layers: int, folders: dict[str, str]
+    kind: str, pooling: str, at: int, folders: dict[str, str]
 ) -> None:
     """From memory, one by one or in a batch, as by a whole pass without the option."""
     ids, mask, y = padded(kind)
     whole = built(folders[kind], pooling=pooling, dropout=0.0)
-    model = built(folders[kind], pooling=pooling, dropout=0.0, train_layers=layers)
+    model = built(folders[kind], pooling=pooling, dropout=0.0, train_layers=at)
     model.load_state_dict(whole.state_dict())
     for part in model.body.modules():
         if isinstance(part, torch.nn.Dropout):
@@ -364,7 +393,7 @@ def test_fewer_than_no_layers() -> None:
 
 def test_layers_that_are_one_are_refused(folders: dict[str, str]) -> None:
     backbone = Encoder(model=folders["albert"], train_layers=1)
-    with pytest.raises(AmpmixError, match=r"albert.*cannot be run apart.*leave train_layers out"):
+    with pytest.raises(AmpmixError, match=r"albert.*cannot be run apart.*without train_layers"):
         backbone.build(backbone.reader([], "words", 16), 3, rng())
     model = built(folders["albert"])
     ids, mask, _ = batch()
@@ -383,3 +412,44 @@ def test_what_goes_around_a_layer_is_found(folders: dict[str, str]) -> None:
     backbone = Encoder(model=folders["convolved deberta"], train_layers=3)
     with pytest.raises(AmpmixError, match="cannot be run apart"):
         backbone.build(backbone.reader([], "words", 16), 3, rng())
+
+
+# --- where policies mix by default -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        ("cnn", "none mixup amp mixup[site=sent] amp[site=sent] nonlinear"),
+        ("minilm", "none mixup amp mixup[site=sent] amp[site=sent] nonlinear"),
+        (
+            "minilm[train_layers=2]",
+            "none mixup[site=layer.4] amp[site=layer.4] mixup[site=sent] amp[site=sent] "
+            "nonlinear[site=layer.4]",
+        ),
+        ("minilm[freeze=true]", "none mixup[site=sent] amp[site=sent] nonlinear[site=sent]"),
+    ],
+)
+def test_policies_at_their_default_mix_where_training_begins(backbone: str, expected: str) -> None:
+    policies = parse_list(f"{DEFAULT_POLICIES},nonlinear", "ampmix.policies", "policy")
+    found = sited(policies, parse(backbone, "ampmix.backbones", "backbone"))
+    assert [spec(policy) for policy in found] == expected.split()
+
+
+def test_a_site_that_was_chosen_stays_and_is_refused() -> None:
+    policies = sited([Mixup(site="embedding"), AMP(site="layer.5")], MiniLM(train_layers=2))
+    assert [policy.mixing_site for policy in policies] == ["embedding", "layer.5"]
+    with pytest.raises(AmpmixError, match="site embedding"):
+        fit(MiniLM(train_layers=2), Mixup(site="embedding"), split(), TrainConfig(steps=1))
+
+
+def test_plans_and_models_name_the_site(folders: dict[str, str], tmp_path: Path) -> None:
+    file, backbone = tmp_path / "texts.csv", f"encoder[model={folders['deep bert']},train_layers=1]"
+    rows = [f"{text},{CLASSES[y]}" for text, y in zip(TEXTS, LABELS, strict=True)]
+    file.write_text("\n".join(["text,label", *rows]) + "\n")
+    plan = Plan.of(str(file), backbone=backbone, seeds=2, steps=2)
+    assert plan.policy_names[1:3] == ("mixup[site=layer.2]", "amp[site=layer.2]")
+    given = ["train", str(file), "--backbone", backbone, "--policy", "amp[eps=0.1]", "--steps", "2"]
+    assert main([*given, "--out", str(tmp_path / "model")]) == 0
+    about = Classifier.load(tmp_path / "model").about
+    assert about["policy"] == "amp[eps=0.1,site=layer.2]"

@@ -12,10 +12,10 @@ from ampmix.records.store import BASELINE
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
     """The verdicts and what else there is to say, a sentence each."""
-    rows = summary["rows"]
+    rows, rungs = summary["rows"], summary.get("ladder") or []
     said = []
     for row in rows:
-        if row["decision"] != "baseline":
+        if row["decision"] != "baseline" and not (row["policy"] == BASELINE and rungs):
             said.append(f"{row['policy']}: {row['verdict']}.")
         if failures := row["failures"]:
             noun = "seed" if len(failures) == 1 else "seeds"
@@ -28,14 +28,15 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     paired = "fold" if summary["design"] == "cross-validation" else "seed and test text"
     said.append(
         f"Difference to {summary['baseline']} in points, paired by {paired}; negative is a lower "
-        f"error. p is Holm-corrected over the policies (not that of {BASELINE})."
+        "error. p is Holm-corrected over the policies."
     )
     if summary.get("selection") == "oracle_test":
         said.append(
             "Checkpoints were chosen by the test error (selection oracle_test, the rule of the "
             "authors' code): all these errors are too low."
         )
-    if summary.get("ladder") and any(row["difference_interval"] for row in summary["ladder"]):
+    apart = [row["difference_interval"] for row in rungs if row["difference"]]
+    if any(bounds and bounds[0] <= 0 for bounds in apart):
         said.append("* Not shown to be worse than the best.")
     if summary["model"]:
         said.append(_model_sentence(summary))

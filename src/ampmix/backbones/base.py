@@ -85,6 +85,9 @@ class CutModule(nn.Module, ABC):
         output: nn.Linear = self.get_submodule("output")  # type: ignore[assignment]
         return output
 
+    def read_ahead(self, parts: Sequence[Encoded], device: torch.device) -> None:
+        """Compute what stays the same of these texts while the module trains, before it does."""
+
     def logit_parameters(self) -> list[nn.Parameter]:
         """Return the parameters in which the logits are linear, such as the last layer's."""
         return list(self.head.parameters())
@@ -200,6 +203,11 @@ class Backbone(ABC):
     def all_sites(self) -> tuple[str, ...]:
         """The sites of this very model, which its options or files may decide."""
         return self.sites
+
+    @property
+    def default_site(self) -> str:
+        """The site for policies whose own default this model does not have; "" for none."""
+        return ""
 
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or one of :attr:`all_sites`."""

@@ -157,13 +157,18 @@ class Encoder(Backbone):
         """``word``, ``embedding``, ``layer.K`` and ``sent``, or what is left of them if frozen."""
         return self._sites_of(0 if self.freeze else layer_count(self.model))
 
+    @property
+    def default_site(self) -> str:
+        """The first site that training reaches, where words are not mixed."""
+        return self.all_sites[0] if self.freeze or self.train_layers else ""
+
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or a site that this model can be mixed at."""
         known = self.freeze or (site in (None, *self.sites) and not self.train_layers)
         self.check_site_of(site, 0 if known else layer_count(self.model))
 
     def check_site_of(self, site: str | None, layers: int) -> None:
-        """As :meth:`check_site`, of a model of so many layers."""
+        """Raise as :meth:`check_site` does, of a model of so many layers."""
         if self.freeze and self.train_layers:
             raise AmpmixError(
                 f"{self.name}[freeze=true] trains no layers, and train_layers is "

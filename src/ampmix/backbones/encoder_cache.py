@@ -1,4 +1,4 @@
-"""What a frozen part of an encoder makes of texts, kept in memory while the rest trains."""
+"""Memory for what a frozen part of an encoder makes of texts while the rest trains."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Layers:
-    """Where a body has its layers, and what each of them returns.
+    """Place of a body's layers, and what each of them returns.
 
     Attributes:
         path: of the list of layers.
@@ -99,6 +99,15 @@ class Layers:
         return output, found[-1] if found else None
 
 
+def probe(body: Any) -> tuple[Tensor, Tensor]:
+    """Make token ids and mask ``[2, 5]`` of a batch to try a body on, the second text shorter."""
+    words = body.get_input_embeddings()
+    ids = (torch.arange(5, device=words.weight.device).expand(2, -1) + 3) % words.num_embeddings
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    mask[1, 3:] = False
+    return ids, mask
+
+
 def find_layers(body: Any, embedded: Tensor, mask: Tensor) -> Layers | None:
     """Find the layers of a body by running it on a batch; None if they cannot be told apart.
 
@@ -117,7 +126,7 @@ def find_layers(body: Any, embedded: Tensor, mask: Tensor) -> Layers | None:
 
 
 def _calls(body: nn.Module, path: str, embedded: Tensor, mask: Tensor) -> list[tuple[int, int]]:
-    """Which layers are called, in their order, each with its form; -1 for no hidden states."""
+    """List the calls of layers in their order, each with its form; -1 for no hidden states."""
     calls: list[tuple[int, int]] = []
 
     def note(i: int, output: Any) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ from ampmix._torch.evaluation import in_evaluation
 from ampmix._torch.random_state import seeded, with_random_state
 from ampmix.backbones.base import Cut, CutModule
 from ampmix.backbones.encoder_cache import Cache
-from ampmix.backbones.encoder_layers import Layers, Point, below, find_layers
+from ampmix.backbones.encoder_heads import EncodeAndClassify, LayersAndClassify
+from ampmix.backbones.encoder_layers import Layers, Point, below, find_layers, probe
 from ampmix.backbones.heads import Classify
 from ampmix.backbones.hf_loading import bare_body, explained, put, whole_model
 from ampmix.backbones.hf_reader import HFReader
 from ampmix.errors import AmpmixError
-from ampmix.mixing.heads import Head
 from ampmix.mixstep.site import last_linear
 from ampmix.text.encoded import Encoded
 from ampmix.text.reader import Reader
@@ -31,50 +31,8 @@ if TYPE_CHECKING:
 
 HEAD = "ampmix_head"
 AT_ONCE = 256  # texts that a frozen encoder reads at once
-PROBED = ((5, 3), 1e-3)
-"""Lengths of the texts that the layers are found with, and how far two ways may differ there."""
-
-
-@dataclass(frozen=True)
-class _EncodeAndClassify(Head):
-    """f after ``word`` and ``embedding``: the body, then :class:`Classify`."""
-
-    module: EncoderModule
-    classify: Classify
-    seed: int | None
-    draw: Callable[[], int] | None
-
-    def redrawn(self) -> _EncodeAndClassify:
-        """See :meth:`ampmix.mixing.heads.Head.redrawn`."""
-        seed = self.draw() if self.draw else None
-        return replace(self, classify=self.classify.redrawn(), seed=seed)
-
-    def __call__(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        return self.classify(self.module.features(embedded, mask, self.seed))
-
-
-@dataclass(frozen=True)
-class _LayersAndClassify(Head):
-    """f after ``layer.K``: the layers above, then :class:`Classify`.
-
-    Its dropout goes on from the random state that the layers below left, or from a seed.
-    """
-
-    module: EncoderModule
-    classify: Classify
-    at: int
-    state: Any
-    seed: int | None
-    draw: Callable[[], int] | None
-
-    def redrawn(self) -> _LayersAndClassify:
-        """See :meth:`ampmix.mixing.heads.Head.redrawn`."""
-        seed = self.draw() if self.draw else None
-        return replace(self, classify=self.classify.redrawn(), state=None, seed=seed)
-
-    def __call__(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        point = Point(self.at, hidden, self.state)
-        return self.classify(self.module.features_above(point, mask, self.seed))
+TOLERANCE = 1e-3
+"""How far two ways to the same features may differ, relative to the largest of them."""
 
 
 class EncoderModule(CutModule):
@@ -119,7 +77,7 @@ class EncoderModule(CutModule):
             self._freeze_below()
 
     def train(self, mode: bool = True) -> EncoderModule:
-        """What is frozen never drops anything."""
+        """Set the mode; parts that are frozen stay in evaluation mode, and drop nothing."""
         super().train(mode)
         if self.config.freeze:
             self.body.eval()
@@ -137,7 +95,7 @@ class EncoderModule(CutModule):
 
     @property
     def _first(self) -> int:
-        """How many layers are below those that train."""
+        """Number of layers below those that train."""
         return self._count - self.config.train_layers
 
     # --- passes ------------------------------------------------------------------------------
@@ -171,11 +129,11 @@ class EncoderModule(CutModule):
             return classify, (self._sentence(ids, mask, seed),)
         if site in ("word", "embedding"):
             words = self.body.get_input_embeddings()(ids)
-            return _EncodeAndClassify(self, classify, seed, draw), (words, mask)
+            return EncodeAndClassify(self, classify, seed, draw), (words, mask)
         point = self._point(ids, mask, int(site.removeprefix("layer.")), seed)
         # padding counts as zero: what a layer makes of it depends on the batch's longest text
         hidden = point.hidden.masked_fill(~mask.unsqueeze(-1), 0.0)
-        head = _LayersAndClassify(self, classify, point.at, point.state, seed, draw)
+        head = LayersAndClassify(self, classify, point.at, point.state, seed, draw)
         return head, (hidden, mask)
 
     def _sentence(self, ids: Tensor, mask: Tensor, seed: int | None) -> Tensor:
@@ -240,38 +198,43 @@ class EncoderModule(CutModule):
         where = torch.from_numpy(order).to(device)
         return torch.empty_like(features).index_copy_(0, where, features)
 
+    def read_ahead(self, parts: Sequence[Encoded], device: torch.device) -> None:
+        """See :meth:`ampmix.backbones.base.CutModule.read_ahead`: texts of like length together."""
+        width = self.output.in_features * self.output.weight.element_size()
+        if not self.config.train_layers:
+            return
+        if sum(len(part.tokens) for part in parts) * width > self.encoded.limit:
+            return  # it would be made again anyway
+        self.train()
+        for part in parts:
+            order = np.argsort(part.lengths, kind="stable")
+            for start in range(0, len(order), AT_ONCE):
+                ids, mask, _ = part.batch(order[start : start + AT_ONCE])
+                self._frozen(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+
     def _freeze_below(self) -> None:
         """Freeze all that the hidden states depend on which the layers that train begin with."""
         self.config.check_site_of(f"layer.{self._first}", self._count)
-        names = below(self._layers_at(self._first), self.body, self._first, *self._probe())
+        names = below(self._layers_at(self._first), self.body, self._first, *probe(self.body))
         modules = dict(self.body.named_modules())
         self._below = tuple(sorted(name for name in names if name in modules))
         for name, parameter in self.body.named_parameters():
             if name in names:
                 parameter.requires_grad_(False)
 
-    def _probe(self) -> tuple[Tensor, Tensor]:
-        """Token ids and mask of a small batch."""
-        lengths, _ = PROBED
-        device = self.output.weight.device
-        wide = torch.arange(max(lengths), device=device).expand(len(lengths), -1)
-        mask = wide < torch.tensor(lengths, device=device).unsqueeze(-1)
-        words = self.body.get_input_embeddings().num_embeddings
-        return (wide + 3) % words, mask
-
     def _layers_at(self, at: int) -> Layers:
         """The layers, after a look whether a run that begins after layer `at` gives the same."""
         if self._layers is not None and at in self._known:
             return self._layers
-        body, (ids, mask) = in_evaluation(self.body), self._probe()
+        body, (ids, mask) = in_evaluation(self.body), probe(self.body)
         with torch.no_grad():
             embedded = body.get_input_embeddings()(ids)
             layers = self._layers or find_layers(body, embedded, mask)
             if layers is None or not self._agrees(layers, body, embedded, mask, at):
                 raise AmpmixError(
                     f"the layers of {self.config.public_spec} ({self.body.config.model_type}) "
-                    "cannot be run apart from each other: leave train_layers out, and mix at site "
-                    "word or sent"
+                    f"cannot be run apart after layer {at}: mix at site word or sent, without "
+                    "train_layers"
                 )
         self._layers, self._known = layers, self._known | {at}
         return layers
@@ -284,7 +247,7 @@ class EncoderModule(CutModule):
         assert point is not None
         hidden = point.hidden.masked_fill(~mask.unsqueeze(-1), 0.0)
         apart = self._pooled(layers.run(body, mask, Point(at, hidden))[0], mask)
-        return bool((whole - apart).abs().max() <= PROBED[1] * whole.abs().max())
+        return bool((whole - apart).abs().max() <= TOLERANCE * whole.abs().max())
 
     # --- files -------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from ampmix.errors import AmpmixError
 from ampmix.integrations._inputs import labels_of, weighted_texts
 from ampmix.policies.base import Policy
 from ampmix.terminal.progress import RunsProgress
+from ampmix.training.checks import sited
 from ampmix.training.config import TrainConfig, settings
 from ampmix.training.fit import fit
 from ampmix.training.training_run import Fit
@@ -180,8 +181,9 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"X has {counted(len(texts), 'text')} and y {counted(len(labels), 'label')}: give "
                 "one each"
             )
-        policy: Policy = _component(self.policy, Policy, "ampmix.policies", "policy")
         backbone: Backbone = _component(self.backbone, Backbone, "ampmix.backbones", "backbone")
+        chosen: Policy = _component(self.policy, Policy, "ampmix.policies", "policy")
+        (policy,) = sited([chosen], backbone)
         backbone.check_site(policy.mixing_site)
         develop = self._develops(labels)
         config = self._config(backbone, develop)

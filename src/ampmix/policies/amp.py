@@ -121,7 +121,7 @@ class AMP(Policy):
         alpha: lam ~ Beta(alpha, alpha), > 0.
         eps: step size of MaxOp, >= 0. The published 0.002 changes losses by about 0.1 %;
             ``eps=0`` is Mixup to the bit.
-        site: ``word`` (WordAMP) or ``sent`` (SentAMP); see :class:`~ampmix.Mixup`.
+        site: ``word`` (WordAMP), ``sent`` (SentAMP) or ``layer.K``; see :class:`~ampmix.Mixup`.
         min_op: false trains on the perturbed loss alone (the ablation "+MaxOp" of Table 4).
         direction: ``gradient`` as published, or ``sign`` (see :func:`max_op`).
         shared_dropout: both forward passes of a step draw the same dropout masks: those drawn

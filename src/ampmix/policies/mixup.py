@@ -44,8 +44,9 @@ class Mixup(Policy):
 
     Args:
         alpha: lam ~ Beta(alpha, alpha), > 0.
-        site: the layer that a backbone is cut at: ``word`` (WordMixup: embeddings) or ``sent``
-            (SentMixup: last hidden state). The arithmetic does not depend on it.
+        site: the layer that a backbone is cut at: ``word`` (WordMixup: embeddings), ``sent``
+            (SentMixup: last hidden state), or of an encoder ``layer.K``. The arithmetic does not
+            depend on it.
 
     Raises:
         AmpmixError: for alpha <= 0.

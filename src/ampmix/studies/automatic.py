@@ -18,6 +18,7 @@ from ampmix._support.wording import duration
 from ampmix.backbones.base import Backbone
 from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
+from ampmix.studies import DEFAULT_POLICIES
 from ampmix.studies.estimate import seconds_of_run
 from ampmix.studies.plan import Plan
 
@@ -145,13 +146,10 @@ def remember(path: Path | None, key: Mapping[str, Any], choice: Choice) -> None:
 
 
 def default_policies(backbone: Backbone) -> str:
-    """The policies that are compared by default: two, at the first site that the backbone has."""
-    sites = backbone.all_sites
-    if not sites:
+    """The policies that are compared by default; three on encoders, whose runs take longer."""
+    if not backbone.all_sites:
         return "none"
-    if "word" in sites:
-        return "none,mixup,amp,mixup[site=sent],amp[site=sent]"
-    return f"none,mixup[site={sites[0]}],amp[site={sites[0]}]"
+    return "none,mixup,amp" if backbone.reads_folder else DEFAULT_POLICIES
 
 
 def seconds(text: str | None) -> float:

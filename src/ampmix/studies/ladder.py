@@ -21,6 +21,7 @@ from ampmix.policies.none import NoMixup
 from ampmix.studies import automatic, baseline
 from ampmix.studies.plan import Plan, policies_of
 from ampmix.studies.study import Study
+from ampmix.training.checks import sited
 from ampmix.training.config import TrainConfig, settings
 
 SHARES = (0.25, 0.5)  # of the labels, for which the cheap models are trained too
@@ -165,7 +166,7 @@ class _Maker:
     ) -> Plan:
         """The policies, or those of default, on a model."""
         given = self.training if steps is None else {**self.training, "steps": steps}
-        listed = policies or policies_of(automatic.default_policies(model))
+        listed = sited(policies or policies_of(automatic.default_policies(model)), model)
         config = settings(model, self.known, **given)
         return Plan(self.dataset, model, tuple(listed), self.seeds, self.fraction, config)
 

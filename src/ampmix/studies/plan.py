@@ -23,7 +23,7 @@ from ampmix.records.provenance import provenance
 from ampmix.records.store import RunRecord, run_id
 from ampmix.studies import DEFAULT_POLICIES, baseline
 from ampmix.studies.results import parts_of, predicted_per_second, result_of
-from ampmix.training.checks import check_trainable
+from ampmix.training.checks import check_trainable, sited
 from ampmix.training.config import TrainConfig, settings
 from ampmix.training.replicas import automatic, fit_many, unstackable
 from ampmix.training.training_run import Diverged, Fit
@@ -123,7 +123,9 @@ class Plan:
         Args:
             data: a data set, the name of one (``ampmix list``), a file, or a table of pandas,
                 Polars or Arrow.
-            policies: policies, or spec strings, as a list or separated by commas.
+            policies: policies, or spec strings, as a list or separated by commas; at the
+                backbone's own site (:func:`ampmix.training.checks.sited`) where their default is
+                not among its sites.
             backbone: a backbone, or its spec string.
             seeds: how many seeds, or folds without a test set; by default the data set's folds
                 or 5.
@@ -152,7 +154,7 @@ class Plan:
                 "text, label, test, dev, encoding, group and rare go with a file: leave them out"
             )
         seeds = getattr(known, "folds", 5) if seeds is None else seeds
-        return cls(data, model, tuple(policies_of(policies)), seeds, fraction, config)
+        return cls(data, model, tuple(sited(policies_of(policies), model)), seeds, fraction, config)
 
     @property
     def _kind(self) -> Kind:

@@ -20,7 +20,7 @@ from ampmix.studies.file import GridCell, StudyFile
 from ampmix.studies.plan import Plan
 from ampmix.terminal.watchers import Watcher as Watcher
 from ampmix.terminal.watchers import Watchers as Watchers
-from ampmix.training.checks import check_trainable
+from ampmix.training.checks import check_trainable, sited
 from ampmix.training.config import TrainConfig, settings
 
 
@@ -142,7 +142,7 @@ def build(file: StudyFile, skip_invalid: bool = False) -> Study:
             refused.append(f"{cell.label}: {error}")
             continue
         fitting, first = [], plan.split(0)
-        for policy in _policies(cell):
+        for policy in sited(_policies(cell), plan.backbone):
             try:
                 check_trainable(plan.backbone, policy, first, plan.config)
             except AmpmixError as error:

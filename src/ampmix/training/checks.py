@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
 import torch
 
 from ampmix._torch.precision import check_precision
@@ -12,6 +16,28 @@ from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
 from ampmix.training.config import ORACLE, TrainConfig
 from ampmix.training.training_run import _loss
+
+
+def sited(policies: Sequence[Policy], backbone: Backbone) -> list[Policy]:
+    """Policies at sites that the backbone has, where their own defaults are none of them.
+
+    Of some encoders only the upper part trains: ``mixup`` then mixes where that part begins. A site
+    other than the default stays, for :func:`check_trainable` to refuse if it is not there, and a
+    policy that comes to be another of the list is there once. See
+    ``docs/decisions/0018-layers-of-encoders.md``.
+    """
+    if not (site := backbone.default_site):
+        return list(policies)
+    there, found = backbone.all_sites, list[Policy]()
+    for policy in policies:
+        moved: Any = policy
+        own = {field.name: field.default for field in fields(moved)}.get("site")
+        if own is not None and policy.mixing_site == own and own not in there:
+            moved = replace(moved, site=site)
+            if moved in policies:
+                continue
+        found.append(moved)
+    return found
 
 
 def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: TrainConfig) -> None:

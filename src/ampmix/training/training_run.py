@@ -105,6 +105,7 @@ class TrainingRun:
             self.reader, policy.outputs(classes), generator_of(seed, "weights")
         )
         self.model.to(device)
+        self.model.read_ahead(self.parts, device)
         self.learner = _prepare(self.model, policy, self.parts.train, classes, device, seed)
         self.loss = _loss(data, config, device, weights)
         self.selection = Selection(config.selection, config.patience)

@@ -63,13 +63,14 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix.models.classifier import check_replaceable
     from ampmix.terminal.progress import RunsProgress
     from ampmix.training import processes
-    from ampmix.training.checks import check_trainable
+    from ampmix.training.checks import check_trainable, sited
     from ampmix.training.fit import fit
 
     if arguments.threads < 1:
         raise AmpmixError(f"threads is {arguments.threads}: it must be 1 or more")
     policy = POLICIES.parse(arguments.policy, trusted=True)
     backbone = options.backbone_of(arguments, policy)
+    (policy,) = sited([policy], backbone)
     backbone.check_site(policy.mixing_site)
     config, out = options.config_of(arguments, backbone), Path(arguments.out)
     check_replaceable(out)
