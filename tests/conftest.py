@@ -88,12 +88,18 @@ def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
             done.append(task.run)
             super().start(task)
 
-    monkeypatch.setattr("ampmix.studies.compare.InProcess", Here)
-    monkeypatch.setattr("ampmix.studies.compare.Pool", Here)
+    monkeypatch.setattr("ampmix.studies.runner.InProcess", Here)
+    monkeypatch.setattr("ampmix.studies.runner.Pool", Here)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield done
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backbone ``auto`` is ``cnn`` in this process, as where no encoder is installed: seconds."""
+    monkeypatch.setattr("ampmix.studies.automatic.encoder_installed", lambda: False)
 
 
 @pytest.fixture(autouse=True)

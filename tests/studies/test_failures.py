@@ -168,7 +168,7 @@ def some_fail(monkeypatch: pytest.MonkeyPatch, error: Exception | None, lost: Ru
             ended = super().poll(timeout)
             return [Ended.by(e.task, error) if error and e.task.run == lost else e for e in ended]
 
-    monkeypatch.setattr("ampmix.studies.compare.Pool", Failing)
+    monkeypatch.setattr("ampmix.studies.runner.Pool", Failing)
 
 
 @pytest.mark.parametrize("lost", [Run("mixup", 1), Run("none", 0), Run("tfidf-logreg", 0)])

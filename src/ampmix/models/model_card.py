@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ampmix._support.wording import quoted_range
 from ampmix.errors import printable
 from ampmix.records.provenance import versions
 
@@ -68,7 +69,11 @@ def card(config: Mapping[str, Any]) -> str:
     about, files, classes = config.get("about", {}), config.get("files", {}), config["classes"]
     title = f"{config['backbone']} on {about['dataset']}" if "dataset" in about else None
     head = _HEAD.format(title=_line(title or config["backbone"]), count=len(classes))
-    model = {"backbone": config["backbone"], "policy": about.get("policy")}
+    model = {
+        "backbone": config["backbone"],
+        "policy": about.get("policy"),
+        "temperature": about.get("temperature"),
+    }
     settings = {**model, **about.get("training", {})}
     sections = {
         "Classes": [f"{i}. {_code(name)}" for i, name in enumerate(classes)],
@@ -78,8 +83,28 @@ def card(config: Mapping[str, Any]) -> str:
         "Files": [f"- {_code(name)}: SHA-256 {_code(sha)}" for name, sha in files.items()],
         "Versions": [f"- {name} {version}" for name, version in versions().items()],
     }
+    if expected := _expected(about):
+        sections["Results"] = [expected, "", *sections["Results"]]
     told = [f"\n## {name}\n\n" + "\n".join(lines) for name, lines in sections.items() if lines]
     return head + "\n".join(told) + "\n"
+
+
+def _expected(about: Mapping[str, Any]) -> str:
+    """Say what error to expect of a model that was trained on every label, "" of others."""
+    known = about.get("expected")
+    if not isinstance(known, Mapping) or not isinstance(known.get("error"), float):
+        return ""
+    bounds = quoted_range(known.get("interval"))
+    where = (
+        "cross-validation of the same recipe, whose texts were held out in turn"
+        if known.get("measured") == "cross-validation"
+        else "the same recipe on the test set"
+    )
+    return (
+        f"Expect {known['error']:.1f} %{bounds} of new texts to be misclassified: measured by "
+        f"{where}. The model itself was trained on all {about.get('n_train', 0):,} texts, so that "
+        "none is left to measure it on."
+    )
 
 
 def _advice(about: Mapping[str, Any]) -> list[str]:

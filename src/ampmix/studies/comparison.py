@@ -158,8 +158,8 @@ class Comparison:
     def _refitted(self, recipe: Recipe, folder: Path) -> _Kept:
         watcher, task = self.runner.watcher, Task(0, REFIT)
         watcher.on_begin({task: recipe.steps})
-        model, steps = refit(recipe, folder, lambda step: watcher.on_step(task, step))
-        return _Kept(recipe.policy, None, int(model.about["n_train"]), int(steps > 0))
+        model = refit(recipe, folder, lambda step: watcher.on_step(task, step))
+        return _Kept(recipe.policy, None, int(model.about["n_train"]))
 
     def _of_a_fold(self, rows: tuple[ComparisonRow, ...], folder: Path) -> _Kept:
         """The model of the policy with the lowest mean development error, its best seed's."""

@@ -69,9 +69,7 @@ class Recipe:
         return 1 if isinstance(self.plan.backbone, Baseline) else self.config.steps
 
 
-def refit(
-    recipe: Recipe, folder: Path, on_step: Callable[[int], None] | None = None
-) -> tuple[Classifier, int]:
+def refit(recipe: Recipe, folder: Path, on_step: Callable[[int], None] | None = None) -> Classifier:
     """Train a recipe on every label, calibrate it, and put the model in a folder.
 
     A model that is there already from the same recipe and records is left as it is. Probabilities
@@ -83,16 +81,13 @@ def refit(
         folder: where to put the model.
         on_step: told of the number of steps done.
 
-    Returns:
-        The model, and how many steps were taken now.
-
     Raises:
         AmpmixError: if the folder holds something else, or training fails.
     """
     try:
         there = Classifier.load(folder)
         if there.about.get("recipe") == recipe.id:
-            return there, 0
+            return there
     except AmpmixError:
         pass
     if folder.exists():
@@ -108,7 +103,7 @@ def refit(
         told["temperature"] = hot
     discard(folder)
     fitted.classifier.save(folder, told)
-    return Classifier.load(folder), recipe.steps
+    return Classifier.load(folder)
 
 
 def _about(recipe: Recipe, fitted: Fit, texts: int) -> dict[str, Any]:

