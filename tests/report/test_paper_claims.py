@@ -181,3 +181,25 @@ def test_settings_are_those_of_section_4_2() -> None:
     assert BERT.items() <= (printed["training"] | printed["bert-base"]).items()
     assert len(claims()) == 5 * 21 + 9 + 16 + 12
     assert isinstance(groups_of(study())[0], Group)
+
+
+LETTER = [f"amp[clip_lam=false{more}]" for more in ("", ",site=sent", ",min_op=false")]
+
+
+def test_amp_to_the_letter_stands_for_the_papers_with_a_mark() -> None:
+    """Alone it is the paper's; beside the one that clips it is shown, and counted once."""
+    alone = judged(study(["mixup", "none", LETTER[0]], ("cnn-glove",)))
+    words = [one for one in alone if one.claim.own.table == 2 and one.claim.is_amp]
+    assert [one.own.mark for one in words] == ["‡"]
+    clipping = judged(study(["mixup", "none", "amp"], ("cnn-glove",)))
+    assert len(counted_once(alone)) == len(counted_once(clipping))
+
+    records = study([*TABLE4, *LETTER])
+    both = judged(records)
+    assert len(counted_once(both)) == 17  # as without
+    assert {(one.own.mark, one.baseline.mark) for one in both} == {("", ""), ("‡", ""), ("‡", "‡")}
+    assert not any(one.own.mark for one in counted_once(both))
+    shown = table(4, records)
+    entry = next(row[3] for row in shown.rows if row[:3] == ("Word", "CNN GloVe", "AMP"))
+    assert [line.count("‡") for line in entry.split("\n")] == [0, 0, 1]
+    assert "‡: lam' not clipped" in shown.caption

@@ -82,7 +82,10 @@ def test_runs_done_before_are_counted(tmp_path: Path) -> None:
     before = {TASKS[0]: record(TASKS[0], 0.5)}
     console = Console(file=screen, width=100)
     progress = StudyProgress(["toy"], {}, TASKS, before, [10], 2, console)
-    assert progress.line().startswith("1 of 4 runs done, about ")
+    assert progress.line() == "1 of 4 runs done"  # of how long a run takes nothing is known
+    timed = {TASKS[0]: RunRecord({}, {"status": "done"}, {"seconds": 4.0})}
+    again = StudyProgress(["toy"], {}, TASKS, timed, [10], 2, console)
+    assert again.line() == "1 of 4 runs done, about 6 s left"
 
 
 # ------------------------------------------------------------------ how long it will take
@@ -118,6 +121,28 @@ def test_what_the_budget_does_not_allow_is_inferred_from_the_steps(tmp_path: Pat
     long = [made.seconds[kind] for kind in made.seconds if study.plans[kind[0]].config.steps == 40]
     assert long == [20.0, 20.0]
     assert made.measured == 3
+
+
+def test_time_left_weighs_runs_by_what_others_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two runs of 10 s and two of 50 s, one each is done: 60 s of 120 s are left."""
+    now = [0.0]
+    monkeypatch.setattr(study_progress.time, "monotonic", lambda: now[0])
+    console = Console(file=io.StringIO(), width=100)
+    progress = StudyProgress(["toy cnn"], {}, TASKS, {}, [10], 1, console)
+    assert progress.seconds_left() is None  # nothing is known yet
+    for task, seconds in zip(TASKS[:2], (10.0, 50.0), strict=True):
+        progress.on_start(task)
+        now[0] += seconds
+        ended = RunRecord({}, {"status": "done"}, {"seconds": seconds})
+        progress.on_record(task, ended)
+    assert progress.seconds_left() == pytest.approx(60.0)
+    progress.on_start(TASKS[3])
+    progress.on_step(TASKS[3], 5)
+    now[0] += 25.0
+    assert progress.seconds_left() == pytest.approx(35.0)
+    expected = {(0, "none"): 10.0, (0, "mixup"): 50.0}
+    before = StudyProgress(["toy cnn"], expected, TASKS, {}, [10], 2, console)
+    assert before.seconds_left() == pytest.approx(60.0)
 
 
 def test_what_is_inferred_is_that_of_the_same_policy(tmp_path: Path) -> None:

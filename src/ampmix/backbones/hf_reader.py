@@ -64,7 +64,7 @@ class HFReader:
         return frozenset(self.tokenizer.all_special_ids) - {self.unknown}
 
     def losing(self, words: Sequence[str]) -> set[str]:
-        """Those of some words of which a piece is unknown."""
+        """Return the words of which a piece is unknown."""
         read = self.tokenizer(list(words), add_special_tokens=False)["input_ids"] if words else []
         return {word for word, ids in zip(words, read, strict=True) if self.unknown in ids}
 

@@ -27,7 +27,8 @@ def normalised(text: str) -> str:
     >>> normalised(" Where is  MY\\u00a0parcel? ")
     'where is my parcel?'
     """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return " ".join(plain.casefold().split())
 
 
 def hashes_of(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
@@ -65,11 +66,16 @@ def seen_among(known: Any, texts: Sequence[str]) -> int:
     return round(int(np.isin(told, kept).sum()) * len(own) / max(len(told), 1))
 
 
-def text_groups(texts: Sequence[str], given: Sequence[str] | None = None) -> Integers | None:
+def text_groups(
+    texts: Sequence[str],
+    given: Sequence[str] | None = None,
+    hashes: npt.NDArray[np.uint64] | None = None,
+) -> Integers | None:
     """Return the group of each text, int64 ``[n]``, or None if every text is alone.
 
     Equal texts (:func:`normalised`) are one group, and so are texts of one given group; groups that
-    share a text are joined. A text without a given group ("") is in that of its equals alone.
+    share a text are joined. A text without a given group ("") is in that of its equals alone. Their
+    `hashes` (:func:`hashes_of`) may be known already.
 
     >>> text_groups(["a film", "A  film", "a book"]).tolist()
     [0, 0, 1]
@@ -80,8 +86,11 @@ def text_groups(texts: Sequence[str], given: Sequence[str] | None = None) -> Int
     from scipy.sparse.csgraph import connected_components
 
     n = len(texts)
-    _, equal = np.unique(hashes_of(texts), return_inverse=True)
-    links = [np.unique(equal, return_index=True)[1][equal]]  # to the first equal text
+    known = hashes_of(texts) if hashes is None else hashes
+    _, first, equal = np.unique(known, return_index=True, return_inverse=True)
+    if given is None and len(first) == n:
+        return None
+    links = [first[equal]]  # to the first equal text
     if given is not None:
         named = np.array([name or f"\0{i}" for i, name in enumerate(given)])
         _, first, group = np.unique(named, return_index=True, return_inverse=True)
@@ -92,9 +101,11 @@ def text_groups(texts: Sequence[str], given: Sequence[str] | None = None) -> Int
     return None if count == n else groups.astype(np.int64)
 
 
-def group_notes(texts: Sequence[str], given: Sequence[str] | None) -> list[str]:
-    """Sentences on texts that stand more than once, or nearly so, in a file."""
-    _, sizes = np.unique(hashes_of(texts), return_counts=True)
+def group_notes(
+    texts: Sequence[str], given: Sequence[str] | None, hashes: npt.NDArray[np.uint64]
+) -> list[str]:
+    """Sentences on texts that stand more than once, or nearly so, in a file, by their hashes."""
+    _, firsts, sizes = np.unique(hashes, return_index=True, return_counts=True)
     notes = []
     if (sizes > 1).any():
         again, rows = int((sizes > 1).sum()), int(sizes[sizes > 1].sum())
@@ -105,7 +116,7 @@ def group_notes(texts: Sequence[str], given: Sequence[str] | None) -> list[str]:
     if given is not None:
         groups = len(set(given) - {""})
         return [*notes, f"{counted(groups, 'group')}: texts of one group stay in one part"]
-    near, example = near_duplicates(texts)
+    near, example = near_duplicates([texts[i] for i in np.sort(firsts).tolist()])
     if near:
         first, second = (one if len(one) <= 40 else f"{one[:39]}…" for one in example)
         notes.append(
@@ -120,14 +131,14 @@ def near_duplicates(texts: Sequence[str]) -> tuple[int, tuple[str, str]]:
     """Count texts that are nearly equal to another but not equal, with an example.
 
     Similarity is the cosine of the sets of character 5-grams, above :data:`SIMILAR`. Of more than
-    :data:`COMPARED` distinct texts, so many are compared, evenly spread; 5-grams of more than a
+    :data:`COMPARED` texts, so many are compared, evenly spread; 5-grams of more than a
     hundred of those are left out then.
     """
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.preprocessing import normalize
 
-    distinct = [text for text in dict.fromkeys(map(normalised, texts)) if len(text) >= 5]
-    some = distinct[:: -(-len(distinct) // COMPARED) or 1]
+    spread = texts[:: -(-len(texts) // COMPARED) or 1]
+    some = [text for text in dict.fromkeys(map(normalised, spread)) if len(text) >= 5]
     if len(some) < 2:
         return 0, ("", "")
     grams = CountVectorizer(

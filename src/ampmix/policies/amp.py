@@ -161,6 +161,7 @@ class AMP(Policy):
     """
 
     name: ClassVar[str] = "amp"
+    printed_whatever: ClassVar[frozenset[str]] = frozenset({"site", "clip_lam"})
     rank: ClassVar[int] = 2
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"direction": DIRECTIONS}
     alpha: float = 1.0

@@ -92,6 +92,8 @@ class Policy(ABC):
     """The loss that the policy minimises in place of any ``loss=``, in words; "" for none."""
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Values of options that are one of several names; contract tests try each."""
+    printed_whatever: ClassVar[frozenset[str]] = frozenset({"site"})
+    """Options that leave a policy what the paper's tables name, whatever they are."""
     learns: ClassVar[bool] = False
     """True if the policy trains parameters, or f does not give logits: :meth:`prepare` must then be
     called before training. Set by itself in a class that overrides :meth:`prepare`."""
@@ -105,7 +107,7 @@ class Policy(ABC):
     def reference_name(self) -> str:
         """Name of this policy in the paper's tables (``word-amp``), "" if they lack it."""
         changed = {f.name for f in fields(self) if getattr(self, f.name) != f.default}
-        if changed - {"site"}:
+        if changed - self.printed_whatever:
             return ""
         return f"{self.mixing_site}-{self.name}" if self.mixing_site else self.name
 

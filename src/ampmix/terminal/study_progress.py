@@ -72,6 +72,7 @@ class StudyProgress(Watcher):
     ) -> None:
         self._console, self._steps, self._slots = console, steps, max(1, slots)
         self._expected = expected
+        self._took: dict[tuple[int, str], list[float]] = {}
         self._cells = [_Cell(label, 0) for label in labels]
         self._left = {task for task in tasks if task not in records}
         self._at: dict[Any, int] = {}
@@ -79,11 +80,12 @@ class StudyProgress(Watcher):
             self._cells[task.plan].total += 1
         for task, record in records.items():
             self._count(task, record)
+            self._note_time(task, record)
         self._lost = 0
         self._started = self._said = time.monotonic()
         self._runs = max(1, sum(cell.total for cell in self._cells))
         self._next = PLAIN_SHARE + sum(c.done + c.failed for c in self._cells) / self._runs
-        self._work = sum(map(self._seconds, self._left))
+        self._to_do = frozenset(self._left)
         self._live = Live(
             console=console, transient=True, auto_refresh=False, get_renderable=self._rendered
         )
@@ -121,6 +123,7 @@ class StudyProgress(Watcher):
     def on_record(self, task: Any, record: Any) -> None:
         """A run is recorded."""
         self._end(task)
+        self._note_time(task, record)
         self._count(task, record)
         cell = self._cells[task.plan]
         if not record.done:
@@ -149,18 +152,34 @@ class StudyProgress(Watcher):
         return ", ".join(parts)
 
     def seconds_left(self) -> float | None:
-        """Time left at the pace so far, or at the estimated pace before the first run ends."""
-        under_way = sum(self._seconds(t) * self._share(t) for t in self._at if t in self._left)
-        rest = sum(map(self._seconds, self._left)) - under_way
-        did = self._work - rest
-        if not self._left or self._work <= 0:
+        """Time left at the pace so far, or at the estimated pace before the first run ends.
+
+        A run weighs what runs of its plan and policy took, else what was expected, else the mean of
+        what is known of its plan, or of all.
+        """
+        seconds = self._seconds()
+        work = sum(seconds[_kind(task)] for task in self._to_do)
+        under_way = (t for t in self._at if t in self._left)
+        rest = sum(seconds[_kind(task)] for task in self._left)
+        rest -= sum(seconds[_kind(task)] * self._share(task) for task in under_way)
+        if not self._left or work <= 0:
             return None
-        if did / self._work < 0.01:
-            return rest / self._slots
+        did = work - rest
+        if did / work < 0.01:
+            return rest / self._slots if self._expected or self._took else None
         return rest * (time.monotonic() - self._started) / did
 
-    def _seconds(self, task: Any) -> float:
-        return self._expected.get((task.plan, task.run.policy), 1.0)
+    def _seconds(self) -> dict[tuple[int, str], float]:
+        """Seconds of a run of each plan and policy that is to be done."""
+        known = {**self._expected, **{kind: fmean(own) for kind, own in self._took.items()}}
+        of_plans: dict[int, list[float]] = {}
+        for (plan, _), seconds in known.items():
+            of_plans.setdefault(plan, []).append(seconds)
+        other = fmean(known.values()) if known else 1.0
+        found = {}
+        for kind in set(map(_kind, self._to_do)):
+            found[kind] = known.get(kind, fmean(of_plans.get(kind[0], [other])))
+        return found
 
     def _share(self, task: Any) -> float:
         share: float = self._at[task] / self._steps[task.plan]
@@ -179,6 +198,10 @@ class StudyProgress(Watcher):
         cell.failed += not record.done
         if record.result.dev_error is not None:
             cell.errors.setdefault(task.run.policy, []).append(record.result.dev_error)
+
+    def _note_time(self, task: Any, record: Any) -> None:
+        if record.done and (took := record.provenance.get("seconds")):
+            self._took.setdefault(_kind(task), []).append(float(took))
 
     def _say(self, message: str) -> None:
         wrap = not self._console.is_terminal
@@ -206,3 +229,8 @@ class StudyProgress(Watcher):
         hidden = max(0, len(self._cells) - ROWS)
         more = f" ({counted(hidden, 'more row')} not shown)" if hidden else ""
         return Group(table, Text(self.line() + more))
+
+
+def _kind(task: Any) -> tuple[int, str]:
+    """Plan and policy: runs that differ by the seed alone take about as long."""
+    return task.plan, task.run.policy

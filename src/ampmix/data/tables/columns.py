@@ -225,7 +225,7 @@ def with_names(table: FileTable, text: str = "text", label: str = "label") -> Fi
     )
 
 
-def _label_in_first_line(rows: Sequence[list[str]]) -> int | None:
+def _label_in_first_line(rows: Sequence[Sequence[str]]) -> int | None:
     """Place of a label in the first line that stands further down; None if it may hold names."""
     if len(rows) < 3 or len(rows[0]) < 2:
         return None

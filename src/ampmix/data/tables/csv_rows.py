@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import operator
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from ampmix._support.wording import counted
 from ampmix.data.tables.columns import KNOWN
-from ampmix.data.tables.swallowed import Swallowed
+from ampmix.data.tables.swallowed import MOST, Swallowed
 from ampmix.data.tables.table import fault, shown
 from ampmix.data.tables.unpacked import suffix_of
 
@@ -88,8 +89,14 @@ def _bare(field: str) -> str:
     return field.strip("\ufeff \t").lower()
 
 
-def opened(path: Path, lines: Lines, longest: int = LONGEST_FIELD) -> Opened:
+def opened(path: Path, lines: Lines, longest: int = LONGEST_FIELD, at_once: int = 1) -> Opened:
     """Read the header, and guess from some lines how the file is written.
+
+    Args:
+        path: of the file, for messages.
+        lines: of the file.
+        longest: characters of a field.
+        at_once: rows that are read ahead; several only of a file that is in memory.
 
     Raises AmpmixError, with the line, for what cannot be read; so do the rows.
     """
@@ -109,7 +116,8 @@ def opened(path: Path, lines: Lines, longest: int = LONGEST_FIELD) -> Opened:
     _check_kind(path, first, sample)
     blanks = _blank_before_quotes(delimiter, [first, *(line for _, line in sample)])
     form = CsvForm(delimiter, blanks)
-    records = _records(path, itertools.chain([(number, first)], sample, lines), form, longest)
+    everything = itertools.chain([(number, first)], sample, lines)
+    records = _records(path, everything, form, longest, at_once)
     _, columns = next(records)
     if problem := fault_of_names(columns):
         raise fault(path, problem)
@@ -194,6 +202,7 @@ def _rows(of: Opened, records: Rows) -> Rows:
     unnamed = [i for i, name in enumerate(of.columns) if i and not name.strip()]
     names = [_bare(name) for name in of.columns]
     long = len(of.columns[0]) + 8 if any(names) else -1  # characters; more is not looked at
+    count = 0
     for line, row in records:
         if len(row) > width:
             if any(field.strip() for field in row[width:]):
@@ -206,7 +215,13 @@ def _rows(of: Opened, records: Rows) -> Rows:
             continue
         if unnamed and any(i < len(row) and row[i].strip() for i in unnamed):
             of.unnamed += 1
-        of.swallowed.look(line, row)
+        count += 1
+        if count < MOST or not count % 16:
+            of.swallowed.keep(row)
+        for field in row:
+            if "\n" in field:
+                of.swallowed.suspect(line, row)
+                break
         yield line, row
 
 
@@ -261,13 +276,14 @@ def fault_of_names(columns: Sequence[str]) -> str:
     return ""
 
 
-def _records(path: Path, lines: Lines, form: CsvForm, longest: int) -> Rows:
+def _records(path: Path, lines: Lines, form: CsvForm, longest: int, at_once: int) -> Rows:
     """Records that are not blank, each with the line where it begins."""
-    at = read = 0  # the line, and the characters of the record so far
+    begin, first = next(lines)
+    before, read = begin, 0  # its number, and the characters of the record so far
 
     def feed() -> Iterator[str]:
-        nonlocal at, read
-        for at, line in lines:  # noqa: B007 (read below)
+        nonlocal read
+        for _, line in itertools.chain([(begin, first)], lines):
             read += len(line)
             if read > 2 * longest:
                 raise fault(
@@ -277,28 +293,32 @@ def _records(path: Path, lines: Lines, form: CsvForm, longest: int) -> Rows:
                 )
             yield line
 
-    reader = csv.reader(feed(), delimiter=form.delimiter, strict=True, skipinitialspace=form.blanks)
-    begin = 1
+    # of a file that is in memory no record is too long
+    whole = itertools.chain([first], map(operator.itemgetter(1), lines))
+    reader = csv.reader(
+        whole if at_once > 1 else feed(),
+        delimiter=form.delimiter,
+        strict=True,
+        skipinitialspace=form.blanks,
+    )
     while True:
+        some: list[tuple[int, list[str]]] = []
+        taken = 0  # records, blank ones too
+        limit = csv.field_size_limit(min(longest, 2**31 - 1))  # that nobody else sees
         try:
-            record = _next(reader, longest)
-        except StopIteration:
-            return
+            for record in itertools.islice(reader, at_once):
+                taken += 1
+                if record:
+                    some.append((begin, record))
+                begin, read = before + reader.line_num, 0
         except csv.Error as error:
             raise fault(
                 path,
                 f"has a quote that goes wrong in line {max(begin, 1)} ({error}): close it, and "
                 'write a quote inside a quoted text as ""',
             ) from None
-        if record:
-            yield begin, record
-        begin, read = at + 1, 0
-
-
-def _next(reader: Iterator[list[str]], longest: int) -> list[str]:
-    """The next record, with a limit to its fields that nobody else sees."""
-    limit = csv.field_size_limit(min(longest, 2**31 - 1))
-    try:
-        return next(reader)
-    finally:
-        csv.field_size_limit(limit)
+        finally:
+            csv.field_size_limit(limit)
+        yield from some
+        if taken < at_once:
+            return

@@ -12,7 +12,7 @@ import numpy as np
 
 from ampmix._support.wording import counted
 from ampmix.data.dataset import Examples, TextDataset
-from ampmix.data.groups import group_notes, text_groups
+from ampmix.data.groups import group_notes, hashes_of, text_groups
 from ampmix.data.overlap import with_overlap_note
 from ampmix.data.tables.columns import Chosen, choose, with_names
 from ampmix.data.tables.frames import is_table, table_of
@@ -89,7 +89,8 @@ def of_tables(
     rows, given, renamed = without_rare(rows, given, rare)
     texts, labels = rows.texts, rows.labels
     classes = _classes(labels, table, chosen.label)
-    notes = [*rows.notes, *_contradictions(texts, labels), *group_notes(texts, given)]
+    hashes = hashes_of(texts)
+    notes = [*rows.notes, *_contradictions(texts, labels), *group_notes(texts, given, hashes)]
     parts: list[Examples | None] = []
     for other in (dev, test):
         if other is None:
@@ -107,7 +108,7 @@ def of_tables(
             test=parts[1],
             notes=tuple(notes),
             columns=(",".join(chosen.texts), chosen.label),
-            groups=text_groups(texts, given),
+            groups=text_groups(texts, given, hashes),
         )
     )
 

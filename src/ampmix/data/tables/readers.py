@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from ampmix.data.tables import csv_rows
@@ -48,7 +49,9 @@ def read(path: Path, encoding: str | None) -> FileTable:
         raise _unknown_suffix(path)
     if suffix in (".csv", ".tsv"):
         lines = enumerate(io.StringIO(content, newline=""), start=1)
-        return _table(csv_rows.opened(path, iter(lines), len(content) + 1)).noted(*notes)
+        return _table(csv_rows.opened(path, iter(lines), len(content) + 1, at_once=1000)).noted(
+            *notes
+        )
     return read_json(path, content).noted(*notes)
 
 
@@ -95,8 +98,17 @@ def _near(path: Path) -> str:
 def _table(opened: Opened) -> FileTable:
     """The table of rows under a header; those that repeat it are left out."""
     names = opened.columns
-    everything = [row for _, row in opened.rows]
-    rows = [row for row in everything if row is not names]
+    # tuples of text, unlike lists, are no work for the garbage collector
+    everything: list[Sequence[str]] = []
+    repeats = []
+    for _, row in opened.rows:
+        if row is names:
+            repeats.append(len(everything))
+        everything.append(tuple(row))
+    rows = everything
+    if repeats:
+        left_out = set(repeats)
+        rows = [row for at, row in enumerate(everything) if at not in left_out]
     named = [name for name in names if name.strip()]
 
     def values(column: str) -> list[str | None]:

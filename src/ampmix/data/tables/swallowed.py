@@ -21,19 +21,20 @@ class Swallowed:
     """
 
     def __init__(self, width: int, delimiter: str) -> None:
-        self._width, self._delimiter, self._rows = width, delimiter, 0
+        self._width, self._delimiter = width, delimiter
         self._seen: list[set[str]] = [set() for _ in range(min(width, 16))]
         self._suspects: list[tuple[int, int, list[list[str]]]] = []
 
-    def look(self, line: int, row: Sequence[str]) -> None:
-        """Look at a row that begins in that line."""
+    def keep(self, row: Sequence[str]) -> None:
+        """Keep the values of an ordinary row: of the first ones, and of some of the others."""
+        for seen, field in zip(self._seen, row, strict=False):
+            if len(seen) < MOST and len(field) <= LONGEST:
+                seen.add(field.strip())
+
+    def suspect(self, line: int, row: Sequence[str]) -> None:
+        """Look at a row of several lines that begins in that line."""
         if self._width < 2:
             return
-        self._rows += 1
-        if self._rows < MOST or not self._rows % 16:
-            for seen, field in zip(self._seen, row, strict=False):
-                if len(seen) < MOST and len(field) <= LONGEST:
-                    seen.add(field.strip())
         for at, field in enumerate(row):
             if "\n" in field and len(self._suspects) < SUSPECTS and (rows := self._rows_in(field)):
                 self._suspects.append((line, at, rows))

@@ -25,7 +25,7 @@ class FileTable:
     values: Callable[[str], list[Any]]
     notes: tuple[str, ...] = ()
     option: str = "--{} COLUMN"
-    rows: Sequence[list[str]] = ()
+    rows: Sequence[Sequence[str]] = ()
 
     def error(self, problem: str) -> AmpmixError:
         """An error about this file; `problem` continues a sentence that its path begins."""
@@ -91,7 +91,7 @@ def as_text(value: Any) -> str:
     """Return a cell's value as text; half surrogate pairs of JSON are replaced."""
     if isinstance(value, str):
         # JSON can spell half a surrogate pair, which is no text and which no file can hold.
-        return value.encode("utf-8", "replace").decode()
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, dict, bytes)):

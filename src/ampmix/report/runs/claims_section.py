@@ -78,7 +78,7 @@ COLUMNS = ("claim", "our runs", "printed", "ours", "95 % interval")
 def _claims_table(judged: Sequence[Judged]) -> ReportTable:
     once = counted_once(judged)
     rows = tuple(
-        (*_cells(one), one.verdict + ("" if one in once else " (counted in an earlier table)"))
+        (*_cells(one), one.verdict + ("" if one in once else " (counted in an earlier row)"))
         for one in judged
     )
     caption = "Printed differences in points, and what our runs say."
@@ -98,7 +98,7 @@ def _cells(one: Judged) -> tuple[str, ...]:
     steps = one.own.group.specification["training"].get("steps", "")
     return (
         f"Table {one.claim.own.table}: {_where(one)}",
-        f"#{one.own.group.number}, {c.n_seeds if c else 0}× {steps} steps",
+        f"#{one.own.group.number}, {c.n_seeds if c else 0}× {steps} steps{one.own.mark}",
         f"{one.claim.difference:+.1f}",
         signed(c.difference if c else None),
         interval(c.interval if c else None),

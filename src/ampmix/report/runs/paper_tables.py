@@ -25,7 +25,7 @@ LABELS = {
     "word-mixup": "Word",
     "word-amp": "Word(our)",
 }
-OURS = "printed above, ours below (runs, group)"
+OURS = "printed above, ours below (runs, group; ‡: lam' not clipped, the letter of Eq. 15)"
 SLIPS = (
     "In five cells of Tables 2, 3 and 5 the printed RP is not that of the printed means, which "
     "then stands beside it: four differ in the last digits, as of means before rounding; the 9.5 "
@@ -123,7 +123,8 @@ def _entry(cell: PrintedCell | None, ours: CellsOurs) -> str:
         return ""
     lines = [f"{cell.error:.1f} ± {cell.std:.2f}{'†' * cell.cited}"]
     for own in ours.get(cell, ()):
-        lines.append(f"{mean_std(*mean(own.errors), 2)} ({len(own.errors)}×, #{own.group.number})")
+        told = f"{len(own.errors)}×, #{own.group.number}"
+        lines.append(f"{mean_std(*mean(own.errors), 2)}{own.mark} ({told})")
     return "\n".join(lines)
 
 
@@ -134,7 +135,7 @@ def _relative(cell: PrintedCell, judged: Sequence[Judged]) -> list[str]:
         if one.claim.own == cell and one.relative is not None and one.relative.value is not None:
             bounds = one.relative.interval
             told = "" if bounds is None else f" [{bounds[0]:+.0f}, {bounds[1]:+.0f}]"
-            found.append(f"{one.relative.value:+.1f}{told} (#{one.own.group.number})")
+            found.append(f"{one.relative.value:+.1f}{told}{one.own.mark} (#{one.own.group.number})")
     return found
 
 
