@@ -7,11 +7,11 @@ import re
 from typing import Any
 
 import pytest
+from ampmix.studies.paper_names import method_of
 
 from ampmix.analysis.groups import Group, groups_of
 from ampmix.analysis.paper import reference
 from ampmix.analysis.replication import Judged, cells, claims, counted_once, judge, ours_of
-from ampmix.cli.paper_names import method_of
 from ampmix.records.store import RunRecord
 from ampmix.report.document import ReportTable
 from ampmix.report.runs.claims_section import _claims_section

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ampmix.studies.paper_names import method_of
 
 from ampmix._support.redact import without_folders
 from ampmix.analysis.groups import groups_of, read_runs
 from ampmix.analysis.paper import reference
 from ampmix.analysis.replication import cells, claims, judge, ours_of
 from ampmix.cli.main import main
-from ampmix.cli.paper_names import method_of
 from ampmix.records.store import RecordStore, RunRecord
 from ampmix.report import page
 from ampmix.report.markdown import escaped

@@ -552,7 +552,7 @@ def test_no_model_of_an_earlier_comparison_is_left_as_if_it_were_this_ones(
 ) -> None:
     assert compare(plan(), tmp_path).model is not None
     summary = compare(plan(config=TrainConfig(steps=4, eval_every=2, lr=1e30)), tmp_path)
-    assert summary.model is None
+    assert summary.folder is None
     assert not (tmp_path / "model").exists()
 
 

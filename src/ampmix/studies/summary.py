@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ampmix._support import components
 from ampmix._support.redact import without_paths
 from ampmix.analysis.answer import answer
 from ampmix.analysis.comparison import ComparisonRow
 from ampmix.analysis.ladder import Rung
+from ampmix.models.classifier import Classifier
+from ampmix.records.store import BASELINE
 from ampmix.studies.plan import Plan, Run
 
+if TYPE_CHECKING:
+    import polars
 
-@dataclass(frozen=True)
+LONGEST_REPR = 400
+
+
+@dataclass(frozen=True, repr=False)
 class Summary:
     """Outcome of a comparison.
 
@@ -25,7 +34,8 @@ class Summary:
         ladder: the models that were compared before, the simplest first.
         best: the model of the ladder to keep, its spec string; None if there is none.
         rows: the baseline, then the policies in their order.
-        model: the folder of the model to keep, or None if every run failed.
+        out: the output folder.
+        folder: the folder of the model to keep, or None if every run failed.
         chosen: the model's policy.
         chosen_seed: the fold or seed that it is of, where it was not trained on every label.
         trained_on: texts that the model was trained on.
@@ -43,7 +53,8 @@ class Summary:
     ladder: tuple[Rung, ...]
     best: str | None
     rows: tuple[ComparisonRow, ...]
-    model: Path | None
+    out: Path
+    folder: Path | None
     chosen: str | None
     chosen_seed: int | None
     trained_on: int | None
@@ -58,6 +69,62 @@ class Summary:
     def answer(self) -> str:
         """The answer in two or three sentences."""
         return " ".join(answer(self.as_json()))
+
+    @cached_property
+    def model(self) -> Classifier | None:
+        """The model to keep, None if every run failed."""
+        return None if self.folder is None else Classifier.load(self.folder)
+
+    @property
+    def table(self) -> polars.DataFrame:
+        """The models and policies, a row each, as a Polars table.
+
+        Columns: ``kind`` (``model`` or ``policy``), ``name``, ``error``, ``difference``, ``low``
+        and ``high`` of its interval (all in percent or points), ``p``, ``verdict``. The difference
+        of a model is that to the best model, of a policy that to the baseline.
+        """
+        import polars
+
+        models = [
+            {"kind": "model", "name": row.model, "error": row.mean, "difference": row.difference,
+             **_bounds(row.difference_interval), "p": None, "verdict": None}
+            for row in self.ladder
+        ]  # fmt: skip
+        policies = [
+            {"kind": "policy", "name": row.policy, "error": row.mean, "difference": row.difference,
+             **_bounds(row.interval), "p": row.p, "verdict": row.decision}
+            for row in self.rows
+            if row.policy != BASELINE
+        ]  # fmt: skip
+        numbers = dict.fromkeys(("error", "difference", "low", "high", "p"), polars.Float64)
+        schema = {"kind": polars.String, "name": polars.String, **numbers, "verdict": polars.String}
+        return polars.DataFrame([*models, *policies], schema=schema)
+
+    def report(self) -> Path:
+        """Write ``report.html`` and ``report.md`` to the output folder; return the page's path.
+
+        Raises:
+            AmpmixError: without the packages of the extra ``report``.
+        """
+        from ampmix.studies.report import write_report
+
+        write_report([self.out], self.out)
+        return self.out / "report.html"
+
+    def __repr__(self) -> str:
+        return f"Summary({self.answer[:LONGEST_REPR]!r})"
+
+    def _repr_html_(self) -> str:
+        """The answer and the tables, for a notebook."""
+        rows = [
+            "<tr>" + "".join(f"<td>{html.escape(_cell(cell))}</td>" for cell in row) + "</tr>"
+            for row in self.table.drop("kind").iter_rows()
+        ]
+        heads = "".join(f"<th>{name}</th>" for name in self.table.columns[1:])
+        return (
+            f"<p><strong>{html.escape(self.answer)}</strong></p><table><thead><tr>{heads}</tr>"
+            f"</thead><tbody>{''.join(rows)}</tbody></table>"
+        )
 
     def __str__(self) -> str:
         """The answer, the tables and their sentences, as the command line prints them."""
@@ -90,7 +157,7 @@ class Summary:
             "rows": [row.as_json() for row in self.rows],
             "majority": self.majority,
             "learning_curve": list(self.learning_curve),
-            "model": None if self.model is None else self._model(self.model.name),
+            "model": None if self.folder is None else self._model(self.folder.name),
         }
         return {"answer": " ".join(answer(found)), **found}
 
@@ -98,3 +165,12 @@ class Summary:
         spec = self.best or components.spec(self.plan.backbone)
         told = {"folder": folder, "model": without_paths(spec), "policy": self.chosen}
         return told | {"seed": self.chosen_seed, "texts": self.trained_on}
+
+
+def _bounds(interval: tuple[float, float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {"low": low, "high": high}
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -167,13 +167,13 @@ def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages:
         note(cut(summary.truncated, length), messages)
     screen.print()
     print_comparison(summary.as_json(), screen)
-    files = "summary.json, records/" + (", model/" if summary.model else "")
+    files = "summary.json, records/" + (", model/" if summary.folder else "")
     say(screen, f"Written to {out}: {files}.")
     for run, reason in summary.unfinished.items():
         say(screen, f"no record: {run.policy}, seed {run.seed}: {reason}")
     if summary.unfinished:
         say(screen, f"The same command tries these again; more is in {out / 'failures'}.")
-    if summary.model:
+    if summary.folder:
         text = "a text of yours"
         say(screen, f'Next: ampmix predict {shlex.quote(str(out))} "{text}"')
     return 1 if summary.unfinished else 0

@@ -49,12 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from ampmix._support.files import write_text
     from ampmix._support.json_files import check_writable, write_json
-    from ampmix.cli.commands.report import write
     from ampmix.data.tables.labels import as_spelled
     from ampmix.models.classifier import Classifier
     from ampmix.models.loss_path import compare_paths
     from ampmix.report.charts import formats_of
     from ampmix.report.loss_path import as_csv, chooser, path_document, path_json, script
+    from ampmix.report.written import write
 
     formats = formats_of(arguments.figures)
     loaded = [(model, Classifier.load(model)) for model in arguments.models]

@@ -1,0 +1,31 @@
+"""Write a report's files: Markdown, a page, and pictures of its charts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ampmix._support.files import write_text
+from ampmix.report.charts import save
+from ampmix.report.document import Document
+from ampmix.report.markdown import markdown
+from ampmix.report.page import page
+
+
+def write(
+    document: Document,
+    out: Path,
+    name: str,
+    formats: Sequence[str],
+    pairs: Mapping[str, Any] | None = None,
+    script: str = "",
+) -> list[str]:
+    """Write a document as Markdown, as a page and, in `formats`, its charts; what was written."""
+    content = page(document, pairs, script)
+    write_text(out / f"{name}.md", markdown(document))
+    write_text(out / f"{name}.html", content)
+    for chart in document.charts:
+        for suffix in formats:
+            save(chart.spec, out / "figures" / f"{chart.name}.{suffix}")
+    return [f"{name}.md", f"{name}.html", *(["figures/"] if formats and document.charts else [])]
