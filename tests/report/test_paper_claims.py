@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import pytest
-from ampmix.studies.paper_names import method_of
 
 from ampmix.analysis.groups import Group, groups_of
 from ampmix.analysis.paper import reference
@@ -16,6 +15,7 @@ from ampmix.records.store import RunRecord
 from ampmix.report.document import ReportTable
 from ampmix.report.runs.claims_section import _claims_section
 from ampmix.report.runs.paper_tables import of_printed_means, paper_tables
+from ampmix.studies.paper_names import method_of
 
 CNN = {"steps": 8000, "batch_size": 50, "lr": 2e-4, "optimizer": "adam", "weight_decay": 1e-8}
 BERT = CNN | {"batch_size": 24, "lr": 1e-5}

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ampmix.studies.paper_names import method_of
 
 from ampmix._support.redact import without_folders
 from ampmix.analysis.groups import groups_of, read_runs
@@ -21,6 +20,7 @@ from ampmix.cli.main import main
 from ampmix.records.store import RecordStore, RunRecord
 from ampmix.report import page
 from ampmix.report.markdown import escaped
+from ampmix.studies.paper_names import method_of
 
 TEXTS = 400
 EVIL = "<script>document.title='broken'</script><b>&amp;|"

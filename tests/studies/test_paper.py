@@ -12,10 +12,10 @@ import pytest
 from ampmix.analysis.groups import groups_of, read_runs
 from ampmix.analysis.replication import cells, counted_once, judge, ours_of
 from ampmix.cli.main import main
-from ampmix.studies.paper_names import method_of, named
 from ampmix.report.document import ReportTable
 from ampmix.report.runs.paper_tables import paper_tables
 from ampmix.studies import file as study_file
+from ampmix.studies.paper_names import method_of, named
 from ampmix.studies.run import run_study
 from ampmix.studies.study import build
 from paper_stand_ins import stand_in
