@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ampmix.mixstep.site_table import sites
     from ampmix.mixstep.step import MixStep
     from ampmix.models.classifier import Classifier
+    from ampmix.models.on_data import evaluate
     from ampmix.policies.amp import AMP
     from ampmix.policies.base import Learner, Mixed, Policy
     from ampmix.policies.mixup import Mixup
@@ -58,6 +59,7 @@ __all__ = [
     "TrainConfig",
     "compare",
     "cross_entropy",
+    "evaluate",
     "fit",
     "load_dataset",
     "load_records",
@@ -94,6 +96,7 @@ _LAZY = {
     "TrainConfig": ("ampmix.training.config", "TrainConfig"),
     "compare": ("ampmix.studies.compare", "compare"),
     "cross_entropy": ("ampmix.mixing", "cross_entropy"),
+    "evaluate": ("ampmix.models.on_data", "evaluate"),
     "fit": ("ampmix.training.fit", "fit"),
     "load_dataset": ("ampmix.datasets", "load"),
     "load_records": ("ampmix.records.dataframe", "load_records"),

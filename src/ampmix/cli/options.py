@@ -130,7 +130,7 @@ def workers_of(arguments: argparse.Namespace, devices: Iterable[str]) -> int:
 
     Where GPUs train several seeds at once, one a GPU: more would only take its memory.
     """
-    from ampmix.cli.output import cores
+    from ampmix._support.cores import cores
 
     if arguments.workers is not None:
         if arguments.workers < 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,10 +66,3 @@ def interrupted(kept: int, runs: int, out: Path) -> str:
     """
     of_all = f"{kept} of {counted(runs, 'run is', 'runs are')}"
     return f"Interrupted: {of_all} kept in {out}; the same command goes on from there."
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

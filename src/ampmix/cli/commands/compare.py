@@ -7,9 +7,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ampmix._support.cores import cores
 from ampmix._support.wording import counted
 from ampmix.cli import options
-from ampmix.cli.output import INTERRUPTED, consoles, cores, cut, interrupted, note, recorded, say
+from ampmix.cli.output import INTERRUPTED, consoles, cut, interrupted, note, recorded, say
 
 if TYPE_CHECKING:
     from rich.console import Console

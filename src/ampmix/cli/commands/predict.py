@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ampmix._support.cores import cores
 from ampmix._support.wording import counted
-from ampmix.cli.output import cores, note
+from ampmix.cli.output import note
 from ampmix.cli.prediction import Doubts, given_texts, sink, source
 from ampmix.errors import AmpmixError
 

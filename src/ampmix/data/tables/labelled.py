@@ -177,13 +177,13 @@ def _group_names(table: FileTable, group: str, kept: Sequence[int]) -> list[str]
 
 
 def read_labelled(
-    path: str | Path,
+    data: str | Path | Any,
     text: str | None = None,
     label: str | None = None,
     encoding: str | None = None,
 ) -> Labelled:
-    """Texts and labels of a file, by the rules of `read_table` but with any labels."""
-    return _rows(choose(read(Path(path), encoding), text, label))
+    """Texts and labels of a file or table, by the rules of `read_table` but with any labels."""
+    return _rows(choose(_read(data, encoding), text, label))
 
 
 def _rows(chosen: Chosen) -> Labelled:
