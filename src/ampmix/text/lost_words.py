@@ -45,7 +45,7 @@ class Lost(NamedTuple):
 
 
 def lost(texts: Sequence[str], tokenizer: str, by_words: Losing, by_pieces: Losing) -> Lost:
-    """Count the texts with words that one vocabulary loses and the other reads.
+    """Count the texts with words that one vocabulary loses and the other reads; not with numbers.
 
     Args:
         texts: of many, some are read, evenly spread.
@@ -57,7 +57,7 @@ def lost(texts: Sequence[str], tokenizer: str, by_words: Losing, by_pieces: Losi
     Lost(texts=2, by_words=1, by_pieces=2)
     """
     rows = [set(TOKENIZERS[tokenizer](text)) for text in texts[:: -(-len(texts) // SAMPLE) or 1]]
-    distinct = sorted(set[str]().union(*rows))
+    distinct = sorted(word for word in set[str]().union(*rows) if not word[0].isdigit())
     words, pieces = set(by_words(distinct)), set(by_pieces(distinct))
     return Lost(
         len(rows),
