@@ -73,6 +73,14 @@ class CutModule(nn.Module, ABC):
         save_file(state, folder / WEIGHTS)
         return {"reader": reader.as_json()}
 
+    def begin(self, train: Encoded, device: torch.device) -> None:
+        """Set the weights that start from the training texts; by default none do.
+
+        Args:
+            train: the training part.
+            device: where the module is.
+        """
+
     @abstractmethod
     def _cut(
         self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None

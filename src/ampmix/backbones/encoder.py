@@ -30,6 +30,7 @@ from ampmix.errors import AmpmixError, unknown
 from ampmix.text.reader import Reader
 
 POOLINGS = ("auto", "head", "mean")
+STARTS = ("random", "linear")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,9 @@ class Encoder(Backbone):
             nothing, and encodes a text once, which is kept in memory for training and readings of
             the development and test sets (up to 1 GiB, beyond which texts are encoded anew). Sites
             are then ``sent`` and ``layer.K`` from the last frozen layer on. 0 trains everything.
+        start: ``random``, or ``linear``: the last layer begins as a logistic regression on what it
+            reads before training (linear probing, then fine-tuning; Kumar et al., 2022). A policy
+            whose outputs are no logits of classes begins at random in any case.
 
     Raises:
         AmpmixError: for values outside their range, without the extra ``encoder``, and for a model
@@ -81,14 +85,17 @@ class Encoder(Backbone):
     sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
     reads_folder: ClassVar[bool] = True
     printed_as: ClassVar[str] = "bert-base"
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"pooling": POOLINGS}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"pooling": POOLINGS, "start": STARTS}
     model: str = MINILM
     pooling: str = "auto"
     dropout: float = 0.1
     freeze: bool = False
     train_layers: int = 0
+    start: str = "random"
 
     def __post_init__(self) -> None:
+        if self.start not in STARTS:
+            raise AmpmixError(f"start is {self.start!r}: it must be {' or '.join(STARTS)}")
         if self.pooling not in POOLINGS:
             raise AmpmixError(
                 f"pooling is {self.pooling!r}: it must be one of {', '.join(POOLINGS)}"

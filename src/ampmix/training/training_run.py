@@ -102,6 +102,8 @@ class TrainingRun:
             self.reader, policy.outputs(classes), generator_of(seed, "weights")
         )
         self.model.to(device)
+        if policy.outputs(classes) == classes and not policy.learns:
+            self.model.begin(self.parts.train, device)
         self.learner = _prepare(self.model, policy, self.parts.train, classes, device, seed)
         self.loss = _loss(data, config, device)
         self.selection = Selection(config.selection, config.patience)
