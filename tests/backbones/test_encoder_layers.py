@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from ampmix.backbones.encoder import Encoder, MiniLM
 from ampmix.backbones.encoder_cache import Cache
 from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.backbones.linear_start import C, linear_head
+from ampmix.backbones.text_cnn import TextCNN
+from ampmix.cli.commands import compare
 from ampmix.cli.main import main
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import Classifier
@@ -31,7 +34,7 @@ from ampmix.policies.nonlinear import NonlinearMixup
 from ampmix.studies import DEFAULT_POLICIES
 from ampmix.studies.plan import Plan
 from ampmix.training.checks import sited
-from ampmix.training.config import TrainConfig
+from ampmix.training.config import TrainConfig, settings
 from ampmix.training.fit import fit
 from built_encoders import CLASSES, LABELS, TEXTS, batch, built, rng, split
 from tiny_encoders import LAYERED, PADDED_BY_1
@@ -447,8 +450,12 @@ def test_plans_and_models_name_the_site(folders: dict[str, str], tmp_path: Path)
     file, backbone = tmp_path / "texts.csv", f"encoder[model={folders['deep bert']},train_layers=1]"
     rows = [f"{text},{CLASSES[y]}" for text, y in zip(TEXTS, LABELS, strict=True)]
     file.write_text("\n".join(["text,label", *rows]) + "\n")
-    plan = Plan.of(str(file), backbone=backbone, seeds=2, steps=2)
-    assert plan.policy_names[1:3] == ("mixup[site=layer.2]", "amp[site=layer.2]")
+    parser = argparse.ArgumentParser()
+    compare.add_arguments(parser)
+    arguments = parser.parse_args([str(file), "--backbone", backbone, "--seeds", "2"])
+    for plan in (Plan.of(str(file), backbone=backbone, seeds=2), compare.plan_of(arguments)):
+        assert plan.policy_names[1:3] == ("mixup[site=layer.2]", "amp[site=layer.2]")
+        assert plan.config.steps == 100 and plan.config.lr == 3e-4
     given = ["train", str(file), "--backbone", backbone, "--policy", "amp[eps=0.1]", "--steps", "2"]
     assert main([*given, "--out", str(tmp_path / "model")]) == 0
     about = Classifier.load(tmp_path / "model").about
@@ -536,3 +543,14 @@ def test_a_policy_with_outputs_of_its_own_starts_at_random(folders: dict[str, st
 def test_another_start_is_refused() -> None:
     with pytest.raises(AmpmixError, match="start is 'warm': it must be random or linear"):
         Encoder(start="warm")
+
+
+@pytest.mark.parametrize(
+    ("texts", "steps"), [(0, 300), (24, 100), (200, 100), (400, 200), (600, 300), (10**6, 300)]
+)
+def test_steps_of_upper_layers_go_by_the_number_of_texts(texts: int, steps: int) -> None:
+    """12 epochs of batches of 24, within bounds; the recipe of all layers stays as it was."""
+    assert settings(MiniLM(train_layers=2), False, texts).steps == steps
+    assert settings(MiniLM(), False, texts).steps == 600
+    assert settings(MiniLM(train_layers=2), False, texts, steps=7).steps == 7
+    assert settings(TextCNN(), False, texts) == settings(TextCNN(), False)

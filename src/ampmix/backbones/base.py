@@ -221,6 +221,13 @@ class Backbone(ABC):
         """
         return {}
 
+    def steps_for(self, texts: int) -> int:
+        """Steps that suit this backbone and so many training texts, 0 for no opinion.
+
+        By default those of :attr:`training_defaults`, whatever the texts.
+        """
+        return int(self.training_defaults.get("steps", 0))
+
     def reader(self, texts: Sequence[str], tokenizer: str, max_length: int) -> Reader:
         """Make the reader, with the vocabulary of the training part where there is one."""
         return WordReader.of_texts(texts, tokenizer, max_length)

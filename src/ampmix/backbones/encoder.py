@@ -22,7 +22,7 @@ from ampmix.backbones.hf_loading import (
     new_layers,
 )
 from ampmix.backbones.hf_reader import HFReader
-from ampmix.backbones.recipes import FINE_TUNED, FROZEN, UPPER
+from ampmix.backbones.recipes import FINE_TUNED, FROZEN, UPPER, upper_steps
 from ampmix.backbones.stacked.encoder import StackedFrozenEncoder
 from ampmix.backbones.weights import WEIGHTS, header_of
 from ampmix.data.dataset import Split
@@ -133,6 +133,11 @@ class Encoder(Backbone):
     def training_defaults(self) -> Mapping[str, Any]:
         """Settings that :meth:`ampmix.training.config.TrainConfig.of` uses by default."""
         return FROZEN if self.freeze else UPPER if self.train_layers else FINE_TUNED
+
+    def steps_for(self, texts: int) -> int:
+        """Steps by :attr:`training_defaults`; of upper layers fewer for fewer texts."""
+        steps = super().steps_for(texts)
+        return upper_steps(texts, steps) if self.train_layers and texts else steps
 
     def notes(self, split: Split, max_length: int) -> list[str]:
         """See :meth:`ampmix.backbones.base.Backbone.notes`; with the layers that begin anew."""

@@ -178,13 +178,13 @@ def backbone_of(arguments: argparse.Namespace) -> Backbone:
     return made
 
 
-def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
-    """Make the settings that the options describe, else the backbone's own."""
+def config_of(arguments: argparse.Namespace, backbone: Backbone, texts: int = 0) -> TrainConfig:
+    """Make the settings that the options describe, else the backbone's own for so many texts."""
     from ampmix import datasets
 
     known = datasets.known(arguments.data) is not None
     given = {setting.name: getattr(arguments, setting.name) for setting in fields(TrainConfig)}
-    return settings(backbone, known, **given)
+    return settings(backbone, known, texts, **given)
 
 
 def dataset_of(arguments: argparse.Namespace) -> TextDataset:

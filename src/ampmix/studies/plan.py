@@ -15,7 +15,7 @@ from ampmix._support.components import BACKBONES, POLICIES
 from ampmix._support.origin import blaming, package_of, source_of
 from ampmix.backbones.base import Backbone
 from ampmix.data.dataset import Split, TextDataset
-from ampmix.data.splits import split_fold, split_holdout
+from ampmix.data.splits import split_fold, split_holdout, texts_kept
 from ampmix.errors import AmpmixError, unknown
 from ampmix.policies.base import Policy
 from ampmix.records.provenance import provenance
@@ -134,7 +134,6 @@ class Plan:
         parsed = isinstance(backbone, str)
         model: Any = BACKBONES.parse(str(backbone), trusted=True) if parsed else backbone
         known = None if isinstance(data, TextDataset | Path) else datasets.known(data)
-        config = settings(model, known is not None, **training)
         if not isinstance(data, TextDataset):
             columns = {"text": text, "label": label, "encoding": encoding, "group": group}
             data = datasets.load(data, test=test, dev=dev, rare=rare, **columns)
@@ -143,6 +142,8 @@ class Plan:
                 "text, label, test, dev, encoding, group and rare go with a file: leave them out"
             )
         seeds = getattr(known, "folds", 5) if seeds is None else seeds
+        texts = texts_kept(data, fraction)
+        config = settings(model, known is not None, texts, **training)
         return cls(data, model, tuple(sited(listed, model)), seeds, fraction, config)
 
     @property

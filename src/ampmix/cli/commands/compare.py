@@ -103,14 +103,18 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     """Make the plan that the options describe; AmpmixError if it cannot be run."""
     from ampmix import datasets
     from ampmix._support.components import POLICIES
+    from ampmix.data.splits import texts_kept
     from ampmix.studies.plan import Plan
+    from ampmix.training.checks import sited
 
-    policies = POLICIES.parse_list(arguments.policies, trusted=True)
+    given = POLICIES.parse_list(arguments.policies, trusted=True)
     backbone = options.backbone_of(arguments)
+    policies = sited(given, backbone)
     known = datasets.known(arguments.data)
     seeds = getattr(known, "folds", 5) if arguments.seeds is None else arguments.seeds
-    config = options.config_of(arguments, backbone)
     dataset = options.dataset_of(arguments)
+    texts = texts_kept(dataset, arguments.fraction)
+    config = options.config_of(arguments, backbone, texts)
     return Plan(dataset, backbone, tuple(policies), seeds, arguments.fraction, config)
 
 

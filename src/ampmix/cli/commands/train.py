@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix._support.components import BACKBONES, POLICIES
     from ampmix._support.json_files import check_writable
     from ampmix._support.origin import blaming
-    from ampmix.data.splits import split_train
+    from ampmix.data.splits import split_train, texts_kept
     from ampmix.models.classifier import check_replaceable
     from ampmix.terminal.progress import RunsProgress
     from ampmix.training import processes
@@ -70,10 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
     backbone = options.backbone_of(arguments)
     (policy,) = sited([POLICIES.parse(arguments.policy, trusted=True)], backbone)
     backbone.check_site(policy.mixing_site)
-    config, out = options.config_of(arguments, backbone), Path(arguments.out)
+    options.config_of(arguments, backbone)  # says before anything is read what cannot be
+    out = Path(arguments.out)
     check_replaceable(out)
     check_writable(out.absolute().parent)
     dataset = options.dataset_of(arguments)
+    texts = texts_kept(dataset, arguments.fraction)
+    config = options.config_of(arguments, backbone, texts)
     split = split_train(dataset, arguments.seed, arguments.fraction)
     check_trainable(backbone, policy, split, config)
 
