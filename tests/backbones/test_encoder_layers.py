@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,9 @@ from ampmix._support.components import parse, parse_list, spec
 from ampmix.backbones.encoder import Encoder, MiniLM
 from ampmix.backbones.encoder_cache import Cache
 from ampmix.backbones.encoder_module import EncoderModule
+from ampmix.backbones.linear_start import C, linear_head
+from ampmix.backbones.text_cnn import TextCNN
+from ampmix.cli.commands import compare
 from ampmix.cli.main import main
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import Classifier
@@ -25,10 +30,11 @@ from ampmix.models.loss_path import loss_paths
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
+from ampmix.policies.nonlinear import NonlinearMixup
 from ampmix.studies import DEFAULT_POLICIES
 from ampmix.studies.plan import Plan
 from ampmix.training.checks import sited
-from ampmix.training.config import TrainConfig
+from ampmix.training.config import TrainConfig, settings
 from ampmix.training.fit import fit
 from built_encoders import CLASSES, LABELS, TEXTS, batch, built, rng, split
 from tiny_encoders import LAYERED, PADDED_BY_1
@@ -210,8 +216,6 @@ def test_layers_that_are_not_there_are_refused_with_those_that_are(
 def test_the_loss_path_of_a_loaded_model_goes_through_its_layers(
     folders: dict[str, str], tmp_path: Path
 ) -> None:
-    import numpy as np
-
     fitted = fit(Encoder(model=folders["deep bert"]), NoMixup(), split(), TrainConfig(steps=1))
     fitted.classifier.save(tmp_path / "model")
     loaded = Classifier.load(tmp_path / "model")
@@ -297,7 +301,9 @@ def test_the_upper_layers_train_and_drop_and_the_lower_do_neither(
     assert all(part.training for layer in list(layers_of(model))[1:] for part in layer.modules())
 
 
-def test_a_text_is_encoded_once_by_the_lower_layers(folders: dict[str, str]) -> None:
+def test_a_text_is_encoded_once_by_the_lower_layers(
+    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     backbone = Encoder(model=folders["deep bert"], train_layers=2)
     read: list[int] = []
     real = EncoderModule._lower
@@ -306,12 +312,9 @@ def test_a_text_is_encoded_once_by_the_lower_layers(folders: dict[str, str]) -> 
         read.append(len(ids))
         return real(self, ids, mask)
 
-    EncoderModule._lower = counted  # type: ignore[method-assign]
-    try:
-        config = TrainConfig(steps=50, batch_size=5, eval_every=5)
-        fit(backbone, AMP(site="layer.1"), split(), config)
-    finally:
-        EncoderModule._lower = real  # type: ignore[method-assign]
+    monkeypatch.setattr(EncoderModule, "_lower", counted)
+    config = TrainConfig(steps=50, batch_size=5, eval_every=5)
+    fit(backbone, AMP(site="layer.1"), split(), config)
     assert sum(read) == len(split().train), "training and development texts are the same here"
 
 
@@ -447,9 +450,107 @@ def test_plans_and_models_name_the_site(folders: dict[str, str], tmp_path: Path)
     file, backbone = tmp_path / "texts.csv", f"encoder[model={folders['deep bert']},train_layers=1]"
     rows = [f"{text},{CLASSES[y]}" for text, y in zip(TEXTS, LABELS, strict=True)]
     file.write_text("\n".join(["text,label", *rows]) + "\n")
-    plan = Plan.of(str(file), backbone=backbone, seeds=2, steps=2)
-    assert plan.policy_names[1:3] == ("mixup[site=layer.2]", "amp[site=layer.2]")
+    parser = argparse.ArgumentParser()
+    compare.add_arguments(parser)
+    arguments = parser.parse_args([str(file), "--backbone", backbone, "--seeds", "2"])
+    for plan in (Plan.of(str(file), backbone=backbone, seeds=2), compare.plan_of(arguments)):
+        assert plan.policy_names[1:3] == ("mixup[site=layer.2]", "amp[site=layer.2]")
+        assert plan.config.steps == 100 and plan.config.lr == 3e-4
     given = ["train", str(file), "--backbone", backbone, "--policy", "amp[eps=0.1]", "--steps", "2"]
     assert main([*given, "--out", str(tmp_path / "model")]) == 0
     about = Classifier.load(tmp_path / "model").about
     assert about["policy"] == "amp[eps=0.1,site=layer.2]"
+
+
+# --- where the last layer starts -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_linear_head_is_scikit_learns_logistic_regression(classes: int) -> None:
+    """Probabilities of its own model, which was fitted to features of another length."""
+    from sklearn.linear_model import LogisticRegression
+
+    draws = np.random.default_rng(0)
+    labels = np.arange(60) % classes
+    features = 3 + 7 * (draws.normal(size=(60, 5)) + np.eye(5)[labels])
+    weight, bias = linear_head(features, labels, classes)
+    known = scaled(features)
+    reference = LogisticRegression(C=C, max_iter=1000).fit(known, labels)
+    found = torch.from_numpy(features @ weight.T + bias).softmax(1).numpy()
+    np.testing.assert_allclose(found, reference.predict_proba(known), atol=1e-8)
+
+
+def scaled(features: Any) -> Any:
+    """Features about their mean, from which they are 1 away on average."""
+    centred = features - features.mean(0)
+    return centred / np.linalg.norm(centred, axis=1).mean()
+
+
+def test_a_class_without_texts_is_the_least_probable() -> None:
+    draws = np.random.default_rng(0)
+    labels = np.arange(60) % 2 * 2
+    weight, bias = linear_head(draws.normal(size=(60, 5)), labels, 3)
+    assert not weight[1].any() and bias[1] < min(bias[0], bias[2])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"pooling": "mean"}, {"train_layers": 1}, {"train_layers": 2, "pooling": "mean"}]
+    + [{"freeze": True}],
+    ids=str,
+)
+def test_linear_probing_comes_first(options: dict[str, Any], folders: dict[str, str]) -> None:
+    """Before any step that matters the model is the regression on what its last layer reads."""
+    from sklearn.linear_model import LogisticRegression
+
+    backbone = Encoder(model=folders["deep bert"], dropout=0.0, start="linear", **options)
+    config = TrainConfig(steps=1, lr=1e-12)
+    fitted = fit(backbone, NoMixup(), split(), config)
+    model: Any = fitted.classifier.model
+    encoded = fitted.classifier.reader.encode(TEXTS, LABELS)
+    features = model.encode_all(encoded, torch.device("cpu")).detach().double().numpy()
+    known = scaled(features)
+    expected = LogisticRegression(C=C, max_iter=1000).fit(known, LABELS).predict_proba(known)
+    np.testing.assert_allclose(fitted.test_probabilities, expected, atol=1e-2)
+    assert np.ptp(expected, axis=0).min() > 0.2, "it tells texts apart"
+
+
+def test_a_text_is_encoded_once_though_the_head_was_fitted_before(
+    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    real = EncoderModule._lower
+
+    def counted(self: EncoderModule, ids: Tensor, mask: Tensor) -> Tensor:
+        read.append(len(ids))
+        return real(self, ids, mask)
+
+    monkeypatch.setattr(EncoderModule, "_lower", counted)
+    backbone = Encoder(model=folders["deep bert"], train_layers=2, start="linear")
+    fit(backbone, NoMixup(), split(), TrainConfig(steps=9, batch_size=5, eval_every=3))
+    assert sum(read) == len(TEXTS)
+
+
+def test_a_policy_with_outputs_of_its_own_starts_at_random(folders: dict[str, str]) -> None:
+    config, policy = TrainConfig(steps=2, batch_size=6), NonlinearMixup()
+    found = [
+        fit(Encoder(model=folders["deep bert"], start=start), policy, split(), config)
+        for start in ("random", "linear")
+    ]
+    assert (found[0].test_probabilities == found[1].test_probabilities).all()
+
+
+def test_another_start_is_refused() -> None:
+    with pytest.raises(AmpmixError, match="start is 'warm': it must be random or linear"):
+        Encoder(start="warm")
+
+
+@pytest.mark.parametrize(
+    ("texts", "steps"), [(0, 300), (24, 100), (200, 100), (400, 200), (600, 300), (10**6, 300)]
+)
+def test_steps_of_upper_layers_go_by_the_number_of_texts(texts: int, steps: int) -> None:
+    """12 epochs of batches of 24, within bounds; the recipe of all layers stays as it was."""
+    assert settings(MiniLM(train_layers=2), False, texts).steps == steps
+    assert settings(MiniLM(), False, texts).steps == 600
+    assert settings(MiniLM(train_layers=2), False, texts, steps=7).steps == 7
+    assert settings(TextCNN(), False, texts) == settings(TextCNN(), False)

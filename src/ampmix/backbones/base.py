@@ -74,6 +74,14 @@ class CutModule(nn.Module, ABC):
         save_file(state, folder / WEIGHTS)
         return {"reader": reader.as_json()}
 
+    def begin(self, train: Encoded, device: torch.device) -> None:
+        """Set the weights that start from the training texts; by default none do.
+
+        Args:
+            train: the training part.
+            device: where the module is.
+        """
+
     @abstractmethod
     def _cut(
         self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None
@@ -220,6 +228,13 @@ class Backbone(ABC):
         better.
         """
         return {}
+
+    def steps_for(self, texts: int) -> int:
+        """Steps that suit this backbone and so many training texts, 0 for no opinion.
+
+        By default those of :attr:`training_defaults`, whatever the texts.
+        """
+        return int(self.training_defaults.get("steps", 0))
 
     def reader(self, texts: Sequence[str], tokenizer: str, max_length: int) -> Reader:
         """Make the reader, with the vocabulary of the training part where there is one."""

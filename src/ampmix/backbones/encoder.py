@@ -22,7 +22,7 @@ from ampmix.backbones.hf_loading import (
     new_layers,
 )
 from ampmix.backbones.hf_reader import HFReader
-from ampmix.backbones.recipes import FINE_TUNED, FROZEN, UPPER
+from ampmix.backbones.recipes import FINE_TUNED, FROZEN, UPPER, upper_steps
 from ampmix.backbones.stacked.encoder import StackedFrozenEncoder
 from ampmix.backbones.weights import WEIGHTS, header_of
 from ampmix.data.dataset import Split
@@ -32,6 +32,7 @@ from ampmix.text.lost_words import lost
 from ampmix.text.reader import Reader, WordReader
 
 POOLINGS = ("auto", "head", "mean")
+STARTS = ("random", "linear")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class Encoder(Backbone):
             nothing, and encodes a text once, which is kept in memory for training and readings of
             the development and test sets (up to 1 GiB, beyond which texts are encoded anew). Sites
             are then ``sent`` and ``layer.K`` from the last frozen layer on. 0 trains everything.
+        start: ``random``, or ``linear``: the last layer begins as a logistic regression on what it
+            reads before training (linear probing, then fine-tuning; Kumar et al., 2022). A policy
+            whose outputs are no logits of classes begins at random in any case.
 
     Raises:
         AmpmixError: for values outside their range, without the extra ``encoder``, and for a model
@@ -83,14 +87,17 @@ class Encoder(Backbone):
     sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
     reads_folder: ClassVar[bool] = True
     printed_as: ClassVar[str] = "bert-base"
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"pooling": POOLINGS}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"pooling": POOLINGS, "start": STARTS}
     model: str = MINILM
     pooling: str = "auto"
     dropout: float = 0.1
     freeze: bool = False
     train_layers: int = 0
+    start: str = "random"
 
     def __post_init__(self) -> None:
+        if self.start not in STARTS:
+            raise AmpmixError(f"start is {self.start!r}: it must be {' or '.join(STARTS)}")
         if self.pooling not in POOLINGS:
             raise AmpmixError(
                 f"pooling is {self.pooling!r}: it must be one of {', '.join(POOLINGS)}"
@@ -128,6 +135,11 @@ class Encoder(Backbone):
     def training_defaults(self) -> Mapping[str, Any]:
         """Settings that :meth:`ampmix.training.config.TrainConfig.of` uses by default."""
         return FROZEN if self.freeze else UPPER if self.train_layers else FINE_TUNED
+
+    def steps_for(self, texts: int) -> int:
+        """Steps by :attr:`training_defaults`; of upper layers fewer for fewer texts."""
+        steps = super().steps_for(texts)
+        return upper_steps(texts, steps) if self.train_layers and texts else steps
 
     def notes(self, split: Split, max_length: int) -> list[str]:
         """See :meth:`ampmix.backbones.base.Backbone.notes`; with the layers that begin anew."""

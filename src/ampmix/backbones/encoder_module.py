@@ -21,6 +21,7 @@ from ampmix.backbones.encoder_layers import Layers, Point, below, find_layers, p
 from ampmix.backbones.heads import Classify
 from ampmix.backbones.hf_loading import bare_body, explained, put, whole_model
 from ampmix.backbones.hf_reader import HFReader
+from ampmix.backbones.linear_start import linear_head
 from ampmix.errors import AmpmixError
 from ampmix.mixstep.site import last_linear
 from ampmix.text.encoded import Encoded
@@ -122,7 +123,7 @@ class EncoderModule(CutModule):
         like = self.output.weight.new_empty(()).expand(ids.shape[0], self.output.in_features)
         classify = Classify.of(self.output, like, self.config.dropout, self.training, generator)
         if self.config.freeze:
-            return classify, (self._encode_once(ids, mask),)
+            return classify, (self._sentence(ids, mask),)
         draw = partial(_seed, generator) if self.training else None
         seed = draw() if draw else None
         if site == "sent":
@@ -136,10 +137,21 @@ class EncoderModule(CutModule):
         head = LayersAndClassify(self, classify, point.at, point.state, seed, draw)
         return head, (hidden, mask)
 
-    def _sentence(self, ids: Tensor, mask: Tensor, seed: int | None) -> Tensor:
-        if self.config.train_layers and (self.training or self.encoded):
-            return self.features_above(Point(self._first, self._frozen(ids, mask)), mask, seed)
-        return self.features(self.body.get_input_embeddings()(ids), mask, seed)
+    def _sentence(
+        self, ids: Tensor, mask: Tensor, seed: int | None = None, keep: bool = False
+    ) -> Tensor:
+        """Features of texts, ``[B, d]``; what is frozen is kept in memory if `keep` or training."""
+
+        def features(ids: Tensor, mask: Tensor) -> Tensor:
+            return self.features(self.body.get_input_embeddings()(ids), mask, seed)
+
+        if keep or self._keeps:
+            if self.config.freeze:
+                return torch.stack(self.encoded.of(ids, mask, features))
+            if self.config.train_layers:
+                point = Point(self._first, self._frozen(ids, mask, keep))
+                return self.features_above(point, mask, seed)
+        return features(ids, mask)
 
     def _point(self, ids: Tensor, mask: Tensor, at: int, seed: int | None) -> Point:
         """Hidden states after layer `at`, and the random state that the layers above begin with."""
@@ -156,9 +168,14 @@ class EncoderModule(CutModule):
 
     # --- what is frozen ----------------------------------------------------------------------
 
-    def _frozen(self, ids: Tensor, mask: Tensor) -> Tensor:
+    @property
+    def _keeps(self) -> bool:
+        """True while it trains, until weights are loaded."""
+        return self.training or len(self.encoded) > 0
+
+    def _frozen(self, ids: Tensor, mask: Tensor, keep: bool = False) -> Tensor:
         """Hidden states of the frozen layers, ``[B, L, d]``, zero at padding."""
-        if not (self.training or self.encoded):
+        if not (keep or self._keeps):
             return self._lower(ids, mask)
 
         def rows(ids: Tensor, mask: Tensor) -> list[Tensor]:
@@ -177,23 +194,19 @@ class EncoderModule(CutModule):
         assert point is not None
         return point.hidden
 
-    def _encode_once(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Features of every row, kept in memory while training (until weights are loaded)."""
+    def encode_all(self, part: Encoded, device: torch.device, keep: bool = False) -> Tensor:
+        """Return what the last layer reads of all texts without dropout, ``[n, d]``.
 
-        def features(ids: Tensor, mask: Tensor) -> Tensor:
-            return self.features(self.body.get_input_embeddings()(ids), mask)
-
-        if not (self.training or self.encoded):
-            return features(ids, mask)
-        return torch.stack(self.encoded.of(ids, mask, features))
-
-    def encode_all(self, part: Encoded, device: torch.device) -> Tensor:
-        """Return a frozen encoder's features of all texts, ``[n, d]``, kept while it trains."""
+        Args:
+            part: the texts.
+            device: where the module is.
+            keep: what is frozen, for training; it is in any case while the module trains.
+        """
         order, found = np.argsort(part.lengths, kind="stable"), []
         for start in range(0, len(order), AT_ONCE):
             ids, mask, _ = part.batch(order[start : start + AT_ONCE])
             rows = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
-            found.append(self._encode_once(*rows))
+            found.append(self._sentence(*rows, keep=keep))
         features = torch.cat(found)
         where = torch.from_numpy(order).to(device)
         return torch.empty_like(features).index_copy_(0, where, features)
@@ -211,6 +224,16 @@ class EncoderModule(CutModule):
             for start in range(0, len(order), AT_ONCE):
                 ids, mask, _ = part.batch(order[start : start + AT_ONCE])
                 self._frozen(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+
+    def begin(self, train: Encoded, device: torch.device) -> None:
+        """Fit the last layer to the training texts as they are encoded now, if it starts so."""
+        if self.config.start != "linear" or len(set(train.labels.tolist())) < 2:
+            return
+        with torch.no_grad():
+            features = self.encode_all(train, device, keep=True).double().cpu().numpy()
+            weight, bias = linear_head(features, train.labels, self.output.out_features)
+            self.output.weight.copy_(torch.from_numpy(weight))
+            self.output.bias.copy_(torch.from_numpy(bias))
 
     def _freeze_below(self) -> None:
         """Freeze all that the hidden states depend on which the layers that train begin with."""

@@ -17,6 +17,16 @@ FINE_TUNED: Mapping[str, Any] = _BOTH | {
     "clip": 1.0,
 }
 UPPER: Mapping[str, Any] = {**FINE_TUNED, "steps": 300, "lr": 3e-4}
-"""For the upper layers and the head."""
+"""For the upper layers and the head; of few texts by :func:`upper_steps`."""
 FROZEN: Mapping[str, Any] = _BOTH | {"steps": 1000, "lr": 1e-2, "weight_decay": 1e-2}
 """For the last layer alone, with the weights of the encoder as they are."""
+
+
+def upper_steps(texts: int, most: int) -> int:
+    """Return the steps for upper layers: 12 epochs of `texts`, from 100 to `most`.
+
+    >>> upper_steps(160, 300), upper_steps(480, 300), upper_steps(6000, 300)
+    (100, 240, 300)
+    """
+    epochs, batch = 12, int(UPPER["batch_size"])
+    return max(100, min(most, round(epochs * texts / batch)))

@@ -194,21 +194,17 @@ def backbone_of(arguments: argparse.Namespace, policy: Policy) -> Backbone:
     return automatic_backbone(policy) if isinstance(given, str) else given
 
 
-def known(arguments: argparse.Namespace) -> bool:
-    """Return True if DATA is one of the data sets that ampmix knows."""
-    from ampmix import datasets
-
-    return datasets.known(arguments.data) is not None
-
-
 def training_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of training that were given, None for those that were not."""
     return {setting.name: getattr(arguments, setting.name) for setting in fields(TrainConfig)}
 
 
-def config_of(arguments: argparse.Namespace, backbone: Backbone) -> TrainConfig:
-    """Make the settings that the options describe, else the backbone's own."""
-    return settings(backbone, known(arguments), **training_of(arguments))
+def config_of(arguments: argparse.Namespace, backbone: Backbone, texts: int = 0) -> TrainConfig:
+    """Make the settings that the options describe, else the backbone's own for so many texts."""
+    from ampmix import datasets
+
+    known = datasets.known(arguments.data) is not None
+    return settings(backbone, known, texts, **training_of(arguments))
 
 
 def dataset_of(arguments: argparse.Namespace) -> TextDataset:

@@ -20,6 +20,16 @@ from ampmix.data.groups import group_folds
 from ampmix.errors import AmpmixError
 
 
+def texts_kept(dataset: TextDataset, fraction: float) -> int:
+    """Return about how many training texts a fraction keeps; 0 for one that splits refuse.
+
+    >>> part = Examples(("a", "b") * 10, [0, 1] * 10)
+    >>> texts_kept(TextDataset("toy", ("A", "B"), train=part), 0.5)
+    10
+    """
+    return round(len(dataset.train) * fraction) if 0 < fraction <= 1 else 0
+
+
 def split_holdout(
     dataset: TextDataset, seed: int, fraction: float = 1.0, dev_fraction: float = 0.1
 ) -> Split:

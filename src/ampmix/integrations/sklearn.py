@@ -186,7 +186,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         (policy,) = sited([chosen], backbone)
         backbone.check_site(policy.mixing_site)
         develop = self._develops(labels)
-        config = self._config(backbone, develop)
+        config = self._config(backbone, develop, len(texts))
         seed = _seed(self.random_state)
         split = self._split(texts, labels, tuple(map(str, classes)), develop, seed)
         with _progress(self.verbose, config.steps) as on_step:
@@ -253,12 +253,12 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return False
         return True
 
-    def _config(self, backbone: Backbone, develop: bool) -> TrainConfig:
+    def _config(self, backbone: Backbone, develop: bool, texts: int = 0) -> TrainConfig:
         known = {field.name for field in fields(TrainConfig)}
         given = {k: _plain(v) for k, v in self.get_params(deep=False).items() if k in known}
         if not develop:
             given |= {"selection": "last", "patience": 0}
-        config = settings(backbone, False, **given)
+        config = settings(backbone, False, texts, **given)
         if develop or given["eval_every"] is not None:
             return config
         return replace(config, eval_every=config.steps)

@@ -15,6 +15,7 @@ from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
 from ampmix.baselines.majority import Majority
 from ampmix.data.dataset import TextDataset
+from ampmix.data.splits import texts_kept
 from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
 from ampmix.policies.none import NoMixup
@@ -167,7 +168,8 @@ class _Maker:
         """The policies, or those of default, on a model."""
         given = self.training if steps is None else {**self.training, "steps": steps}
         listed = sited(policies or policies_of(automatic.default_policies(model)), model)
-        config = settings(model, self.known, **given)
+        texts = texts_kept(self.dataset, self.fraction)
+        config = settings(model, self.known, texts, **given)
         return Plan(self.dataset, model, tuple(listed), self.seeds, self.fraction, config)
 
     def able(

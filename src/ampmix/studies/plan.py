@@ -16,7 +16,7 @@ from ampmix._support.origin import blaming, package_of, source_of
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split, TextDataset
-from ampmix.data.splits import split_fold, split_holdout
+from ampmix.data.splits import split_fold, split_holdout, texts_kept
 from ampmix.errors import AmpmixError, unknown
 from ampmix.policies.base import Policy
 from ampmix.records.provenance import provenance
@@ -145,7 +145,6 @@ class Plan:
         parsed = isinstance(backbone, str)
         model: Any = parse_model(str(backbone), trusted=True) if parsed else backbone
         known = datasets.known(data) if isinstance(data, str) else None
-        config = settings(model, known is not None, **training)
         if not isinstance(data, TextDataset):
             columns = {"text": text, "label": label, "encoding": encoding, "group": group}
             data = datasets.load(data, test=test, dev=dev, rare=rare, **columns)
@@ -154,6 +153,8 @@ class Plan:
                 "text, label, test, dev, encoding, group and rare go with a file: leave them out"
             )
         seeds = getattr(known, "folds", 5) if seeds is None else seeds
+        texts = texts_kept(data, fraction)
+        config = settings(model, known is not None, texts, **training)
         return cls(data, model, tuple(sited(policies_of(policies), model)), seeds, fraction, config)
 
     @property

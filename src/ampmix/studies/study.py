@@ -13,6 +13,7 @@ from ampmix._support.redact import without_paths
 from ampmix._support.wording import counted
 from ampmix.backbones.words import backbone_with_vectors
 from ampmix.data.dataset import TextDataset
+from ampmix.data.splits import texts_kept
 from ampmix.errors import AmpmixError
 from ampmix.records.store import RunRecord
 from ampmix.studies.executors import Task
@@ -191,8 +192,10 @@ def _plan(cell: GridCell, load: _Loader) -> Plan:
     _ = backbone.identity  # says if its files are not there
     _policies(cell)
     known = datasets.known(cell.dataset["file"])
-    config = settings(backbone, known is not None, **_converted(cell.training))
+    given = _converted(cell.training)
     dataset = load(cell.dataset)
+    texts = texts_kept(dataset, cell.fraction)
+    config = settings(backbone, known is not None, texts, **given)
     seeds = cell.seeds
     if dataset.test is None:
         seeds = cell.folds or getattr(known, "folds", None) or seeds

@@ -151,17 +151,18 @@ class TrainConfig:
         return min(1.0, (self.steps - step) / (self.steps - rising))
 
 
-def settings(backbone: Backbone, known: bool, **given: Any) -> TrainConfig:
+def settings(backbone: Backbone, known: bool, texts: int = 0, **given: Any) -> TrainConfig:
     """Settings of training that suit backbone and data, but for what is given and not None.
 
     Args:
         backbone: what is trained.
         known: whether on a data set that ampmix knows: the paper trains on those for 8,000 steps.
+        texts: how many there are to train on, 0 if that is not known.
         given: fields of :class:`TrainConfig`.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     fallback = TrainConfig.steps if known else OWN_STEPS
-    steps = chosen.setdefault("steps", backbone.training_defaults.get("steps", fallback))
+    steps = chosen.setdefault("steps", backbone.steps_for(texts) or fallback)
     if isinstance(steps, int):
         chosen.setdefault("eval_every", eval_every(steps))
     return TrainConfig.of(backbone, **chosen)

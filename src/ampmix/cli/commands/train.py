@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix._support.components import POLICIES, kind_of_model
     from ampmix._support.json_files import check_writable
     from ampmix._support.origin import blaming
-    from ampmix.data.splits import rare_notes, split_train
+    from ampmix.data.splits import rare_notes, split_train, texts_kept
     from ampmix.models.classifier import check_replaceable
     from ampmix.terminal.progress import RunsProgress
     from ampmix.training import processes
@@ -72,10 +72,13 @@ def run(arguments: argparse.Namespace) -> int:
     backbone = options.backbone_of(arguments, policy)
     (policy,) = sited([policy], backbone)
     backbone.check_site(policy.mixing_site)
-    config, out = options.config_of(arguments, backbone), Path(arguments.out)
+    options.config_of(arguments, backbone)  # says before anything is read what cannot be
+    out = Path(arguments.out)
     check_replaceable(out)
     check_writable(out.absolute().parent)
     dataset = options.dataset_of(arguments)
+    texts = texts_kept(dataset, arguments.fraction)
+    config = options.config_of(arguments, backbone, texts)
     split = split_train(dataset, arguments.seed, arguments.fraction)
     check_trainable(backbone, policy, split, config)
 
