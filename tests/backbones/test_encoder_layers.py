@@ -453,7 +453,10 @@ def test_plans_and_models_name_the_site(folders: dict[str, str], tmp_path: Path)
     parser = argparse.ArgumentParser()
     compare.add_arguments(parser)
     arguments = parser.parse_args([str(file), "--backbone", backbone, "--seeds", "2"])
-    for plan in (Plan.of(str(file), backbone=backbone, seeds=2), compare.plan_of(arguments)):
+    for plan in (
+        Plan.of(str(file), backbone=backbone, seeds=2),
+        compare.ladder_of(arguments).plans[0],
+    ):
         assert plan.policy_names[1:3] == ("mixup[site=layer.2]", "amp[site=layer.2]")
         assert plan.config.steps == 100 and plan.config.lr == 3e-4
     given = ["train", str(file), "--backbone", backbone, "--policy", "amp[eps=0.1]", "--steps", "2"]

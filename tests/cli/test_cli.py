@@ -19,7 +19,7 @@ import pytest
 
 import forked
 from ampmix.cli.main import main
-from ampmix.studies import compare
+from ampmix.studies import runner
 
 SMALL = ["--backbone", "cnn[embedding_dim=8,feature_maps=4]"]
 GOOD = "text,label\n" + "".join(f"a {w} film {i},{w}\n" for i in range(9) for w in ("good", "bad"))
@@ -41,7 +41,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     def execute(*arguments: Any) -> None:
         raise AssertionError("a run was started")
 
-    monkeypatch.setattr(compare, "Pool", execute)
+    monkeypatch.setattr(runner, "Pool", execute)
 
 
 # ------------------------------------------------------------------ bad input

@@ -237,16 +237,16 @@ def test_cross_validation_has_ten_folds_unless_told(
     given: list[str],
     seeds: int,
 ) -> None:
-    plans: list[Plan] = []
+    plans: list[Any] = []
 
-    def stop(plan: Plan, *arguments: Any, **_: Any) -> Any:
+    def stop(plan: Any, *arguments: Any, **_: Any) -> Any:
         plans.append(plan)
         raise AmpmixError("enough seen")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compare_module, "compare", stop)
     assert main(["compare", data, *given]) == 2
-    assert plans[0].seeds == seeds
+    assert plans[0].plans[0].seeds == seeds
 
 
 def test_every_known_data_set_says_what_the_paper_calls_it() -> None:

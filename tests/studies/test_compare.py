@@ -32,7 +32,8 @@ from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.records.store import RecordStore, RunRecord
 from ampmix.studies import baseline
-from ampmix.studies.compare import Summary, compare
+from ampmix.studies.compare import Summary
+from ampmix.studies.compare import compare as refitted
 from ampmix.studies.plan import Plan, Run
 from ampmix.training.config import TrainConfig
 
@@ -40,7 +41,17 @@ SEEDS, STEPS = 3, 20
 SMALL = "cnn[embedding_dim=8,feature_maps=4]"
 POLICIES = "none,mixup,amp[eps=0],amp[eps=0.5,site=sent]"
 SPECS = ["none", "mixup", "amp[eps=0.0]", "amp[eps=0.5,site=sent]"]
-TRAINING = ["--backbone", SMALL, "--steps", str(STEPS), "--eval-every", "5", "--lr", "0.01"]
+TRAINING = [
+    "--no-refit",
+    "--backbone",
+    SMALL,
+    "--steps",
+    str(STEPS),
+    "--eval-every",
+    "5",
+    "--lr",
+    "0.01",
+]
 
 COMMON = ["the", "film", "book", "play", "was", "is", "a", "very", "so", "day"]
 TELLING = {
@@ -48,6 +59,11 @@ TELLING = {
     "bad": ["awful", "dull", "poor"],
     "ask": ["how", "why", "when"],
 }
+
+
+def compare(*given: Any, **more: Any) -> Summary:
+    """The comparison that keeps a fold's model; tests/studies/test_ladder.py has the other."""
+    return refitted(*given, keep_fold=True, **more)
 
 
 def texts(rows: int, seed: int = 0) -> list[tuple[str, str]]:
@@ -112,7 +128,7 @@ class Finished:
 
     def command(self, policies: str = POLICIES, out: str = "out", workers: int = 2) -> list[str]:
         where = ["--out", out, "--workers", str(workers), "--seeds", str(SEEDS)]
-        return ["compare", str(self.data), "--policies", policies, "--no-refit", *TRAINING, *where]
+        return ["compare", str(self.data), "--policies", policies, *TRAINING, *where]
 
     def row(self, policy: str) -> dict[str, Any]:
         return next(row for row in self.summary["rows"] if row["policy"] == policy)
@@ -413,16 +429,16 @@ def test_removed_weights_are_trained_again_and_the_records_stay(
     tmp_path: Path, serial: list[Run]
 ) -> None:
     first = compare(plan(), tmp_path)
-    assert first.model is not None
-    weights = (first.model / "model.safetensors").read_bytes()
+    assert first.folder is not None
+    weights = (first.folder / "model.safetensors").read_bytes()
     before = state(tmp_path / "records")
     shutil.rmtree(tmp_path / "models")
     shutil.rmtree(tmp_path / "model")
     serial.clear()
     second = compare(plan(), tmp_path)
     assert serial == [Run(str(first.chosen), int(first.chosen_seed or 0))]
-    assert second.model is not None
-    assert (second.model / "model.safetensors").read_bytes() == weights
+    assert second.folder is not None
+    assert (second.folder / "model.safetensors").read_bytes() == weights
     assert state(tmp_path / "records") == before
 
 
@@ -432,8 +448,8 @@ def test_fewer_seeds_choose_among_those(tmp_path: Path, serial: list[Run]) -> No
     fewer = compare(plan(dataset=held, seeds=1), tmp_path)
     assert fewer.trained == 0
     assert fewer.chosen_seed == 0
-    assert fewer.model is not None
-    about = json.loads((fewer.model / "config.json").read_text())["about"]
+    assert fewer.folder is not None
+    about = json.loads((fewer.folder / "config.json").read_text())["about"]
     assert (about["policy"], about["seed"]) == (fewer.chosen, 0)
     assert {row.decision for row in fewer.rows} == {"baseline", "not decided"}
 
@@ -478,9 +494,9 @@ def test_nothing_is_read_from_the_test_set_to_choose(tmp_path: Path, serial: lis
     other_data = TextDataset("toy", held.classes, held.train, test=turned)
     other = compare(plan(dataset=other_data), tmp_path / "other")
     assert (one.chosen, one.chosen_seed) == (other.chosen, other.chosen_seed)
-    assert one.model is not None
-    assert other.model is not None
-    weights = [(s.model / "model.safetensors").read_bytes() for s in (one, other) if s.model]
+    assert one.folder is not None
+    assert other.folder is not None
+    weights = [(s.folder / "model.safetensors").read_bytes() for s in (one, other) if s.folder]
     assert weights[0] == weights[1]
     a, b = records_in(tmp_path / "one"), records_in(tmp_path / "other")
     for run in a:
@@ -550,7 +566,7 @@ def test_all_runs_may_fail(
 def test_no_model_of_an_earlier_comparison_is_left_as_if_it_were_this_ones(
     tmp_path: Path, serial: list[Run]
 ) -> None:
-    assert compare(plan(), tmp_path).model is not None
+    assert compare(plan(), tmp_path).folder is not None
     summary = compare(plan(config=TrainConfig(steps=4, eval_every=2, lr=1e30)), tmp_path)
     assert summary.folder is None
     assert not (tmp_path / "model").exists()

@@ -367,7 +367,7 @@ def test_no_name_that_fails_loses_a_result(
     monkeypatch.setattr("ampmix.models.classifier.card", broken)
     backbone = Silent(embedding_dim=8, feature_maps=4)
     plan = Plan.of(write_texts(tmp_path), [NoMixup(), Nameless()], backbone, seeds=2, steps=4)
-    summary = ampmix.compare(plan, tmp_path / "out")
+    summary = ampmix.compare(plan, tmp_path / "out", keep_fold=True)
     assert summary.trained == 6 and not summary.unfinished
     found = recorded(tmp_path / "out")
     assert {r["result"]["status"] for r in found.values()} == {"done"}

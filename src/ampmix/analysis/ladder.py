@@ -11,6 +11,8 @@ import numpy as np
 from ampmix import statistics
 from ampmix.analysis.comparison import Records, paired_comparison
 
+TIMES = ("seconds", "per_second")
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -40,8 +42,9 @@ class Rung:
     per_second: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
+        """As plain JSON values, without times: those of the same runs differ from day to day."""
+        told = asdict(self)
+        return {name: value for name, value in told.items() if name not in TIMES}
 
 
 def ladder(

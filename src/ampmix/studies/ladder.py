@@ -21,6 +21,7 @@ from ampmix.policies.base import Policy
 from ampmix.policies.none import NoMixup
 from ampmix.studies import automatic, baseline
 from ampmix.studies.plan import Plan, policies_of
+from ampmix.studies.run import left
 from ampmix.studies.study import Study
 from ampmix.training.checks import sited
 from ampmix.training.config import TrainConfig, settings
@@ -117,11 +118,19 @@ class Ladder:
         """The texts."""
         return self.plans[0].dataset
 
-    def studies(self) -> list[Study]:
-        """The models first, if there are several, then the policies on the first backbone."""
-        name, first = self.dataset.name, (*self.rungs, *self.shares)
-        policies = Study(name, "each", self.plans[:1])
-        return [Study(name, "none", first), policies] if first else [policies]
+    def recorded(self, out: Path) -> tuple[int, int]:
+        """Return how many of the runs are recorded in a folder, and how many there are.
+
+        Of several backbones that the policies can be compared on, the one with the fewest runs left
+        counts: which one is the best is known once the models are trained.
+        """
+        runs, missing = set[str](), set[str]()
+        first = Study(self.dataset.name, "none", (*self.rungs, *self.shares))
+        policies = [Study(self.dataset.name, "each", (plan,)) for plan in self.plans]
+        for study in (first, min(policies, key=lambda one: len(left(one, out)))):
+            runs |= {study.run_id(task) for task in study.tasks()}
+            missing |= {study.run_id(task) for task in left(study, out)}
+        return len(runs - missing), len(runs)
 
     def best(self, rows: Sequence[Rung]) -> Rung | None:
         """The row of the model to keep."""

@@ -133,8 +133,13 @@ class Summary:
         from ampmix.terminal.comparison import print_comparison
 
         console = Console(file=io.StringIO(), width=80, highlight=False)
-        print_comparison(self.as_json(), console)
+        print_comparison(self.as_json(), console, self.times)
         return console.file.getvalue().rstrip("\n")  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def times(self) -> dict[str, tuple[float | None, float | None]]:
+        """Seconds of a run and texts predicted in a second, by model."""
+        return {without_paths(row.model): (row.seconds, row.per_second) for row in self.ladder}
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of ``summary.json``; errors and differences in percent."""

@@ -25,18 +25,24 @@ from ampmix.records.store import BASELINE
 STYLES = {"lower error": "green", "higher error": "red"}
 
 
-def print_comparison(summary: Mapping[str, Any], console: Console) -> None:
+Times = Mapping[str, tuple[float | None, float | None]]
+
+
+def print_comparison(
+    summary: Mapping[str, Any], console: Console, times: Times | None = None
+) -> None:
     """Print a comparison: the answer, the models, the policies, and what is to be said of them.
 
     Args:
         summary: the content of ``summary.json``.
         console: where to.
+        times: by model the seconds of a run and the texts predicted in a second, as far as known.
     """
     if said := summary.get("answer"):
         _say(said, console, style="bold")
         console.print()
     if summary.get("ladder"):
-        console.print(_ladder_table(summary["ladder"], summary.get("best")))
+        console.print(_ladder_table(summary["ladder"], summary.get("best"), times or {}))
         console.print()
     console.print(_policy_table(summary))
     console.print()
@@ -56,17 +62,18 @@ def _table(first: str, *headings: str) -> Table:
     return table
 
 
-def _ladder_table(rows: Sequence[Mapping[str, Any]], best: str | None) -> Table:
+def _ladder_table(rows: Sequence[Mapping[str, Any]], best: str | None, times: Times) -> Table:
     table = _table("model", "error %", "95 % interval", "to the best", "training", "texts/s")
     for row in rows:
         away, close = row["difference"], row["difference_interval"]
+        seconds, speed = times.get(row["model"], (None, None))
         table.add_row(
             Text(printable(row["model"], lines=False)),
             mean_std(row["mean"], None),
             quoted_range(row["interval"]).strip(),
             signed(away) + ("" if away is None or close is None or close[0] > 0 else " *"),
-            "" if row["seconds"] is None else duration(row["seconds"]),
-            "" if row["per_second"] is None else f"{row['per_second']:,.0f}",
+            "" if seconds is None else duration(seconds),
+            "" if speed is None else f"{speed:,.0f}",
             style="green" if row["model"] == best else "",
         )
     return table

@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     for one in (*notes(plan, replicas), *ladder.notes):
         note(one, messages)
     say(screen, describe(ladder))
-    kept, total = recorded_of(ladder, out)
+    kept, total = ladder.recorded(out)
     if kept == total:
         say(screen, f"{recorded(total, out)}: nothing to train.")
     elif together.count > 1:
@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
                 keep_fold=arguments.no_refit,
             )
     except KeyboardInterrupt:
-        say(messages, interrupted(*recorded_of(ladder, out), out))
+        say(messages, interrupted(*ladder.recorded(out), out))
         return INTERRUPTED
     return conclude(plan, summary, out, screen, messages)
 
@@ -136,17 +136,6 @@ def ladder_of(arguments: argparse.Namespace) -> Ladder:
     )
 
 
-def recorded_of(ladder: Ladder, out: Path) -> tuple[int, int]:
-    """Return how many of the runs are recorded, and how many there are."""
-    from ampmix.studies.run import left
-
-    runs, missing = set[str](), set[str]()
-    for study in ladder.studies():
-        runs |= {study.run_id(task) for task in study.tasks()}
-        missing |= {study.run_id(task) for task in left(study, out)}
-    return len(runs - missing), len(runs)
-
-
 def notes(plan: Plan, replicas: int) -> list[str]:
     """Collect notes on the data and settings to show before training."""
     from ampmix.data.splits import rare_notes
@@ -167,7 +156,7 @@ def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages:
         length = f"what the model reads, {counted(plan.config.max_length, 'token')} or fewer"
         note(cut(summary.truncated, length), messages)
     screen.print()
-    print_comparison(summary.as_json(), screen)
+    print_comparison(summary.as_json(), screen, summary.times)
     files = "summary.json, records/" + (", model/" if summary.folder else "")
     say(screen, f"Written to {out}: {files}.")
     for run, reason in summary.unfinished.items():
