@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ampmix._support.components import parse_model
 from ampmix._support.json_files import write_json
 from ampmix._support.wording import duration
@@ -164,8 +162,3 @@ def seconds(text: str | None) -> float:
     if match is None or not float(match[1]):
         raise AmpmixError(f"budget is {text!r}: write a time above 0, such as 90s, 10m or 2h")
     return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0, "": 60.0}[match[2]]
-
-
-def best_device() -> str:
-    """Return the device that trains fastest here: a GPU if there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"

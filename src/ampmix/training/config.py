@@ -28,7 +28,9 @@ LATER = ("class_weights", "label_smoothing", "patience", "precision")
 """Settings younger than the first records, whose names they leave alone at their defaults."""
 
 
-def _setting(default: Any, help: str, *, choices: Iterable[str] = (), note: str = "") -> Any:
+def _setting(
+    default: Any, help: str, *, choices: Iterable[str] = (), note: str = "", shown: str = ""
+) -> Any:
     """A field whose metadata the command line reads.
 
     Args:
@@ -36,8 +38,9 @@ def _setting(default: Any, help: str, *, choices: Iterable[str] = (), note: str 
         help: what it is, in a line.
         choices: the values that it can have; empty for any of its type.
         note: what the help adds to the default.
+        shown: what the help says in place of the default.
     """
-    metadata = {"help": help, "choices": (*choices,), "default": told(default) + note}
+    metadata = {"help": help, "choices": (*choices,), "default": shown or told(default) + note}
     return field(default=default, metadata=metadata)
 
 
@@ -88,7 +91,9 @@ class TrainConfig:
     selection: str = _setting(
         "best_dev", "checkpoint that is kept", choices=("best_dev", "last", ORACLE)
     )
-    device: str = _setting("cpu", "PyTorch device, such as cuda")
+    device: str = _setting(
+        "cpu", "PyTorch device, such as cuda", shown="auto: a GPU if there is one"
+    )
     precision: str = _setting(
         "float32", "precision of matrix products", choices=("float32", "tf32", "bfloat16")
     )
@@ -158,10 +163,18 @@ def settings(backbone: Backbone, known: bool, texts: int = 0, **given: Any) -> T
         backbone: what is trained.
         known: whether on a data set that ampmix knows: the paper trains on those for 8,000 steps.
         texts: how many there are to train on, 0 if that is not known.
+            Without a device, or with ``auto``, it is a GPU if there is one, where encoders compute
+            products in bfloat16.
         given: fields of :class:`TrainConfig`.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     fallback = TrainConfig.steps if known else OWN_STEPS
+    if chosen.get("device", "auto") == "auto":
+        from ampmix._torch.devices import best_device
+
+        chosen["device"] = best_device()
+    if chosen["device"].startswith("cuda") and backbone.reads_folder:  # an encoder
+        chosen.setdefault("precision", "bfloat16")
     steps = chosen.setdefault("steps", backbone.steps_for(texts) or fallback)
     if isinstance(steps, int):
         chosen.setdefault("eval_every", eval_every(steps))
