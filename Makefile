@@ -82,7 +82,7 @@ torture: $(TESTED)  ## N=500 faults in commands on tiny data, in an order that S
 	$(BIN)/python torture/run.py --seed $(or $(SEED),0) --faults $(or $(N),500)
 
 bench: $(TESTED)  ## what steps, runs and studies cost (half an hour; benchmarks/RESULTS.md)
-	for part in step backbones mixstep growth whole_run workers; do \
+	for part in step backbones encoder_layers mixstep growth whole_run workers; do \
 	  $(BIN)/python benchmarks/$$part.py || exit 1; done
 	$(BIN)/python benchmarks/page.py
 
