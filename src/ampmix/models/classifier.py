@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import json
 import warnings
@@ -76,6 +77,13 @@ class Classifier:
         dots = f", ... ({more} more)" if more > 0 else ""
         spec = attempt(lambda: self.backbone.public_spec, self.backbone.name, "a spec string")
         return f"Classifier({spec}, classes=({shown}{dots}))"[:LONGEST_REPR]
+
+    def _repr_html_(self) -> str:
+        """The model, and the error to expect of it where that is known, for a notebook."""
+        known = self.about.get("expected")
+        error = known.get("error") if isinstance(known, Mapping) else None
+        expect = f"<p>Expect an error of {error:.1f} %.</p>" if isinstance(error, float) else ""
+        return f"<p><code>{html.escape(repr(self))}</code></p>{expect}"
 
     def predict_proba(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
         """Class probabilities, ``[n, classes]``, columns in the order of ``classes``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,7 +25,7 @@ class ClassScores:
     support: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """Metrics that :func:`evaluate` computes; rates are fractions.
 
@@ -45,6 +46,31 @@ class Evaluation:
     calibration_error: float
     classes: tuple[ClassScores, ...]
     confusion: npt.NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        low, high = (f"{100 * bound:.1f}" for bound in self.interval)
+        return (
+            f"Evaluation(error {100 * self.error:.1f} % [{low} to {high}] of {self.n:,} texts, "
+            f"macro F1 {100 * self.macro_f1:.1f} %, calibration error {self.calibration_error:.3f})"
+        )
+
+    def _repr_html_(self) -> str:
+        """The figures and a row a class, for a notebook."""
+
+        def percent(value: float | None) -> str:
+            return "" if value is None else f"{100 * value:.1f}"
+
+        rows = "".join(
+            f"<tr><td>{html.escape(one.name)}</td><td>{percent(one.precision)}</td>"
+            f"<td>{percent(one.recall)}</td><td>{percent(one.f1)}</td><td>{one.support:,}</td></tr>"
+            for one in self.classes
+        )
+        heads = "".join(f"<th>{head}</th>" for head in
+                        ("class", "precision %", "recall %", "F1 %", "texts"))  # fmt: skip
+        return (
+            f"<p><strong>{html.escape(repr(self)[11:-1])}</strong></p><table><thead><tr>{heads}"
+            f"</tr></thead><tbody>{rows}</tbody></table>"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""

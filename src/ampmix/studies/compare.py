@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from ampmix._support.json_files import write_json
 from ampmix.data.dataset import TextDataset
 from ampmix.errors import AmpmixError
@@ -16,6 +18,7 @@ from ampmix.studies.ladder import Ladder
 from ampmix.studies.plan import Plan
 from ampmix.studies.runner import Runner
 from ampmix.studies.summary import Summary as Summary
+from ampmix.terminal.progress import RunsProgress, in_notebook
 from ampmix.terminal.watchers import Watcher
 from ampmix.training.processes import ALONE, Processes
 
@@ -30,6 +33,7 @@ def compare(
     watcher: Watcher | None = None,
     processes: Processes = ALONE,
     keep_fold: bool = False,
+    progress: bool | None = None,
     **pieces: Any,
 ) -> Summary:
     """Compare models, then policies on the best that can mix; keep the best recipe's model.
@@ -57,6 +61,7 @@ def compare(
             output folder; the first sums up when all are done.
         keep_fold: keep the model of the best policy's best seed, of a part of the labels, instead
             of training on all of them.
+        progress: show a bar; by default in notebooks alone, and never beside a `watcher`.
         pieces: ``policies``, ``backbone``, ``models``, ``seeds``, ``steps`` and whatever else
             :meth:`ampmix.studies.ladder.Ladder.of` takes, if `data` is no plan.
 
@@ -73,8 +78,10 @@ def compare(
     end_unless_guarded()
     steps = _ladder_of(data, out, workers, pieces)
     out = Path(out or Path("ampmix-runs") / steps.dataset.name)
-    runner = Runner(out, workers, replicas, time_limit, watcher or Watcher(), processes)
-    summary = Comparison(steps, runner).summary(keep_fold)
+    shown = in_notebook() if progress is None else progress
+    with RunsProgress(1, 1, Console(stderr=not in_notebook(), quiet=not shown)) as bar:
+        runner = Runner(out, workers, replicas, time_limit, watcher or bar, processes)
+        summary = Comparison(steps, runner).summary(keep_fold)
     if processes.rank == 0:
         write_json(out / "summary.json", summary.as_json())
     processes.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping
@@ -141,6 +142,13 @@ class RunsProgress(Watcher):
             if _policy(task) == policy and task in self._began and 0 < share < 1
         ]
         return fmean(whole) if whole else 0.0
+
+
+def in_notebook() -> bool:
+    """Return True if this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")
 
 
 def _policy(task: Hashable) -> str:
