@@ -41,11 +41,11 @@ def records(data: bytes) -> None:
 def report(data: bytes) -> None:
     """As `ampmix report` tells of them; no text may become markup."""
     from ampmix.analysis.groups import groups_of, read_runs
-    from ampmix.cli.paper_names import method_of, named
     from ampmix.report import charts
     from ampmix.report.markdown import markdown
     from ampmix.report.page import page
     from ampmix.report.runs.document import runs_document
+    from ampmix.studies.paper_names import method_of, named
 
     found = read_runs([_folder(data)])
     groups = [named(group) for group in groups_of(found.records)]

@@ -324,7 +324,7 @@ def test_a_folder_whose_name_looks_like_markup_is_named_as_it_is(
     for _ in range(2):
         assert main(["compare", "good.csv", *QUICK, "--out", "runs[b][/i]"]) == 0
     out = capsys.readouterr().out
-    assert out.count("runs[b][/i]") == 3  # written, nothing to train, written
+    assert out.count("runs[b][/i]") == 5  # written, next; nothing to train, written, next
     assert Path("runs[b][/i]", "summary.json").exists()
 
 

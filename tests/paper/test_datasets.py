@@ -97,7 +97,7 @@ def test_list_takes_one_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--statistics"]) == 2
     assert "ampmix list datasets --statistics" in capsys.readouterr().err
     assert main(["list", "backbons"]) == 2
-    assert "'policies', 'backbones', 'datasets'" in capsys.readouterr().err
+    assert "'policies', 'backbones', 'baselines', 'datasets'" in capsys.readouterr().err
 
 
 def test_a_missing_file_stops_the_statistics(

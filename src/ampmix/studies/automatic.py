@@ -35,7 +35,7 @@ WITHOUT_ENCODER = (
 
 @dataclass(frozen=True)
 class Choice:
-    """What `auto` stands for.
+    """Backbone that `auto` stands for, and why.
 
     Attributes:
         backbone: its spec string.

@@ -90,26 +90,21 @@ class Ladder:
             choice = make.choice(listed, seconds, workers, out)
             notes, steps = [choice.note], choice.steps
             main: Any = parse_model(choice.backbone)
-            if asked is None:
-                asked = _models(automatic.FEATURES if automatic.encoder_installed() else "")
+            if asked is None and automatic.encoder_installed():
+                asked = _models(automatic.FEATURES)
         else:
             main = parse_model(backbone, True) if isinstance(backbone, str) else backbone
         plan = make.plan(main, listed, steps)
         if asked is None:
-            return cls((plan,))
+            return cls((plan,), notes=tuple(filter(None, notes)))
         others = [one for one in asked if one not in (main, baseline.MODEL)]
         mixable = [one for one in others if not isinstance(one, Baseline)]
         cheap = [baseline.MODEL, *(one for one in others if isinstance(one, Baseline))]
-        shares = tuple(
-            replace(make.plan(one, _ALONE), fraction=plan.fraction * share)
-            for one in cheap
-            for share in SHARES
-            if not isinstance(one, Majority)
-        )
+        shares = [make.share(one, share) for one in cheap for share in SHARES]
         return cls(
             (plan, *filter(None, (make.able(one, listed) for one in mixable))),
             (*(make.plan(one, _ALONE) for one in others), make.plan(main, _ALONE, steps)),
-            shares,
+            tuple(filter(None, shares)),
             tuple(filter(None, notes)),
         )
 
@@ -191,6 +186,15 @@ class _Maker:
         except AmpmixError:
             return None
 
+    def share(self, model: Backbone, share: float) -> Plan | None:
+        """A model on a share of the labels, None if there are too few of them."""
+        if isinstance(model, Majority):
+            return None
+        try:
+            return replace(self.plan(model, _ALONE), fraction=self.fraction * share)
+        except AmpmixError:
+            return None
+
     def choice(
         self,
         policies: Sequence[Policy] | None,
@@ -198,7 +202,7 @@ class _Maker:
         workers: int,
         out: str | Path | None,
     ) -> automatic.Choice:
-        """What ``auto`` stands for; the same again if it was written down."""
+        """Choose what ``auto`` stands for; the same again if it was written down."""
         if not automatic.encoder_installed():
             return automatic.Choice(automatic.WITHOUT, note=automatic.WITHOUT_ENCODER)
         memory = Path(out or Path("ampmix-runs") / self.dataset.name) / "auto.json"

@@ -28,7 +28,7 @@ from ampmix.training.training_run import Fit
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train again: a backbone with a policy, and what its runs have shown.
+    """Recipe to train again: a backbone with a policy, and what its runs have shown.
 
     Attributes:
         plan: with the backbone and its settings.

@@ -18,7 +18,7 @@ from ampmix.training.processes import ALONE, Processes
 
 @dataclass(frozen=True)
 class Runner:
-    """How the runs of a comparison are done.
+    """Settings by which the runs of a comparison are done, and the doing.
 
     Attributes:
         out: the output folder.
