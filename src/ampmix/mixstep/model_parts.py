@@ -25,8 +25,9 @@ def logits_of(output: Any, name: str = "logits") -> Tensor:
         found = output.get(name)
     elif hasattr(output, name):
         found = getattr(output, name)
-    elif isinstance(output, tuple | list) and output:
-        found = output[0]
+    elif isinstance(output, tuple | list):
+        # a loss comes first, or None in its place
+        found = next((x for x in output if isinstance(x, Tensor) and x.dim()), None)
     if not isinstance(found, Tensor):
         raise AmpmixError(
             f"the model returns a {type(output).__name__} in which there are no {name}: it must "
@@ -40,6 +41,19 @@ def own_module(model: nn.Module) -> nn.Module:
     """The module that ``torch.compile`` has wrapped, or the module itself."""
     own: nn.Module = model._modules.get("_orig_mod") or model
     return own
+
+
+@contextmanager
+@uncompiled
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, and each module in its own again afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 @contextmanager
