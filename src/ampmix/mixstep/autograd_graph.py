@@ -37,13 +37,17 @@ def nodes_of(things: Iterable[Any]) -> set[Any]:
 
 
 @uncompiled
-def passed_by(site: set[Any], seen: set[Any], earlier: set[Any]) -> bool:
+def passed_by(site: set[Any], seen: set[Any], earlier: set[Any], texts: Any = None) -> bool:
     """Return True if something computed before a site reaches the end without passing it.
 
     Args:
         site: the nodes of the site's hidden states.
         seen: the nodes behind the end, ``graph_behind([end], stop=site)``.
         earlier: nodes of the outputs of modules that ran before the site was reached.
+        texts: nodes that are known to hold something of a text. What is computed of parameters
+            alone, as relative positions are, then does not count. None: all but parameters does.
     """
-    before = (graph_behind(site) | earlier) - site
-    return any("AccumulateGrad" not in type(node).__name__ for node in before & seen)
+    before = ((graph_behind(site) | earlier) - site) & seen
+    if texts is None:
+        return any("AccumulateGrad" not in type(node).__name__ for node in before)
+    return any(node in texts or graph_behind([node], stop=texts) & texts for node in before)

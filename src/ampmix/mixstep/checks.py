@@ -32,10 +32,14 @@ NOT_UNITED = (
 
 @uncompiled
 class Check:
-    """What is to be checked of a step, and how often still."""
+    """What is to be checked of a step, and how often still.
 
-    def __init__(self) -> None:
-        self.left = PROBED
+    Args:
+        mixes: whether the step's policy does, so that there is something to warn of.
+    """
+
+    def __init__(self, mixes: bool) -> None:
+        self.left, self.mixes = PROBED, mixes
         self._told: set[str] = set()
 
     def try_out(self, step: nn.Module, cut: Cut, call: Call, inputs: Inputs, logits: str) -> None:
@@ -71,7 +75,7 @@ class Check:
             self._warn(AROUND.format(site, given))
 
     def _warn(self, message: str) -> None:
-        if message not in self._told:
+        if self.mixes and message not in self._told:
             self._told.add(message)
             warnings.warn(message, stacklevel=2)
 

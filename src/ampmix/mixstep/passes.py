@@ -70,8 +70,8 @@ class Cut:
     padding_masks: Sequence[str] = PADDING_MASKS
     batch_dim: int | None = None
     learned: Learned = field(default_factory=Learned, repr=False)
-    _before: list[str] | None = field(default=None, repr=False)
-    """Paths of the modules that end before the site, known after the first batch."""
+    before: list[str] | None = field(default=None, repr=False)
+    """Paths of the modules that end before the site, known once it was reached."""
 
     def begin(
         self,
@@ -127,7 +127,7 @@ class Cut:
         model returned, and False.
         """
         around = {id(modules[path]) for path in _ancestors(self.site.path)}
-        known = modules if self._before is None else {path: modules[path] for path in self._before}
+        known = modules if self.before is None else {path: modules[path] for path in self.before}
         watched = {id(m): m for m in known.values() if id(m) not in around} | {id(target): target}
         inside = False
 
@@ -158,13 +158,13 @@ class Cut:
             return output
 
         hooks, grad = saved_tensor_hooks(), torch.is_grad_enabled()
-        seen_before = self._before is not None
+        seen_before = self.before is not None
         try:
             with intercepted(watched.values(), handler):
                 output = run()
         except _Reached as reached:
-            if self._before is None:
-                self._before = [path for path, m in modules.items() if m in memory.outputs]
+            if self.before is None:
+                self.before = [path for path, m in modules.items() if m in memory.outputs]
             return reached.args[0], True
         if seen_before:
             return output, False

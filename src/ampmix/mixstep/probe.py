@@ -8,7 +8,7 @@ knows of a text passes the site, the logits then are the partner's.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,6 +24,9 @@ from ampmix.mixstep.batch_inputs import MASKS, PADDING_MASKS, Inputs, padding_id
 from ampmix.mixstep.model_parts import evaluating, logits_of
 from ampmix.mixstep.passes import Arrival, Call, Cut, Passes
 from ampmix.mixstep.places import Learned, batch_axis, no_axis
+
+
+Run = tuple[Arrival, Inputs]
 
 
 @dataclass
@@ -50,8 +53,21 @@ def probed(cut: Cut, call: Call, inputs: Inputs, logits: str = "logits") -> Find
     Raises:
         AmpmixError: if the site is not reached, or nothing at it can be mixed.
     """
-    with _quiet(inputs.model) as state:
-        return _Probe(cut, call, logits, state).run(inputs)
+    with quiet(inputs.model) as state:
+        probe = _Probe(cut, call, logits, state)
+        try:
+            return probe.run(inputs)
+        finally:
+            cut.before = cut.before or probe.cut.before
+
+
+@uncompiled
+def whole_at(cut: Cut, call: Call, inputs: Inputs, order: Tensor, logits: str) -> bool:
+    """Return True if all that a model knows of a text passes a site; ``order`` are the partners."""
+    with quiet(inputs.model) as state:
+        probe = _Probe(cut, call, logits, state)
+        probe.try_at(inputs, order, 0)
+        return alike(*probe.at_zero)
 
 
 @uncompiled
@@ -74,25 +90,31 @@ class _Probe:
         axis = self._axis(inputs, order)
         if axis is None:
             return None
-        learned = self._learn(inputs, order, axis)
-        finding = Finding(learned)
-        pair = self._pair(inputs, order, axis)
-        if len(pair[0].united) > 1:
-            learned.aside = self._aside(pair[0])
-            pair = self._pair(inputs, order, axis)
-        swapped, partners = self._at_zero(*pair)
-        finding.whole = alike(swapped, partners)
+        self.try_at(inputs, order, axis)
+        finding = Finding(self.cut.learned, alike(*self.at_zero))
         if not finding.whole:
-            self._blame(finding, pair[0], swapped, order, axis)
+            self._blame(finding, order)
         return finding
+
+    def try_at(self, inputs: Inputs, order: Tensor, axis: int) -> None:
+        """Put partners at the site: :attr:`at_zero` are logits that should be alike."""
+        moved = inputs.reordered(order, axis)
+        own, partners = self._reach(inputs), self._reach(moved)
+        self._learn((own, inputs), (partners, moved), order)
+        self.both = (own, inputs), (partners, moved)
+        passes = self._pair(self.cut)
+        if len(passes[0].united) > 1:
+            self.cut.learned.aside = self._aside(passes[0])
+            passes = self._pair(self.cut)
+        self.at_zero = self._at_zero(*passes)
 
     def _plain(self, inputs: Inputs) -> Tensor:
         set_random_state(self.state)
         return logits_of(self.call(*inputs.args, **inputs.kwargs), self.logits)
 
-    def _reach(self, inputs: Inputs, cut: Cut | None = None) -> Arrival:
+    def _reach(self, inputs: Inputs) -> Arrival:
         set_random_state(self.state)
-        return (cut or self.cut).reach(self.call, inputs)
+        return self.cut.reach(self.call, inputs)
 
     def _f(self, passes: Passes, *parts: Tensor) -> Tensor:
         set_random_state(self.state)
@@ -108,36 +130,34 @@ class _Probe:
                 return axis
         return None
 
-    def _learn(self, inputs: Inputs, order: Tensor, axis: int) -> Learned:
+    def _learn(self, own: Run, moved: Run, order: Tensor) -> None:
         """Find what at the site, and of what came before, holds texts, masks or neither."""
-        moved = inputs.reordered(order, axis)
-        short = {path: _shortened(mask.present) for path, mask in inputs.masks.items()}
-        same = {path: mask.present for path, mask in inputs.masks.items()}
-        runs = [inputs, moved, _saying(inputs, short), _saying(moved, same)]
-        own, all_moved, shorter, texts = (self._reach(x) for x in runs)
-        learned = self.cut.learned
-        found = [leaves(x.content) for x in (own, all_moved, shorter, texts)]
-        learned.axes, learned.leaves = {}, len(found[0])
-        for i, group in enumerate(zip(*found, strict=False)):
-            x, y, z, t = group
-            if not isinstance(x, Tensor):
-                continue
-            if alike(x, t):
-                learned.site_made |= set() if alike(x, z) else {i}
-            elif x.is_floating_point():
+        shorter, texts = own[0], moved[0]
+        if masks := own[1].masks:
+            shorter = self._reach(_saying(own[1], {p: _shortened(m.present) for p, m in masks.items()}))
+            texts = self._reach(_saying(moved[1], {p: m.present for p, m in masks.items()}))
+        learned, runs = self.cut.learned, (own[0], moved[0], shorter, texts)
+        contents = [leaves(run.content) for run in runs]
+        learned.axes, learned.leaves = {}, len(contents[0])
+        for i, (x, y, short, text) in enumerate(zip(*contents, strict=False)):
+            if isinstance(x, Tensor) and alike(x, text):
+                learned.site_made |= set() if alike(x, short) else {i}
+            elif isinstance(x, Tensor) and x.is_floating_point():
                 learned.axes[i] = self._axis_of(x, y, order)
         if not learned.axes:
-            x = next((x for x in found[0] if isinstance(x, Tensor) and x.is_floating_point()), None)
-            if x is not None:
-                raise AmpmixError(no_axis(self.cut.site, x, len(order), self.cut.batch_dim))
-        for before, _, z, t in zip(
-            *(x.memory.recorded() for x in (own, all_moved, shorter, texts)), strict=False
-        ):
-            parts = [leaves(x.value) for x in (before, z, t)]
-            for j, (x, z_leaf, t_leaf) in enumerate(zip(*parts, strict=False)):
-                if isinstance(x, Tensor) and alike(x, t_leaf) and not alike(x, z_leaf):
-                    learned.made.setdefault(before.at, set()).add(j)
-        return learned
+            for x in contents[0]:
+                if isinstance(x, Tensor) and x.is_floating_point():
+                    raise AmpmixError(no_axis(self.cut.site, x, len(order), self.cut.batch_dim))
+        before = [run.memory.recorded() for run in (own[0], shorter, texts)]
+        for one, short, text in zip(*before, strict=False):
+            parts = [leaves(x.value) for x in (one, short, text)]
+            made = {
+                i
+                for i, (x, y, z) in enumerate(zip(*parts, strict=False))
+                if isinstance(x, Tensor) and alike(x, z) and not alike(x, y)
+            }
+            if made:
+                learned.made[one.at] = made
 
     def _axis_of(self, x: Tensor, moved: Tensor, order: Tensor) -> int:
         """The axis of hidden states along which they follow the examples."""
@@ -149,16 +169,13 @@ class _Probe:
                 return at
         raise AmpmixError(no_axis(self.cut.site, x, len(order), given))
 
-    def _pair(
-        self, inputs: Inputs, order: Tensor, axis: int, cut: Cut | None = None
-    ) -> tuple[Passes, Passes]:
+    def _pair(self, cut: Cut) -> tuple[Passes, Passes]:
         """The passes of the examples and of their partners."""
-        cut = cut or self.cut
-        both = Inputs(
-            cut.masks, cut.padding_masks, inputs.model, inputs.args, inputs.kwargs, inputs.batch
+        names = cut.masks, cut.padding_masks
+        first, second = (
+            Passes(cut, arrival, self.call, Inputs(*names, x.model, x.args, x.kwargs, x.batch))
+            for arrival, x in self.both
         )
-        moved = both.reordered(order, axis)
-        first, second = (Passes(cut, self._reach(x, cut), self.call, x) for x in (both, moved))
         return first, second
 
     def _at_zero(self, own: Passes, partner: Passes) -> tuple[Tensor, Tensor]:
@@ -188,41 +205,49 @@ class _Probe:
                 aside.add(path)
         return aside
 
-    def _blame(
-        self, finding: Finding, own: Passes, swapped: Tensor, order: Tensor, axis: int
-    ) -> None:
+    def _blame(self, finding: Finding, order: Tensor) -> None:
         """Name the inputs that reach the logits around the site."""
-        n, inputs = own.hidden, own.inputs
-        moved = inputs.reordered(order, axis)
-        masks = [a | b for a, b in zip(own.g[n:], [x[order.to(x.device)] for x in own.g[n:]], strict=True)]
-        at_site = [x[order.to(x.device)] for x in own.g[:n]]
-        for path, x in inputs.tensors.items():
-            if path in own.united or torch.equal(x, moved.tensors[path]):
+        own, partner = self._pair(self.cut)
+        swapped, moved = self.at_zero[0], partner.inputs.tensors
+        tokens = any(x.dim() > 2 for x in own.g[: own.hidden])
+        for path, x in own.inputs.tensors.items():
+            if path in own.united or torch.equal(x, moved[path]):
                 continue
             one = copy.copy(own)
-            one.inputs = inputs.new(lambda p, leaf, at=path: moved.tensors[at] if p == at else leaf)
-            if alike(self._f(one, *at_site, *masks), swapped):
+            one.inputs = own.inputs.new(_replacing(path, moved[path]))
+            if self._unchanged(one, partner, swapped):
                 continue
-            name = path[-1] if len(path) == 1 else ".".join(path)
-            tokens = any(g.dim() > 2 for g in at_site)
-            if tokens and self._is_mask(inputs, order, axis, x, name):
-                finding.masks.append(name)
-            else:
-                finding.around.append(name)
+            name = ".".join(path)
+            is_mask = tokens and self._is_mask(x, name)
+            (finding.masks if is_mask else finding.around).append(name)
 
-    def _is_mask(self, inputs: Inputs, order: Tensor, axis: int, x: Tensor, name: str) -> bool:
+    def _unchanged(self, one: Passes, partner: Passes, expected: Tensor) -> bool:
+        """Return True if an example with another input has the logits that are expected."""
+        try:
+            return alike(self._at_zero(one, partner)[0], expected)
+        except Exception:  # inputs that do not fit together, such as ids with two ends
+            return False
+
+    def _is_mask(self, x: Tensor, name: str) -> bool:
         """Return True if nothing of an input but where it has tokens goes around the site."""
         if x.is_floating_point() or x.dim() < 2:
             return False
-        if bool((x > 1).any()) and not bool((x == padding_id(inputs.model)).any()):
+        if bool((x > 1).any()) and not bool((x == padding_id(self.both[0][1].model)).any()):
             return False
         cut = replace(self.cut, masks=(*self.cut.masks, name))
-        return alike(*self._at_zero(*self._pair(inputs, order, axis, cut)))
+        try:
+            return alike(*self._at_zero(*self._pair(cut)))
+        except Exception:
+            return False
+
+
+def _replacing(path: Path, value: Tensor) -> Callable[[Path, Any], Any]:
+    return lambda at, leaf: value if at == path else leaf
 
 
 @contextmanager
 @uncompiled
-def _quiet(model: nn.Module) -> Iterator[Any]:
+def quiet(model: nn.Module) -> Iterator[Any]:
     """Evaluation mode without gradients, compiled code and a trace in the random states."""
     like = next(model.parameters(), torch.zeros(()))
     state = random_state(like)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any
@@ -116,7 +116,8 @@ class MixStep(nn.Module):
         if place is not None:
             found = find_site(own_module(model), place)
             self.cut = Cut(found, (*MASKS, *masks), (*PADDING_MASKS, *padding_masks), batch_dim)
-        self._check, self._checked = Check(), False
+        self._check, self._checked = Check(self.learner.policy.mixing_site is not None), False
+        self._gives_labels = self.labels in _required(own_module(model))
         self.register_state_dict_post_hook(_without_prefix)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_with_prefix)  # type: ignore[no-untyped-call]
 
@@ -205,11 +206,9 @@ class MixStep(nn.Module):
                 "training needs them by name (another one: labels=NAME, or a Trainer's "
                 "label_names=[NAME])"
             )
-        if self._wants_labels(call):
-            kwargs[self.labels] = y
         if not self._checked:
             refuse_fsdp1(self)
-        mixed, output = self._mixed(call, args, kwargs, self._targets(y))
+        mixed, output = self._mixed_with_labels(call, args, kwargs, y)
         self._checked = True
         if self.on_mixed is not None:
             self.on_mixed(mixed)
@@ -248,14 +247,24 @@ class MixStep(nn.Module):
         return y.squeeze(1) if column and self._loss is cross_entropy else y
 
     @uncompiled
-    def _wants_labels(self, call: Callable[..., Any]) -> bool:
-        """Return True if the model cannot be called without labels."""
+    def _mixed_with_labels(
+        self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor
+    ) -> tuple[Mixed, Any]:
+        """:meth:`_mixed`, the labels being given to a model that cannot do without.
+
+        That is one that requires them, and one that takes them and fails without.
+        """
+        given, targets = {**kwargs, self.labels: y}, self._targets(y)
+        if self._gives_labels:
+            return self._mixed(call, args, given, targets)
         try:
-            found = inspect.signature(call).parameters.get(self.labels)
-        except (TypeError, ValueError):
-            return False
-        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        return found is not None and found.default is found.empty and found.kind in named
+            return self._mixed(call, args, kwargs, targets)
+        except (TypeError, ValueError, AttributeError):
+            if self._checked or self.labels not in _parameters(own_module(self.model)):
+                raise
+            found = self._mixed(call, args, given, targets)
+            self._gives_labels = True
+            return found
 
     @uncompiled
     def _begin(
@@ -312,6 +321,20 @@ class _Rest(Head):
     def any_process_has(self, rows: Tensor) -> bool:
         """See :meth:`ampmix.mixing.heads.Head.any_process_has`."""
         return any_process_has(rows, self.step)
+
+
+def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(model.forward).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def _required(model: nn.Module) -> list[str]:
+    """The names of what a model's forward must be given."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = _parameters(model).items()
+    return [name for name, p in found if p.default is p.empty and p.kind in kinds]
 
 
 _PREFIX = "model."
