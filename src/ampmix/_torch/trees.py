@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from ampmix._torch.compiling import uncompiled
+from ampmix._torch.compiling import never_compiled
 
 Path = tuple[str, ...]
 """Keys, positions and names of attributes that lead to a leaf."""
 
 
-@uncompiled
+@never_compiled
 def mapped(function: Callable[[Any], Any], things: Any) -> Any:
     """The containers, with a function of each leaf in its place; what is unchanged is the same."""
     return mapped_by_path(lambda _, leaf: function(leaf), things)
 
 
-@uncompiled
+@never_compiled
 def mapped_by_path(function: Callable[[Path, Any], Any], things: Any, path: Path = ()) -> Any:
     """Like :func:`mapped`, the function being given the path of each leaf, too.
 
@@ -40,7 +40,7 @@ def mapped_by_path(function: Callable[[Path, Any], Any], things: Any, path: Path
     return _rebuilt(things, new)
 
 
-@uncompiled
+@never_compiled
 def leaves(things: Any) -> list[Any]:
     """What lies in nested containers, in a list."""
     parts = _parts(things)
@@ -49,14 +49,14 @@ def leaves(things: Any) -> list[Any]:
     return [leaf for part in parts.values() for leaf in leaves(part)]
 
 
-@uncompiled
+@never_compiled
 def rebuilt(new: Sequence[Any], things: Any) -> Any:
     """The containers of `things`, with other leaves in them."""
     left: Iterator[Any] = iter(new)
     return mapped(lambda _: next(left), things)
 
 
-@uncompiled
+@never_compiled
 def _parts(thing: Any) -> dict[Any, Any] | None:
     """What a container holds, by key, position or attribute; None for a leaf."""
     if isinstance(thing, Mapping):
@@ -71,7 +71,7 @@ def _parts(thing: Any) -> dict[Any, Any] | None:
     return None
 
 
-@uncompiled
+@never_compiled
 def _rebuilt(thing: Any, parts: dict[Any, Any]) -> Any:
     kind: Any = type(thing)
     if kind is dict:

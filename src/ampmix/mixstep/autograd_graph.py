@@ -37,6 +37,23 @@ def nodes_of(things: Iterable[Any]) -> set[Any]:
 
 
 @uncompiled
+def depending(ends: Iterable[Any], roots: set[Any]) -> set[Any]:
+    """The nodes behind `ends` (and they themselves) that have one of `roots` behind them, or are one."""
+    found: dict[Any, bool] = {}
+    todo = [(node, False) for node in ends if node is not None]
+    while todo:
+        node, known = todo.pop()
+        if known:
+            after = (behind for behind, _ in node.next_functions if behind is not None)
+            found[node] = node in roots or any(found[behind] for behind in after)
+        elif node not in found:
+            found[node] = False
+            todo.append((node, True))
+            todo += [(behind, False) for behind, _ in node.next_functions if behind is not None]
+    return {node for node, holds in found.items() if holds}
+
+
+@uncompiled
 def passed_by(site: set[Any], seen: set[Any], earlier: set[Any], texts: Any = None) -> bool:
     """Return True if something computed before a site reaches the end without passing it.
 
@@ -44,10 +61,10 @@ def passed_by(site: set[Any], seen: set[Any], earlier: set[Any], texts: Any = No
         site: the nodes of the site's hidden states.
         seen: the nodes behind the end, ``graph_behind([end], stop=site)``.
         earlier: nodes of the outputs of modules that ran before the site was reached.
-        texts: nodes that are known to hold something of a text. What is computed of parameters
-            alone, as relative positions are, then does not count. None: all but parameters does.
+        texts: the nodes that hold something of a text. What is computed of parameters alone, as
+            relative positions are, then does not count. None: all but parameters does.
     """
     before = ((graph_behind(site) | earlier) - site) & seen
-    if texts is None:
-        return any("AccumulateGrad" not in type(node).__name__ for node in before)
-    return any(node in texts or graph_behind([node], stop=texts) & texts for node in before)
+    if texts is not None:
+        return bool(before & texts)
+    return any("AccumulateGrad" not in type(node).__name__ for node in before)

@@ -39,6 +39,7 @@ class Mask:
     padding: int = 0
 
     @property
+    @uncompiled
     def present(self) -> Tensor:
         """True where there is a token."""
         if self.form == "additive":
@@ -130,7 +131,9 @@ class Inputs:
         """
         if not united:
             return self.args, self.kwargs
-        present = {path: self.masks[path].present for path in united}
+        present = {}
+        for path in united:
+            present[path] = self.masks[path].present
 
         @uncompiled
         def change(path: Path, leaf: Any) -> Any:

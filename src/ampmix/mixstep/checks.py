@@ -54,8 +54,9 @@ class Check:
         if not self.left or inputs.batch < 2 or communicates(step):
             return
         self.left -= 1
-        if any(bool((~mask.present).any()) for mask in inputs.masks.values()):
-            self.left = 0
+        for mask in inputs.masks.values():
+            if not bool(mask.present.all()):
+                self.left = 0
         try:
             finding = probed(cut, call, inputs, logits)
         except AmpmixError:
@@ -114,7 +115,8 @@ def traceable(g: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
     None of them a leaf of it: models may change what they are given in place.
     """
-    return tuple(
-        x.detach().requires_grad_().clone() if x.is_floating_point() and not x.requires_grad else x
-        for x in g
-    )
+    found = []
+    for x in g:  # no comprehension: it would be compiled
+        lacks = x.is_floating_point() and not x.requires_grad
+        found.append(x.detach().requires_grad_().clone() if lacks else x)
+    return tuple(found)

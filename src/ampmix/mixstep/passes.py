@@ -217,12 +217,16 @@ class Passes:
             self.places = {i: 0 for i, leaf in enumerate(found) if leaf is logits}
         else:
             self.places = places_of(cut.site, found, inputs.batch, cut.learned, cut.batch_dim)
-        hidden = [found[i].movedim(axis, 0) for i, axis in self.places.items()]
+        hidden = []
+        for i, axis in self.places.items():  # no comprehension: it would be compiled
+            hidden.append(found[i] if axis == 0 else found[i].movedim(axis, 0))
         tokens = self.target is not None and any(x.dim() > 2 for x in hidden)
         masks = {path: m for path, m in inputs.masks.items() if path not in cut.learned.aside}
         self.united = list(masks) if tokens else []
         self.hidden = len(hidden)
-        self.g: tuple[Tensor, ...] = (*hidden, *(masks[path].present for path in self.united))
+        for path in self.united:
+            hidden.append(masks[path].present)
+        self.g: tuple[Tensor, ...] = tuple(hidden)
 
     def f(self, *parts: Tensor) -> Any:
         """The model's output, given what is at the site and the united masks."""
@@ -291,13 +295,12 @@ class Passes:
     def _filled(self, hidden: Sequence[Tensor], content: Any) -> Any:
         """What is at the site, copied, with other hidden states."""
         found = leaves(content)
+        for i, leaf in enumerate(found):
+            if i not in self.places and isinstance(leaf, Tensor):
+                found[i] = leaf.clone()
         for (place, axis), value in zip(self.places.items(), hidden, strict=True):
-            found[place] = value.movedim(0, axis)
-        others = (
-            leaf if i in self.places or not isinstance(leaf, Tensor) else leaf.clone()
-            for i, leaf in enumerate(found)
-        )
-        return rebuilt(list(others), content)
+            found[place] = value if axis == 0 else value.movedim(0, axis)
+        return rebuilt(found, content)
 
 
 @contextmanager

@@ -270,6 +270,7 @@ def alike(a: Any, b: Any) -> bool:
         return False
     if not a.is_floating_point():
         return torch.equal(a, b)
+    a, b = a.detach(), b.detach()
     eps = torch.finfo(a.dtype).eps
     if torch.is_autocast_enabled(a.device.type):
         eps = max(eps, torch.finfo(torch.get_autocast_dtype(a.device.type)).eps)

@@ -75,7 +75,8 @@ def _alias(model: nn.Module, modules: Mapping[str, nn.Module], alias: str) -> Si
     if labels is None:
         return None
     # PEFT's model holds the one that it adapts
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model  # type: ignore[operator]
+    adapted = hasattr(model, "peft_config") and hasattr(model, "get_base_model")
+    inner: Any = model.get_base_model() if adapted else model  # type: ignore[operator]
     last = last_linear(inner, int(labels))
     if last is None:
         return None

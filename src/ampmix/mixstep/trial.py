@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ampmix._torch.trees import leaves
 from ampmix.errors import AmpmixError
-from ampmix.mixstep.autograd_graph import graph_behind, nodes_of, passed_by
+from ampmix.mixstep.autograd_graph import depending, graph_behind, nodes_of, passed_by
 from ampmix.mixstep.batch_inputs import MASKS, PADDING_MASKS, Inputs
 from ampmix.mixstep.intercept import intercepted
 from ampmix.mixstep.model_parts import logits_of
@@ -52,7 +52,10 @@ class Trial:
         self.inputs = Inputs(MASKS, PADDING_MASKS, model, args, kwargs, batch)
         self.turn = torch.arange(batch).roll(1)
         self._seen: dict[frozenset[Any], set[Any]] = {}
-        self.texts = self._texts()
+        self.changing = self._changing()
+        ends = {self.logits.grad_fn} | nodes_of(output for _, output in self.events)
+        self.texts = depending(ends, self.changing)
+        self._wholes: dict[frozenset[Any], bool] = {}
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], events: list[Event]) -> Tensor:
         def handler(module: nn.Module, call: Any, args: Any, kwargs: Any) -> Any:
@@ -63,7 +66,7 @@ class Trial:
         with intercepted([m for m in self.model.modules() if m is not self.model], handler):
             return logits_of(self.call(*args, **kwargs), self.name)
 
-    def _texts(self) -> set[Any]:
+    def _changing(self) -> set[Any]:
         """The nodes of what modules gave that changes with the order of the examples."""
         if len(self.logits) < 2:
             return nodes_of(output for _, output in self.events)
@@ -86,7 +89,7 @@ class Trial:
             i: leaf
             for i, leaf in enumerate(leaves(outputs[0]))
             if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.requires_grad
-            if len(self.logits) < 2 or nodes_of([leaf]) & self.texts
+            if len(self.logits) < 2 or nodes_of([leaf]) & self.changing
         }
         if not found or not all(batch in x.shape for x in found.values()):
             return {}
@@ -104,7 +107,12 @@ class Trial:
 
         The graph tells cheaply where that is not so, and values where it is.
         """
-        nodes = nodes_of(self.hidden(module).values())
+        nodes = frozenset(nodes_of(self.hidden(module).values()))
+        if nodes not in self._wholes:
+            self._wholes[nodes] = self._tried(path, module, set(nodes))
+        return self._wholes[nodes]
+
+    def _tried(self, path: str, module: nn.Module, nodes: set[Any]) -> bool:
         earlier = nodes_of(output for _, output in self.events[: self.order[module]])
         if passed_by(nodes, self._behind(frozenset(nodes)), earlier - nodes, self.texts):
             return False
