@@ -19,11 +19,10 @@ from ampmix import AMP, Mixed, MixStep, Mixup
 
 pytest.importorskip("transformers")
 
-import tiny_families as tiny  # noqa: E402
+import tiny_families as tiny
 
 EXPECTED = 40
 """How many families there must be."""
-
 
 
 def replaced(output: Any, change: Any, path: tuple[Any, ...] = ()) -> Any:

@@ -32,9 +32,7 @@ def mapped_by_path(function: Callable[[Path, Any], Any], things: Any, path: Path
     parts = _parts(things)
     if parts is None:
         return function(path, things)
-    new = {
-        name: mapped_by_path(function, part, (*path, str(name))) for name, part in parts.items()
-    }
+    new = {name: mapped_by_path(function, part, (*path, str(name))) for name, part in parts.items()}
     if all(new[name] is parts[name] for name in parts):
         return things
     return _rebuilt(things, new)

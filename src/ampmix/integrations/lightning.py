@@ -216,9 +216,7 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
         step.run(step.model, tuple(args), {**kwargs, step.labels: y})
         return seen[0]
 
-    def _compare(
-        self, pl_module: Any, step: MixStep, own: Callable[[], Any], batch: Any
-    ) -> None:
+    def _compare(self, pl_module: Any, step: MixStep, own: Callable[[], Any], batch: Any) -> None:
         """Raise if ``training_step`` trains otherwise than the callback does without mixing.
 
         If the module's own loss fits, the step gets it.

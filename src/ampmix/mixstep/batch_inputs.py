@@ -51,7 +51,7 @@ class Mask:
         like = self.value
         if self.form == "additive":
             lowest = torch.finfo(like.dtype).min
-            return torch.where(present, 0.0, lowest).to(like.dtype)
+            return like.new_zeros(present.shape).masked_fill(~present, lowest)
         if self.form == "ids":
             return _filled(like, self.present, present).where(present, self.padding)
         return (~present if self.form == "padding" else present).to(like.dtype)
@@ -112,7 +112,9 @@ class Inputs:
         whole = not value.is_floating_point() and value.dtype != torch.bool
         return "ids" if whole and path[-1] not in MASKS and bool((value > 1).any()) else "token"
 
-    def _changed(self, change: Callable[[Path, Any], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _changed(
+        self, change: Callable[[Path, Any], Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, with a function of each leaf in its place."""
         named = zip(self.positions, self.args, strict=True)
         args = tuple(mapped_by_path(change, value, (name,)) for name, value in named)

@@ -81,7 +81,12 @@ class Check:
             warnings.warn(message, stacklevel=2)
 
     def reached(
-        self, step: nn.Module, g: tuple[Tensor, ...], mixed: Mixed, passes: Passes, shards: list[str]
+        self,
+        step: nn.Module,
+        g: tuple[Tensor, ...],
+        mixed: Mixed,
+        passes: Passes,
+        shards: list[str],
     ) -> None:
         """Check that the loss depends on the mixed hidden states."""
         loss, site = mixed.loss, passes.cut.site

@@ -13,6 +13,7 @@ from ampmix._torch.trees import Path
 from ampmix.errors import AmpmixError
 from ampmix.mixstep.site import Site
 
+
 @dataclass(eq=False)
 class Learned:
     """What the first batches showed of a model that is cut (:mod:`ampmix.mixstep.probe`).

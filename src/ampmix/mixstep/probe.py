@@ -25,7 +25,6 @@ from ampmix.mixstep.model_parts import evaluating, logits_of
 from ampmix.mixstep.passes import Arrival, Call, Cut, Passes
 from ampmix.mixstep.places import Learned, batch_axis, no_axis
 
-
 Run = tuple[Arrival, Inputs]
 
 
@@ -62,11 +61,11 @@ def probed(cut: Cut, call: Call, inputs: Inputs, logits: str = "logits") -> Find
 
 
 @uncompiled
-def whole_at(cut: Cut, call: Call, inputs: Inputs, order: Tensor, logits: str) -> bool:
+def whole_at(cut: Cut, call: Call, inputs: Inputs, order: Tensor, axis: int, logits: str) -> bool:
     """Return True if all that a model knows of a text passes a site; ``order`` are the partners."""
     with quiet(inputs.model) as state:
         probe = _Probe(cut, call, logits, state)
-        probe.try_at(inputs, order, 0)
+        probe.try_at(inputs, order, axis)
         return alike(*probe.at_zero)
 
 
@@ -134,7 +133,9 @@ class _Probe:
         """Find what at the site, and of what came before, holds texts, masks or neither."""
         shorter, texts = own[0], moved[0]
         if masks := own[1].masks:
-            shorter = self._reach(_saying(own[1], {p: _shortened(m.present) for p, m in masks.items()}))
+            shorter = self._reach(
+                _saying(own[1], {p: _shortened(m.present) for p, m in masks.items()})
+            )
             texts = self._reach(_saying(moved[1], {p: m.present for p, m in masks.items()}))
         learned, runs = self.cut.learned, (own[0], moved[0], shorter, texts)
         contents = [leaves(run.content) for run in runs]
@@ -192,10 +193,14 @@ class _Probe:
         them. A mask of the site's own makes a difference to what that changes.
         """
         hidden, present = passes.g[: passes.hidden], list(passes.g[passes.hidden :])
-        other = [torch.cat((x[:, :1], x.roll(1, 0)[:, 1:]), 1) if x.dim() > 2 else x for x in hidden]
+        other = [
+            torch.cat((x[:, :1], x.roll(1, 0)[:, 1:]), 1) if x.dim() > 2 else x for x in hidden
+        ]
 
         def change(masks: Sequence[Tensor]) -> float:
-            return float((self._f(passes, *hidden, *masks) - self._f(passes, *other, *masks)).norm())
+            return float(
+                (self._f(passes, *hidden, *masks) - self._f(passes, *other, *masks)).norm()
+            )
 
         everywhere, aside = change(present), set()
         for i, path in enumerate(passes.united):

@@ -290,7 +290,9 @@ class MixStep(nn.Module):
     @uncompiled
     def _policy(self, f: Callable[..., Tensor], g: tuple[Tensor, ...], y: Tensor) -> Mixed:
         try:
-            mixed: Mixed = self.learner(f, g, y, loss=self._loss, generator=self.generator, batch_dims=1)
+            mixed: Mixed = self.learner(
+                f, g, y, loss=self._loss, generator=self.generator, batch_dims=1
+            )
         except RuntimeError as error:
             if "use_reentrant" in str(error):  # found on the way back to lam
                 raise AmpmixError(REENTRANT) from error

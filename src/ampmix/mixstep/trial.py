@@ -52,10 +52,10 @@ class Trial:
         self.inputs = Inputs(MASKS, PADDING_MASKS, model, args, kwargs, batch)
         self.turn = torch.arange(batch).roll(1)
         self._seen: dict[frozenset[Any], set[Any]] = {}
+        self.axis: int | None = None
         self.changing = self._changing()
         ends = {self.logits.grad_fn} | nodes_of(output for _, output in self.events)
         self.texts = depending(ends, self.changing)
-        self._wholes: dict[frozenset[Any], bool] = {}
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], events: list[Event]) -> Tensor:
         def handler(module: nn.Module, call: Any, args: Any, kwargs: Any) -> Any:
@@ -70,9 +70,15 @@ class Trial:
         """The nodes of what modules gave that changes with the order of the examples."""
         if len(self.logits) < 2:
             return nodes_of(output for _, output in self.events)
-        moved, again = self.inputs.reordered(self.turn), list[Event]()
-        with torch.no_grad():
-            self._run(moved.args, moved.kwargs, again)
+        turned = self.logits[self.turn.to(self.logits.device)]
+        for axis in (0, 1):
+            moved, again = self.inputs.reordered(self.turn, axis), list[Event]()
+            with torch.no_grad():
+                if alike(self._run(moved.args, moved.kwargs, again), turned):
+                    self.axis = axis
+                    break
+        else:  # the examples depend on each other: nothing is known
+            return nodes_of(output for _, output in self.events)
         found: set[Any] = set()
         for (_, own), (_, other) in zip(self.events, again, strict=False):
             pairs = zip(leaves(own), leaves(other), strict=False)
@@ -89,7 +95,7 @@ class Trial:
             i: leaf
             for i, leaf in enumerate(leaves(outputs[0]))
             if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.requires_grad
-            if len(self.logits) < 2 or nodes_of([leaf]) & self.changing
+            if nodes_of([leaf]) & self.changing
         }
         if not found or not all(batch in x.shape for x in found.values()):
             return {}
@@ -107,20 +113,15 @@ class Trial:
 
         The graph tells cheaply where that is not so, and values where it is.
         """
-        nodes = frozenset(nodes_of(self.hidden(module).values()))
-        if nodes not in self._wholes:
-            self._wholes[nodes] = self._tried(path, module, set(nodes))
-        return self._wholes[nodes]
-
-    def _tried(self, path: str, module: nn.Module, nodes: set[Any]) -> bool:
+        nodes = nodes_of(self.hidden(module).values())
         earlier = nodes_of(output for _, output in self.events[: self.order[module]])
         if passed_by(nodes, self._behind(frozenset(nodes)), earlier - nodes, self.texts):
             return False
-        if len(self.logits) < 2:
+        if self.axis is None:
             return True
         cut = Cut(Site(path))
         try:
-            return whole_at(cut, self.call, self.inputs, self.turn, self.name)
+            return whole_at(cut, self.call, self.inputs, self.turn, self.axis, self.name)
         except AmpmixError:
             return False
         except Exception:  # inputs that do not fit together: the graph has to do
