@@ -38,7 +38,7 @@ def nodes_of(things: Iterable[Any]) -> set[Any]:
 
 @uncompiled
 def depending(ends: Iterable[Any], roots: set[Any]) -> set[Any]:
-    """The nodes behind `ends` (and they themselves) that have one of `roots` behind them, or are one."""
+    """The nodes behind `ends`, and among them, that are one of `roots` or have one behind them."""
     found: dict[Any, bool] = {}
     todo = [(node, False) for node in ends if node is not None]
     while todo:
