@@ -17,7 +17,7 @@ TABLE = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
 
 
 class WithTable(nn.Module):
-    """A text and the features of a table, which come in before or after the text, or as they are."""
+    """A text and the features of a table, which come before or after it, or as they are."""
 
     def __init__(self, order: str) -> None:
         super().__init__()

@@ -244,8 +244,8 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
             f"training_step gives {theirs.loss:.4g} as the first batch's loss, and MixupCallback "
             f"{ours.loss:.4g} without mixing, and their gradients differ by "
             f"{ours.difference(theirs):.2g} of their length: give what it uses (loss=, per "
-            "example; model=; unpack=), or call a MixStep in training_step; check=False trains with "
-            "MixupCallback's loss"
+            "example; model=; unpack=), or call a MixStep in training_step; check=False trains "
+            "with MixupCallback's loss"
         )
 
 

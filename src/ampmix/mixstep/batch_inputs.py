@@ -1,4 +1,4 @@
-"""Inputs of a model: attention masks, which are united for mixed pairs, and rows in another order."""
+"""Inputs of a model: masks, which are united for mixed pairs, and rows in another order."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ MASKS = ("attention_mask", "mask", "input_mask")
 
 PADDING_MASKS = ("src_key_padding_mask", "key_padding_mask", "padding_mask", "pad_mask")
 """Inputs that are true (or 1) where there is none."""
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 IDS = ("input_ids",)
 """Inputs in which some models look for padding."""
@@ -112,9 +114,7 @@ class Inputs:
         whole = not value.is_floating_point() and value.dtype != torch.bool
         return "ids" if whole and path[-1] not in MASKS and bool((value > 1).any()) else "token"
 
-    def _changed(
-        self, change: Callable[[Path, Any], Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _changed(self, change: Callable[[Path, Any], Any]) -> Arguments:
         """The arguments, with a function of each leaf in its place."""
         named = zip(self.positions, self.args, strict=True)
         args = tuple(mapped_by_path(change, value, (name,)) for name, value in named)
@@ -125,7 +125,7 @@ class Inputs:
         args, kwargs = self._changed(change)
         return Inputs(*self.names, self.model, args, kwargs, self.batch)
 
-    def with_masks(self, united: Mapping[Path, Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def with_masks(self, united: Mapping[Path, Tensor]) -> Arguments:
         """The arguments, in which tokens are where these say, by the path of the mask.
 
         Ids are looked at for padding alone (the embeddings are there already), so where the partner
@@ -166,10 +166,10 @@ class Inputs:
 
         def rows(value: Any) -> Any:
             """Lists of texts, which are no tensors yet."""
-            if isinstance(value, list | tuple) and len(value) == self.batch:
-                if all(isinstance(item, str) for item in value):
-                    return type(value)(value[i] for i in order.tolist())
-            return value
+            texts = isinstance(value, list | tuple) and all(isinstance(x, str) for x in value)
+            if not texts or len(value) != self.batch:
+                return value
+            return type(value)(value[i] for i in order.tolist())
 
         found = self.new(change)
         found.args = tuple(rows(value) for value in found.args)
@@ -193,7 +193,7 @@ def _counts(leaf: Tensor, axis: int, batch: int) -> bool:
 
 @uncompiled
 def _filled(ids: Tensor, own: Tensor, all_tokens: Tensor) -> Tensor:
-    """Ids with each text's first token where it has none and `all_tokens` says that there is one."""
+    """Ids with each text's first token where it has none and `all_tokens` says it has."""
     if ids.dim() != 2:
         return torch.where(all_tokens & ~own, 1, ids).to(ids.dtype)
     first = ids.gather(1, own.int().argmax(1, keepdim=True))
@@ -202,7 +202,7 @@ def _filled(ids: Tensor, own: Tensor, all_tokens: Tensor) -> Tensor:
 
 @uncompiled
 def _positional_names(model: nn.Module, count: int) -> list[str]:
-    """Names of the first `count` parameters of a model's forward; their numbers if they have none."""
+    """Names of the first `count` parameters of a forward; their numbers if they have none."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(model.forward).parameters.values()
     names = [parameter.name for parameter in parameters if parameter.kind in kinds]

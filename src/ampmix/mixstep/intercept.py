@@ -35,7 +35,7 @@ def _subclass(cls: Any) -> Any:
 
     @uncompiled
     def intercept(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = super(made, self).__call__
+        call = super(made, self).__call__  # type: ignore[arg-type]
         return self.__dict__[_HANDLER](self, call, args, kwargs)
 
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}

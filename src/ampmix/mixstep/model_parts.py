@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -41,6 +42,21 @@ def own_module(model: nn.Module) -> nn.Module:
     """The module that ``torch.compile`` has wrapped, or the module itself."""
     own: nn.Module = model._modules.get("_orig_mod") or model
     return own
+
+
+def parameters_of(model: nn.Module) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a model's forward, by name; none if they cannot be told."""
+    try:
+        return inspect.signature(model.forward).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def required_of(model: nn.Module) -> list[str]:
+    """The names of what a model's forward must be given."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = parameters_of(model).items()
+    return [name for name, p in found if p.default is p.empty and p.kind in kinds]
 
 
 @contextmanager

@@ -87,12 +87,13 @@ class _Constant(torch.autograd.Function):
 
 @uncompiled
 def _without_graph(output: Any, policy: str) -> Any:
-    """Outputs of a pass that ran without a graph: to build a loss on them is an error, not a zero."""
+    """Outputs of a pass without a graph: to go back through them is an error, not a zero."""
 
     @uncompiled
     def constant(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point() or leaf.requires_grad:
             return leaf
-        return _Constant.apply(leaf, torch.zeros((), requires_grad=True), policy)
+        apply: Any = _Constant.apply
+        return apply(leaf, torch.zeros((), requires_grad=True), policy)
 
     return mapped(constant, output)

@@ -1,4 +1,4 @@
-"""Where the hidden states lie in what arrives at a site, and which of their axes counts examples."""
+"""Where hidden states lie in what arrives at a site, and which of their axes counts examples."""
 
 from __future__ import annotations
 

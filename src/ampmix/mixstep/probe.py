@@ -180,7 +180,7 @@ class _Probe:
         return first, second
 
     def _at_zero(self, own: Passes, partner: Passes) -> tuple[Tensor, Tensor]:
-        """Logits of the examples with their partners at the site, and of the partners themselves."""
+        """Logits of the examples with their partners at the site, and of these themselves."""
         n = own.hidden
         united = [a | b for a, b in zip(own.g[n:], partner.g[n:], strict=True)]
         at_site = partner.g[:n]

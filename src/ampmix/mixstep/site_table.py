@@ -69,8 +69,8 @@ def sites(model: nn.Module, batch: Mapping[str, Any] | Tensor, **options: str) -
     Runs the model on the batch, in evaluation mode; nothing of it is changed. Listed are the
     submodules that are called once and give a floating-point tensor that has an axis of the batch's
     examples and reaches the logits. ``whole`` is by trial: where all of a text passes, the logits
-    of an example that gets another one's hidden states there are the other one's. ``PATH:input`` can be mixed too: what the submodule
-    is given.
+    of an example that gets another one's hidden states there are the other one's. ``PATH:input``
+    can be mixed too: what the submodule is given.
 
     Args:
         model: any module.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any
@@ -19,7 +18,7 @@ from ampmix.mixing.heads import Head
 from ampmix.mixstep.batch_inputs import MASKS, PADDING_MASKS, Inputs
 from ampmix.mixstep.checks import Check, traceable
 from ampmix.mixstep.losses import usual_loss
-from ampmix.mixstep.model_parts import logits_of, own_module
+from ampmix.mixstep.model_parts import logits_of, own_module, parameters_of, required_of
 from ampmix.mixstep.outputs import _with_loss, _without_graph
 from ampmix.mixstep.passes import REENTRANT, Cut, Passes
 from ampmix.mixstep.sharding import any_process_has, gather, refuse_fsdp1, shards_around
@@ -44,9 +43,19 @@ class MixStep(nn.Module):
     indices or class probabilities; for a transformers model whose ``problem_type`` says so, binary
     cross-entropy or squared error. Losses that a model adds on its own (a router's) are not in it.
 
-    Two texts mixed while they are sequences have the tokens of both: their masks are united. What
-    was computed before the site is not computed again, and BatchNorm counts a batch once. The
-    logits returned are those of the first pass, at lam; a training accuracy means nothing here.
+    Two texts mixed while they are sequences have the tokens of both: their masks are united, found
+    by name at any depth of the inputs. What was computed before the site is not computed again, and
+    BatchNorm counts a batch once.
+
+    All that is returned has the graph of the pass it comes from, so that further terms of a loss
+    train: the first pass that the policy has not gone back through. For Mixup that is the one at
+    lam, for AMP, whose graph at lam is gone, the one at lam_adv. A training accuracy means nothing
+    here. Of a policy whose last pass ran without a graph, going back through outputs raises.
+
+    The first three batches (one, if it has texts of several lengths) are also tried without
+    gradients, in evaluation mode, six passes each: partners are put at the site, and where their
+    logits do not follow, what goes around the site, or which mask is not united, is warned of.
+    Which axis counts examples is found in the same way.
 
     Args:
         model: any module that returns logits, alone, first in a tuple, or by name.
@@ -59,13 +68,16 @@ class MixStep(nn.Module):
         logits: the name of the logits in what the model returns.
         masks: names of inputs that are true where there is a token, besides the usual ones.
         padding_masks: names of inputs that are true where there is none, likewise.
+        batch_dim: the axis of the hidden states that counts examples, 1 for models that are
+            sequence first. By default it is found by trial; a batch of one needs it said.
         generator: source of lam and pairs; PyTorch's global one by default, whose state trainers
             save with their checkpoints.
         on_mixed: called with each batch's :class:`ampmix.Mixed`.
 
     Raises:
         AmpmixError: for a path that is no submodule; for a site that is not called, called twice,
-            has no batch axis or nothing to mix, or does not reach the loss; without labels; for
+            has no batch axis or nothing to mix, or does not reach the loss; without labels (but
+            without gradients the step is then the model, as BatchNorm's updates need it); for
             reentrant checkpointing, FSDP1, and a model inside DistributedDataParallel.
 
     >>> import torch
@@ -117,7 +129,7 @@ class MixStep(nn.Module):
             found = find_site(own_module(model), place)
             self.cut = Cut(found, (*MASKS, *masks), (*PADDING_MASKS, *padding_masks), batch_dim)
         self._check, self._checked = Check(self.learner.policy.mixing_site is not None), False
-        self._gives_labels = self.labels in _required(own_module(model))
+        self._gives_labels = self.labels in required_of(own_module(model))
         self.register_state_dict_post_hook(_without_prefix)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_with_prefix)  # type: ignore[no-untyped-call]
 
@@ -260,7 +272,7 @@ class MixStep(nn.Module):
         try:
             return self._mixed(call, args, kwargs, targets)
         except (TypeError, ValueError, AttributeError):
-            if self._checked or self.labels not in _parameters(own_module(self.model)):
+            if self._checked or self.labels not in parameters_of(own_module(self.model)):
                 raise
             found = self._mixed(call, args, given, targets)
             self._gives_labels = True
@@ -323,20 +335,6 @@ class _Rest(Head):
     def any_process_has(self, rows: Tensor) -> bool:
         """See :meth:`ampmix.mixing.heads.Head.any_process_has`."""
         return any_process_has(rows, self.step)
-
-
-def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:
-    try:
-        return inspect.signature(model.forward).parameters
-    except (TypeError, ValueError):
-        return {}
-
-
-def _required(model: nn.Module) -> list[str]:
-    """The names of what a model's forward must be given."""
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    found = _parameters(model).items()
-    return [name for name, p in found if p.default is p.empty and p.kind in kinds]
 
 
 _PREFIX = "model."

@@ -86,7 +86,7 @@ class Trial:
         return found
 
     def hidden(self, module: nn.Module) -> dict[int, Tensor]:
-        """Outputs of a submodule that can be mixed; none unless it ran once and they reach the end."""
+        """Outputs of a submodule that can be mixed; none unless it ran once and they matter."""
         outputs = [output for called, output in self.events if called is module]
         if len(outputs) != 1:
             return {}
