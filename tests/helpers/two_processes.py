@@ -184,11 +184,11 @@ CASES = {str(case): case for case in [*DDP, *ACCUMULATED, *SPARE, *FSDP, *UNEQUA
 
 
 def passes_counted(model: nn.Module) -> list[int]:
-    """Its one number grows with each forward pass of the last layer."""
+    """Its one number grows with each forward pass of the last layer in training."""
     count = [0]
 
-    def add(*_: Any) -> None:
-        count[0] += 1
+    def add(module: nn.Module, *_: Any) -> None:
+        count[0] += module.training  # what is tried first is in evaluation mode
 
     last = [module for module in model.modules() if isinstance(module, nn.Linear)]
     (model.head if isinstance(model, Plain) else last[-1]).register_forward_hook(add)

@@ -868,6 +868,16 @@ class OfLogits(MixupTrainer):
         return (loss, outputs) if return_outputs else loss
 
 
+class Pops(MixupTrainer):
+    """As transformers' documentation has it."""
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        loss = F.cross_entropy(outputs.logits, labels)
+        return (loss, outputs) if return_outputs else loss
+
+
 class OfParameters(MixupTrainer):
     """Another: a loss that has a graph, but not that of the mixed one."""
 
@@ -883,6 +893,7 @@ class OfParameters(MixupTrainer):
         (MixupTrainer, examples(8, multi_hot), "problem_type"),
         (OfLogits, examples(8), "leaves the mixed loss out"),
         (OfParameters, examples(8), "leaves the mixed loss out"),
+        (Pops, examples(8), r"takes labels away .*give that loss as loss=\.\.\."),
     ],
 )
 def test_refused_at_the_first_step(cls: Any, rows: Any, words: str, tmp_path: Path) -> None:
@@ -895,6 +906,33 @@ def test_refused_at_the_first_step(cls: Any, rows: Any, words: str, tmp_path: Pa
         trainer.train()
     assert "forward" not in model.__dict__
     assert_equal(before, weights(trainer))
+
+
+class Penalised(MixupTrainer):
+    """A further term, built on what the model returns."""
+
+    weight = 0.0
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+        outputs = model(**inputs)
+        p = outputs.logits.softmax(-1)
+        loss = outputs.loss + self.weight * (p * p.log()).sum(-1).mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+@pytest.mark.parametrize("policy", [NoMixup(), Mixup(), AMP(eps=0.1)], ids=lambda p: p.name)
+def test_a_further_term_of_the_loss_trains(policy: Any, tmp_path: Path) -> None:
+    found = []
+    for weight in (0.0, 1000.0):
+        torch.manual_seed(0)
+        site = None if policy.name == "none" else "word"
+        trainer = trainer_of(
+            bert(), tmp_path, {"max_steps": 2}, cls=Penalised, policy=policy, site=site
+        )
+        trainer.weight = weight
+        trainer.train()
+        found.append(weights(trainer))
+    assert any(not torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
 def test_a_batch_loss_serves_evaluation_beside_one_for_training(tmp_path: Path) -> None:

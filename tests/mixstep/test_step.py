@@ -338,7 +338,7 @@ class Counted(nn.Module):
         self.inner, self.calls = inner, 0
 
     def forward(self, *args: Any) -> Any:
-        self.calls += 1
+        self.calls += self.training  # what is tried on the first batches is in evaluation mode
         return self.inner(*args)
 
 

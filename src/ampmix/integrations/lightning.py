@@ -12,6 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from ampmix._support.random_streams import torch_seed
 from ampmix._torch.random_state import random_state, with_random_state
 from ampmix.errors import AmpmixError
+from ampmix.integrations._comparing import Outcome, attributes_kept, module_loss
 from ampmix.mixstep.model_parts import statistics_kept
 from ampmix.mixstep.step import MixStep
 from ampmix.policies.base import Mixed, Policy
@@ -55,8 +57,14 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
 
     What else ``training_step`` does, such as logging, is left out while the callback trains. That
     its loss is the callback's, mixing aside, is seen to once: on the first batch it is called, and
-    compared. A module whose loss has more terms holds a :class:`ampmix.MixStep` in its model's
-    place, and calls that in its own ``training_step``.
+    its loss and gradients compared, to rounding; what it logs or keeps then is undone. If there is
+    no `loss`, that of the module's own is tried first (its one ``nn.CrossEntropyLoss``, say). A
+    `loss` may differ from it by a factor, as a mean over class weights does. A module whose loss
+    has more terms holds a :class:`ampmix.MixStep` in its model's place, and calls that in its own
+    ``training_step``.
+
+    The epoch in which ``StochasticWeightAveraging`` counts BatchNorm's statistics anew does not
+    mix.
 
     lam and pairs are drawn anew for each batch from the seed (``torch.initial_seed()`` when ``fit``
     begins, which ``seed_everything`` sets), the process's rank, the epoch and the batch's number;
@@ -123,11 +131,13 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
         own, found = pl_module.training_step, vars(pl_module).get("training_step")
         unchecked = self.check
 
-        def training_step(batch: Any, batch_idx: int) -> Tensor:
+        def training_step(batch: Any, batch_idx: int) -> Any:
             nonlocal unchecked
             if unchecked:
-                self._compare(pl_module, own, batch, batch_idx)
+                self._compare(pl_module, step, partial(own, *_taken(own, batch, batch_idx)), batch)
                 unchecked = False
+            if _updates_statistics(trainer):
+                return own(*_taken(own, batch, batch_idx))
             draw = f"mixing {trainer.global_rank} {trainer.current_epoch} {batch_idx}"
             step.generator.manual_seed(torch_seed(self._seed, draw))  # type: ignore[arg-type, union-attr]
             return self._train(pl_module, step, batch)
@@ -206,24 +216,42 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
         step.run(step.model, tuple(args), {**kwargs, step.labels: y})
         return seen[0]
 
-    def _compare(self, pl_module: Any, own: Callable[..., Any], batch: Any, index: int) -> None:
-        """Raise if ``training_step`` gives another loss than the callback does without mixing."""
+    def _compare(self, pl_module: Any, step: MixStep, own: Callable[[], Any], batch: Any) -> None:
+        """Raise if ``training_step`` trains otherwise than the callback does without mixing.
+
+        If the module's own loss fits, the step gets it.
+        """
         state = random_state(self.unpack(batch)[1])
-        with statistics_kept(pl_module):
+        candidates = [step.loss]
+        if step.loss is None and (found := module_loss(pl_module)) is not None:
+            candidates = [found, None]
+        with statistics_kept(pl_module), attributes_kept(pl_module, step.model):
             with with_random_state(state), _silent(pl_module):
-                theirs = own(*_taken(own, batch, index))
-            with with_random_state(state):
-                ours = self._run(self._step(pl_module, NoMixup(), None), batch).loss.mean()
-        theirs = theirs.get("loss") if isinstance(theirs, Mapping) else theirs
-        if theirs is None:
-            return
-        a, b = float(theirs.detach()), float(ours.detach())
-        if abs(a - b) > 0.02 * max(abs(a), abs(b)) + 1e-4:
-            raise AmpmixError(
-                f"training_step gives {a:.4g} as the first batch's loss, and MixupCallback {b:.4g} "
-                "without mixing: give what it uses (loss=, per example; model=; unpack=), or call "
-                "a MixStep in training_step; check=False trains with MixupCallback's loss"
-            )
+                returned = own()
+            loss = returned.get("loss") if isinstance(returned, Mapping) else returned
+            if loss is None:
+                return
+            theirs = Outcome.of(loss, pl_module)
+            for candidate in candidates:
+                unmixed = self._step(pl_module, NoMixup(), None)
+                unmixed.loss = candidate
+                with with_random_state(state):
+                    ours = Outcome.of(self._run(unmixed, batch).loss.mean(), pl_module)
+                if ours.agrees(theirs, to_a_factor=candidate is not None):
+                    step.loss = candidate
+                    return
+        raise AmpmixError(
+            f"training_step gives {theirs.loss:.4g} as the first batch's loss, and MixupCallback "
+            f"{ours.loss:.4g} without mixing, and their gradients differ by "
+            f"{ours.difference(theirs):.2g} of their length: give what it uses (loss=, per "
+            "example; model=; unpack=), or call a MixStep in training_step; check=False trains "
+            "with MixupCallback's loss"
+        )
+
+
+def _updates_statistics(trainer: Any) -> bool:
+    """Return True in the epoch in which weight averaging counts BatchNorm's statistics."""
+    return bool(getattr(trainer.fit_loop, "_skip_backward", False))
 
 
 def _lacks_forward(cls: type[nn.Module]) -> bool:

@@ -219,6 +219,11 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "classifier_")
         return self.classifier_.predict_proba(texts_of(X, empty=True))
 
+    def predict_log_proba(self, X: Any) -> npt.NDArray[np.float32]:
+        """Logarithms ``[n, C]`` of the probabilities; minus infinity where one is 0."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable class of each text, ``[n]``, in the dtype of ``classes_``."""
         chosen = self.predict_proba(X).argmax(axis=1)

@@ -18,7 +18,7 @@ from ampmix._torch.compiling import never_compiled
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy
 from ampmix.mixstep.losses import usual_loss
-from ampmix.mixstep.step import MixStep
+from ampmix.mixstep.step import MissingLabels, MixStep
 from ampmix.policies.base import Mixed, Policy
 
 EXTRA = "trainer"
@@ -99,9 +99,18 @@ class MixupTrainerMixin:
         if self._mix_step is None or self._mix_step.model is not own:
             self._check_labels(inputs)
             self._mix_step = self._new_step(own)
+        given = self._labels in inputs
         try:
             with self._settings(), self._mix_step.attached():
                 loss: Tensor = self._trainer.training_step(model, inputs, *args, **kwargs)
+        except MissingLabels as error:
+            if not given:
+                raise
+            raise AmpmixError(
+                f"compute_loss of {type(self).__name__} takes {self._labels} away from the inputs "
+                "before the model is called, which needs them to mix: give that loss as loss=..., "
+                "with one value per example, and leave compute_loss as it is in MixupTrainer"
+            ) from error
         except RuntimeError as error:  # backward from logits, which have no graph
             if self._mix_trained or "does not require grad" not in str(error):
                 raise

@@ -37,13 +37,34 @@ def nodes_of(things: Iterable[Any]) -> set[Any]:
 
 
 @uncompiled
-def passed_by(site: set[Any], seen: set[Any], earlier: set[Any]) -> bool:
+def depending(ends: Iterable[Any], roots: set[Any]) -> set[Any]:
+    """The nodes behind `ends`, and among them, that are one of `roots` or have one behind them."""
+    found: dict[Any, bool] = {}
+    todo = [(node, False) for node in ends if node is not None]
+    while todo:
+        node, known = todo.pop()
+        if known:
+            after = (behind for behind, _ in node.next_functions if behind is not None)
+            found[node] = node in roots or any(found[behind] for behind in after)
+        elif node not in found:
+            found[node] = False
+            todo.append((node, True))
+            todo += [(behind, False) for behind, _ in node.next_functions if behind is not None]
+    return {node for node, holds in found.items() if holds}
+
+
+@uncompiled
+def passed_by(site: set[Any], seen: set[Any], earlier: set[Any], texts: Any = None) -> bool:
     """Return True if something computed before a site reaches the end without passing it.
 
     Args:
         site: the nodes of the site's hidden states.
         seen: the nodes behind the end, ``graph_behind([end], stop=site)``.
         earlier: nodes of the outputs of modules that ran before the site was reached.
+        texts: the nodes that hold something of a text. What is computed of parameters alone, as
+            relative positions are, then does not count. None: all but parameters does.
     """
-    before = (graph_behind(site) | earlier) - site
-    return any("AccumulateGrad" not in type(node).__name__ for node in before & seen)
+    before = ((graph_behind(site) | earlier) - site) & seen
+    if texts is not None:
+        return bool(before & texts)
+    return any("AccumulateGrad" not in type(node).__name__ for node in before)

@@ -22,20 +22,25 @@ from ampmix._torch.saved_tensors import saved_tensor_hooks
 _HANDLER = "_ampmix_handler"
 
 
-class _Intercepted:
-    """Mixin that sends a module's calls to the handler in the module's dictionary."""
-
-    @uncompiled
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        call = super().__call__  # type: ignore[misc]
-        return self.__dict__[_HANDLER](self, call, args, kwargs)
+_MARK = "_ampmix_intercepted"
 
 
 @cache
 def _subclass(cls: Any) -> Any:
-    """The subclass, one for each class, so that compiled code meets the same one again."""
+    """The subclass, one for each class, so that compiled code meets the same one again.
+
+    The class itself is its only base: with another base beside it, instances of a class that lists
+    one without attributes (``ABC``, ``Generic``) before ``nn.Module`` cannot change to it.
+    """
+
+    @uncompiled
+    def intercept(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = super(made, self).__call__  # type: ignore[arg-type]
+        return self.__dict__[_HANDLER](self, call, args, kwargs)
+
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    made = type(cls.__name__, (_Intercepted, cls), dict(names))
+    names |= {"__call__": intercept, _MARK: True}
+    made = type(cls.__name__, (cls,), dict(names))
     for added in set(vars(made)) - set(names) - {"__doc__", "__abstractmethods__", "_abc_impl"}:
         if added in vars(cls) or hasattr(cls, added):
             # __init_subclass__ of transformers' layers wraps forward in another checkpoint
@@ -72,10 +77,10 @@ def as_they_were(modules: Iterable[nn.Module]) -> Iterator[None]:
 
     Code that is compiled meanwhile is then guarded by those classes, and fits later calls too.
     """
-    changed = [(module, type(module)) for module in modules if isinstance(module, _Intercepted)]
+    changed = [(module, type(module)) for module in modules if hasattr(type(module), _MARK)]
     try:
         for module, cls in changed:
-            _become(module, cls.__bases__[1])
+            _become(module, cls.__bases__[0])
         yield
     finally:
         for module, cls in changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,8 +26,9 @@ def logits_of(output: Any, name: str = "logits") -> Tensor:
         found = output.get(name)
     elif hasattr(output, name):
         found = getattr(output, name)
-    elif isinstance(output, tuple | list) and output:
-        found = output[0]
+    elif isinstance(output, tuple | list):
+        # a loss comes first, or None in its place
+        found = next((x for x in output if isinstance(x, Tensor) and x.dim()), None)
     if not isinstance(found, Tensor):
         raise AmpmixError(
             f"the model returns a {type(output).__name__} in which there are no {name}: it must "
@@ -40,6 +42,34 @@ def own_module(model: nn.Module) -> nn.Module:
     """The module that ``torch.compile`` has wrapped, or the module itself."""
     own: nn.Module = model._modules.get("_orig_mod") or model
     return own
+
+
+def parameters_of(model: nn.Module) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a model's forward, by name; none if they cannot be told."""
+    try:
+        return inspect.signature(model.forward).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def required_of(model: nn.Module) -> list[str]:
+    """The names of what a model's forward must be given."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = parameters_of(model).items()
+    return [name for name, p in found if p.default is p.empty and p.kind in kinds]
+
+
+@contextmanager
+@uncompiled
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, and each module in its own again afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 @contextmanager

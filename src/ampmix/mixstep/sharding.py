@@ -57,7 +57,7 @@ def any_process_has(rows: Tensor, step: nn.Module) -> bool:
     parameters, and SyncBatchNorm, which gathers statistics. One pass more would wait for ever.
     """
     found = rows.any()
-    if grouped() and dist.get_world_size() > 1 and _communicates(step):
+    if communicates(step):
         flag = found.to(torch.uint8)
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         found = flag
@@ -65,7 +65,10 @@ def any_process_has(rows: Tensor, step: nn.Module) -> bool:
 
 
 @uncompiled
-def _communicates(step: nn.Module) -> bool:
+def communicates(step: nn.Module) -> bool:
+    """Return True if passes of the step wait for other processes."""
+    if not grouped() or dist.get_world_size() < 2:
+        return False
     kinds = (fsdp2(), nn.SyncBatchNorm)
     return any(isinstance(module, kinds) for module in step.modules())
 

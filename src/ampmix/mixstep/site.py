@@ -57,18 +57,36 @@ def find_site(model: nn.Module, text: str) -> Site:
 
 
 def _alias(model: nn.Module, modules: Mapping[str, nn.Module], alias: str) -> Site | None:
+    config = getattr(model, "config", None)
     if alias == "word":
-        embeddings = getattr(model, "get_input_embeddings", lambda: None)()
+        if getattr(config, "is_encoder_decoder", False):
+            raise AmpmixError(
+                f"site is 'word', but {type(model).__name__} embeds the words of a text in its "
+                "encoder and again in its decoder, so that at no place all of them can be mixed: "
+                "give 'sent', or the path of a submodule (ampmix.sites(model, batch) lists them)"
+            )
+        try:
+            embeddings = getattr(model, "get_input_embeddings", lambda: None)()
+        except (NotImplementedError, AttributeError):  # all of transformers' models have the method
+            return None
         paths = [path for path, module in modules.items() if module is embeddings]
         return Site(paths[0], "output", alias) if paths else None
-    labels = getattr(getattr(model, "config", None), "num_labels", None)
-    last = None if labels is None else last_linear(model, int(labels))
-    return None if last is None else Site(last, "input", alias)
+    labels = getattr(config, "num_labels", None)
+    if labels is None:
+        return None
+    # PEFT's model holds the one that it adapts
+    adapted = hasattr(model, "peft_config") and hasattr(model, "get_base_model")
+    inner: Any = model.get_base_model() if adapted else model  # type: ignore[operator]
+    last = last_linear(inner, int(labels))
+    if last is None:
+        return None
+    head = inner.get_submodule(last)
+    return Site(next(path for path, m in modules.items() if m is head), "input", alias)
 
 
 def last_linear(model: Any, classes: int) -> str | None:
     """The path of the last linear layer outside ``base_model`` with an output for each class."""
-    body = {id(part) for part in model.base_model.modules()}
+    body = {id(part) for part in getattr(model, "base_model", nn.Module()).modules()}
     paths: list[str] = [
         path
         for path, part in model.named_modules()

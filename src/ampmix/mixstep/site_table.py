@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ampmix._torch.trees import leaves
 from ampmix.errors import AmpmixError
-from ampmix.mixstep.autograd_graph import graph_behind, nodes_of, passed_by
+from ampmix.mixstep.autograd_graph import nodes_of
 from ampmix.mixstep.batch_inputs import MASKS
-from ampmix.mixstep.intercept import intercepted
-from ampmix.mixstep.model_parts import logits_of, own_module
+from ampmix.mixstep.model_parts import evaluating, own_module
 from ampmix.mixstep.site import ALIASES, find_site
+from ampmix.mixstep.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -68,10 +66,11 @@ class SiteTable(tuple[SiteRow, ...]):
 def sites(model: nn.Module, batch: Mapping[str, Any] | Tensor, **options: str) -> SiteTable:
     """The submodules whose output can be mixed, with shapes and a word on what each means.
 
-    Runs the model once on the batch, in evaluation mode, with a graph; nothing of it is changed.
-    Listed are the submodules that are called once and give a floating-point tensor that begins with
-    the batch's examples and reaches the logits. ``PATH:input`` can be mixed too: what the submodule
-    is given.
+    Runs the model on the batch, in evaluation mode; nothing of it is changed. Listed are the
+    submodules that are called once and give a floating-point tensor that has an axis of the batch's
+    examples and reaches the logits. ``whole`` is by trial: where all of a text passes, the logits
+    of an example that gets another one's hidden states there are the other one's. ``PATH:input``
+    can be mixed too: what the submodule is given.
 
     Args:
         model: any module.
@@ -89,61 +88,39 @@ def sites(model: nn.Module, batch: Mapping[str, Any] | Tensor, **options: str) -
     2     2x3    the logits
     """
     own = own_module(model)
+    labels, name = options.get("labels", "labels"), options.get("logits", "logits")
     inputs = dict(batch) if isinstance(batch, Mapping) else {}
-    inputs.pop(options.get("labels", "labels"), None)
+    inputs.pop(labels, None)
     args = () if isinstance(batch, Mapping) else (batch,)
-    calls: dict[nn.Module, list[Any]] = {}
-
-    def handler(module: nn.Module, call: Any, args: Any, kwargs: Any) -> Any:
-        output = call(*args, **kwargs)
-        calls.setdefault(module, []).append(output)
-        return output
-
     modules = dict(own.named_modules())
-    leaves = [p for p in own.parameters() if p.is_floating_point()]
     with ExitStack() as stack:
-        stack.enter_context(_evaluating(own))
+        stack.enter_context(evaluating(own))
         stack.enter_context(torch.enable_grad())
-        for frozen in [p for p in leaves if not p.requires_grad]:
-            frozen.requires_grad_(True)
-            stack.callback(frozen.requires_grad_, False)
-        stack.enter_context(intercepted([m for path, m in modules.items() if path], handler))
-        logits = logits_of(own(*args, **inputs), options.get("logits", "logits"))
-    if logits.dim() == 0:
-        raise AmpmixError("the model gives one number for the batch where logits are needed")
-    aliases, tokens = _aliases(own), _tokens(inputs)
-    rows, largest = [], dict[frozenset[Any], str]()
-    for path, module in modules.items():  # from large to small
-        hidden = _hidden(calls.get(module, []), logits)
-        if not hidden:
-            continue
-        nodes = nodes_of(hidden)
-        seen = graph_behind([logits.grad_fn], stop=nodes)
-        if nodes & seen:
+        for frozen in [p for p in own.parameters() if p.is_floating_point()]:
+            if not frozen.requires_grad:
+                frozen.requires_grad_(True)
+                stack.callback(frozen.requires_grad_, False)
+        trial = Trial(own, own, args, inputs, name)
+        aliases, tokens = _aliases(own), _tokens(inputs)
+        rows, largest = [], dict[frozenset[Any], str]()
+        for path, module in modules.items():  # from large to small
+            hidden = trial.hidden(module) if path else {}
+            if not hidden:
+                continue
+            nodes = nodes_of(hidden.values())
             same = largest.setdefault(frozenset(nodes), path)
-            whole = not passed_by(nodes, seen, _earlier(module, calls))
-            meaning = _meaning(hidden[0], logits, tokens)
-            shape = tuple(hidden[0].shape)
-            rows.append(SiteRow(path, shape, whole, meaning, aliases.get(path, ""), same))
-    order = {module: i for i, module in enumerate(calls)}
-    return SiteTable(sorted(rows, key=lambda row: order[modules[row.path]]))
-
-
-def _earlier(module: nn.Module, calls: Mapping[nn.Module, list[Any]]) -> set[Any]:
-    """The nodes of what modules gave before this one did."""
-    before = itertools.takewhile(lambda call: call[0] is not module, calls.items())
-    return nodes_of(outputs for _, outputs in before)
-
-
-def _hidden(outputs: list[Any], logits: Tensor) -> list[Tensor]:
-    """Outputs of a submodule that can be mixed; none unless it ran once and has a batch axis."""
-    hidden = [
-        leaf
-        for leaf in leaves(outputs[:1])
-        if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.requires_grad
-    ]
-    once = len(outputs) == 1 and all(x.shape[:1] == logits.shape[:1] for x in hidden)
-    return hidden if once else []
+            first = next(iter(hidden.values()))
+            rows.append(
+                SiteRow(
+                    path,
+                    tuple(first.shape),
+                    trial.whole(path, module),
+                    _meaning(first, trial.logits, tokens),
+                    aliases.get(path, ""),
+                    same,
+                )
+            )
+    return SiteTable(sorted(rows, key=lambda row: trial.order[modules[row.path]]))
 
 
 def _meaning(x: Tensor, logits: Tensor, tokens: int | None) -> str:
@@ -171,15 +148,3 @@ def _aliases(model: nn.Module) -> dict[str, str]:
         with suppress(AmpmixError):
             found[find_site(model, alias).path] = alias
     return found
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, and each module in its own again afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

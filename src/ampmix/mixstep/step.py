@@ -7,22 +7,27 @@ from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators
 from ampmix.errors import AmpmixError
-from ampmix.mixing import Loss
+from ampmix.mixing import Loss, cross_entropy, per_example
 from ampmix.mixing.heads import Head
-from ampmix.mixstep.batch_inputs import MASKS, PADDING_MASKS
-from ampmix.mixstep.checks import _check_reached, _traceable
+from ampmix.mixstep.batch_inputs import MASKS, PADDING_MASKS, Inputs
+from ampmix.mixstep.checks import Check, traceable
 from ampmix.mixstep.losses import usual_loss
-from ampmix.mixstep.model_parts import logits_of, own_module
-from ampmix.mixstep.outputs import _with_loss
+from ampmix.mixstep.model_parts import logits_of, own_module, parameters_of, required_of
+from ampmix.mixstep.outputs import _with_loss, _without_graph
 from ampmix.mixstep.passes import REENTRANT, Cut, Passes
 from ampmix.mixstep.sharding import any_process_has, gather, refuse_fsdp1, shards_around
 from ampmix.mixstep.site import Site, find_site
 from ampmix.policies.base import Learner, Mixed, Policy
+
+
+class MissingLabels(AmpmixError):
+    """A batch to train on has no labels."""
 
 
 class MixStep(nn.Module):
@@ -38,9 +43,19 @@ class MixStep(nn.Module):
     indices or class probabilities; for a transformers model whose ``problem_type`` says so, binary
     cross-entropy or squared error. Losses that a model adds on its own (a router's) are not in it.
 
-    Two texts mixed while they are sequences have the tokens of both: their masks are united. What
-    was computed before the site is not computed again, and BatchNorm counts a batch once. The
-    logits returned are those of the first pass, at lam; a training accuracy means nothing here.
+    Two texts mixed while they are sequences have the tokens of both: their masks are united, found
+    by name at any depth of the inputs. What was computed before the site is not computed again, and
+    BatchNorm counts a batch once.
+
+    All that is returned has the graph of the pass it comes from, so that further terms of a loss
+    train: the first pass that the policy has not gone back through. For Mixup that is the one at
+    lam, for AMP, whose graph at lam is gone, the one at lam_adv. A training accuracy means nothing
+    here. Of a policy whose last pass ran without a graph, going back through outputs raises.
+
+    The first three batches (one, if it has texts of several lengths) are also tried without
+    gradients, in evaluation mode, six passes each: partners are put at the site, and where their
+    logits do not follow, what goes around the site, or which mask is not united, is warned of.
+    Which axis counts examples is found in the same way.
 
     Args:
         model: any module that returns logits, alone, first in a tuple, or by name.
@@ -53,13 +68,16 @@ class MixStep(nn.Module):
         logits: the name of the logits in what the model returns.
         masks: names of inputs that are true where there is a token, besides the usual ones.
         padding_masks: names of inputs that are true where there is none, likewise.
+        batch_dim: the axis of the hidden states that counts examples, 1 for models that are
+            sequence first. By default it is found by trial; a batch of one needs it said.
         generator: source of lam and pairs; PyTorch's global one by default, whose state trainers
             save with their checkpoints.
         on_mixed: called with each batch's :class:`ampmix.Mixed`.
 
     Raises:
         AmpmixError: for a path that is no submodule; for a site that is not called, called twice,
-            has no batch axis or nothing to mix, or does not reach the loss; without labels; for
+            has no batch axis or nothing to mix, or does not reach the loss; without labels (but
+            without gradients the step is then the model, as BatchNorm's updates need it); for
             reentrant checkpointing, FSDP1, and a model inside DistributedDataParallel.
 
     >>> import torch
@@ -86,6 +104,7 @@ class MixStep(nn.Module):
         logits: str = "logits",
         masks: Sequence[str] = (),
         padding_masks: Sequence[str] = (),
+        batch_dim: int | None = None,
         generator: Generators = None,
         on_mixed: Callable[[Mixed], None] | None = None,
     ) -> None:
@@ -108,8 +127,9 @@ class MixStep(nn.Module):
         self.cut: Cut | None = None
         if place is not None:
             found = find_site(own_module(model), place)
-            self.cut = Cut(found, (*MASKS, *masks), (*PADDING_MASKS, *padding_masks))
-        self._checked = False
+            self.cut = Cut(found, (*MASKS, *masks), (*PADDING_MASKS, *padding_masks), batch_dim)
+        self._check, self._checked = Check(self.learner.policy.mixing_site is not None), False
+        self._gives_labels = self.labels in required_of(own_module(model))
         self.register_state_dict_post_hook(_without_prefix)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_with_prefix)  # type: ignore[no-untyped-call]
 
@@ -190,24 +210,17 @@ class MixStep(nn.Module):
         kwargs = dict(kwargs)
         items = kwargs.pop("num_items_in_batch", None)
         y = kwargs.pop(self.labels, None)
+        if y is None and not torch.is_grad_enabled():
+            return call(*args, **kwargs)  # not to train on, as when BatchNorm is updated
         if y is None:
-            raise AmpmixError(
+            raise MissingLabels(
                 f"the batch has no {self.labels}, but {', '.join(kwargs) or 'positions only'}: "
                 "training needs them by name (another one: labels=NAME, or a Trainer's "
                 "label_names=[NAME])"
             )
         if not self._checked:
             refuse_fsdp1(self)
-        if self.cut is None:
-            output = call(*args, **kwargs)
-            mixed = self._policy(lambda x: x, (logits_of(output, self.logits),), y)
-        else:
-            passes, shards = self._begin(call, args, kwargs, len(y))
-            g = passes.g if self._checked else _traceable(passes.g)
-            mixed = self._policy(_Rest(self, passes), g, y)
-            output = passes.output
-            if not self._checked:
-                _check_reached(self.cut.site, g, mixed, passes, shards)
+        mixed, output = self._mixed_with_labels(call, args, kwargs, y)
         self._checked = True
         if self.on_mixed is not None:
             self.on_mixed(mixed)
@@ -217,26 +230,81 @@ class MixStep(nn.Module):
         return _with_loss(output, mixed.loss.sum() * elements / items)
 
     @uncompiled
+    def _mixed(
+        self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor
+    ) -> tuple[Mixed, Any]:
+        """The loss of a batch, and what the model returned for it."""
+        if self.cut is None:
+            output = call(*args, **kwargs)
+            return self._policy(lambda x: x, (logits_of(output, self.logits),), y), output
+        passes, shards = self._begin(call, args, kwargs, len(y))
+        if passes.missed:  # a layer that is skipped at random: this batch is not mixed
+            logits = logits_of(passes.content, self.logits)
+            return Mixed(per_example(self._loss, logits, y, y.shape[:1])), passes.content
+        g = passes.g if self._checked else traceable(passes.g)
+        mixed = self._policy(_Rest(self, passes), g, y)
+        if not self._checked:
+            self._check.reached(self, g, mixed, passes, shards)
+        if mixed.loss.requires_grad and not logits_of(passes.output, self.logits).requires_grad:
+            passes.output = _without_graph(passes.output, self.learner.policy.name)
+        return mixed, passes.output
+
+    @property
+    def _loss(self) -> Loss:
+        return self.loss or usual_loss(self.model)
+
+    def _targets(self, y: Tensor) -> Tensor:
+        """Class indices in a column, ``[B, 1]``, as a vector."""
+        column = y.dim() == 2 and y.shape[1] == 1 and not y.is_floating_point()
+        return y.squeeze(1) if column and self._loss is cross_entropy else y
+
+    @uncompiled
+    def _mixed_with_labels(
+        self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor
+    ) -> tuple[Mixed, Any]:
+        """:meth:`_mixed`, the labels being given to a model that cannot do without.
+
+        That is one that requires them, and one that takes them and fails without.
+        """
+        given, targets = {**kwargs, self.labels: y}, self._targets(y)
+        if self._gives_labels:
+            return self._mixed(call, args, given, targets)
+        try:
+            return self._mixed(call, args, kwargs, targets)
+        except (TypeError, ValueError, AttributeError):
+            if self._checked or self.labels not in parameters_of(own_module(self.model)):
+                raise
+            found = self._mixed(call, args, given, targets)
+            self._gives_labels = True
+            return found
+
+    @uncompiled
     def _begin(
         self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], batch: int
     ) -> tuple[Passes, list[str]]:
         """The passes of a batch, and the shards around the site (see :func:`shards_around`)."""
         assert self.cut is not None
         model = own_module(self.model)
-        with shards_around(model, "" if self._checked else self.cut.site.path) as shards:
-            passes = self.cut.begin(model, call, args, kwargs, batch)
-        if self.cut.site.alias == "sent" and passes.g[0].dim() > 2:
+        cut = self.cut
+        inputs = Inputs(cut.masks, cut.padding_masks, model, args, kwargs, batch)
+        self._check.try_out(self, cut, call, inputs, self.logits)
+        with shards_around(model, "" if self._checked else cut.site.path) as shards:
+            passes = Passes(cut, cut.reach(call, inputs), call, inputs)
+        if cut.site.alias == "sent" and not passes.missed and passes.g[0].dim() > 2:
             # a head that reads every token, of which one is then taken: being linear, it may come
             # before mixing, and so the logits are mixed, at the token that each text is read at
             self.cut = Cut(Site("", "output", "sent"))
             passes = self.cut.begin(model, call, args, kwargs, batch)
+        elif not self._checked and not passes.missed:
+            cut.learned.draws = passes.memory.drew
         return passes, shards
 
     @uncompiled
     def _policy(self, f: Callable[..., Tensor], g: tuple[Tensor, ...], y: Tensor) -> Mixed:
-        loss = self.loss or usual_loss(self.model)
         try:
-            mixed: Mixed = self.learner(f, g, y, loss=loss, generator=self.generator, batch_dims=1)
+            mixed: Mixed = self.learner(
+                f, g, y, loss=self._loss, generator=self.generator, batch_dims=1
+            )
         except RuntimeError as error:
             if "use_reentrant" in str(error):  # found on the way back to lam
                 raise AmpmixError(REENTRANT) from error
@@ -259,7 +327,10 @@ class _Rest(Head):
 
     def __call__(self, *g: Any, **_: Any) -> Tensor:
         gather((self.step, self.step.model))
-        return logits_of(self.passes.f(*g), self.step.logits)
+        output = self.passes.f(*g)
+        logits = logits_of(output, self.step.logits)
+        self.passes.note(output, logits)
+        return logits
 
     def any_process_has(self, rows: Tensor) -> bool:
         """See :meth:`ampmix.mixing.heads.Head.any_process_has`."""
