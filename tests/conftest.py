@@ -97,6 +97,12 @@ def serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
 
 @pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache is the tests' own, the same for all of a process."""
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
 def no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backbone ``auto`` is ``cnn`` in this process, as where no encoder is installed: seconds."""
     monkeypatch.setattr("ampmix.studies.automatic.encoder_installed", lambda: False)

@@ -302,8 +302,9 @@ def test_the_upper_layers_train_and_drop_and_the_lower_do_neither(
 
 
 def test_a_text_is_encoded_once_by_the_lower_layers(
-    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
     backbone = Encoder(model=folders["deep bert"], train_layers=2)
     read: list[int] = []
     real = EncoderModule._lower
@@ -316,6 +317,8 @@ def test_a_text_is_encoded_once_by_the_lower_layers(
     config = TrainConfig(steps=50, batch_size=5, eval_every=5)
     fit(backbone, AMP(site="layer.1"), split(), config)
     assert sum(read) == len(split().train), "training and development texts are the same here"
+    fit(backbone, Mixup(site="layer.1"), split(), config)
+    assert sum(read) == len(split().train), "the next run reads what this one kept on disk"
 
 
 def test_training_on_kept_hidden_states_is_training_on_new_ones(

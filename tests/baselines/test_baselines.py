@@ -142,9 +142,9 @@ def test_features_are_computed_once_and_mended(
 ) -> None:
     monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
     model, counted = EncoderLogreg(folders["bert"]), []
-    computed = feature_cache._computed
+    batches = feature_cache.batches
     monkeypatch.setattr(
-        feature_cache, "_computed", lambda *given: counted.append(1) or computed(*given)
+        feature_cache, "batches", lambda *given: counted.append(1) or batches(*given)
     )
     data = ampmix.load_dataset(TICKETS)
     first = ampmix.fit(model, NONE, split)

@@ -199,13 +199,16 @@ COST = {"minilm": 60.0, "minilm[train_layers=2]": 20.0, "minilm[train_layers=1]"
 def test_auto_takes_the_best_encoder_that_fits(budget: float, workers: int, spec: str) -> None:
     def measure(plan: Any, policy: str, seconds: float) -> float:
         assert policy == "amp", "the dearest"
-        return COST[plan.spec] * plan.steps / 200
+        return COST[plan.spec] * plan.steps / 160
 
     found = choose(Fake, budget, workers, measure=measure)  # type: ignore[arg-type]
-    assert (found.backbone, found.steps) == (spec, 200)
+    assert (found.backbone, found.steps) == (spec, 160)
     for left_out in [other for other in COST if COST[other] > COST[spec]]:
         assert left_out in found.note or budget == 1.0
     assert ("more than the 1 s of --budget" in found.note) == (budget == 1.0)
+    shorter = choose(Fake, 9 * 10.0 * 0.7, 2, measure=measure)  # type: ignore[arg-type]
+    assert shorter.steps is not None and 100 <= shorter.steps < 160
+    assert shorter.backbone == "minilm[train_layers=1]"
     given = choose(Fake, budget, workers, 50, measure)  # type: ignore[arg-type]
     assert given.steps == 50
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,6 +61,19 @@ class Cache:
             for i in new:
                 self._add(keys[i], found[keys[i]])
         return [tensor for key in keys if (tensor := found[key]) is not None]
+
+    def fill(self, rows: Sequence[bytes], made: Tensor) -> None:
+        """Take in what was made of distinct texts.
+
+        Args:
+            rows: their tokens, the bytes of int32 each.
+            made: of all tokens, one text after the other, ``[T, d]``.
+        """
+        start = 0
+        for row in rows:
+            tokens = np.frombuffer(row, np.int32).astype(np.int64)
+            self._add(tokens.tobytes(), made[start : start + len(tokens)])
+            start += len(tokens)
 
     def _add(self, key: bytes, tensor: Tensor | None) -> None:
         if tensor is None or key in self._found or self._bytes + tensor.nbytes > self.limit:

