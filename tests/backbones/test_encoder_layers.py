@@ -522,8 +522,9 @@ def test_linear_probing_comes_first(options: dict[str, Any], folders: dict[str, 
 
 
 def test_a_text_is_encoded_once_though_the_head_was_fitted_before(
-    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
     read: list[int] = []
     real = EncoderModule._lower
 
