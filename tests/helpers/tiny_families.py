@@ -75,7 +75,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "MegatronBert": {},
     "Mistral": {},
     "MobileBert": {"intra_bottleneck_size": 16, "num_feedforward_networks": 1},
-    "ModernBert": {"global_attn_every_n_layers": 2, "local_attention": 4},
+    "ModernBert": {"global_attn_every_n_layers": 2, "local_attention": 16},
     "MPNet": {},
     "Nystromformer": {"num_landmarks": 4, "segment_means_seq_len": 4},
     "OPT": {},

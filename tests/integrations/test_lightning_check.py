@@ -159,6 +159,26 @@ def test_the_epoch_that_updates_averaged_statistics_does_not_mix() -> None:
     assert module.steps == 3
 
 
+@pytest.mark.parametrize("names", [False, True])
+def test_batches_of_several_loaders_are_taken_apart_by_unpack(names: bool) -> None:
+    loaders: Any = {"a": batches(), "b": batches()} if names else [batches(), batches()]
+    combined = pl.utilities.CombinedLoader(loaders, "max_size_cycle")
+
+    class OfTwo(Module):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            return super().training_step(batch["a"] if names else batch[0], batch_idx)
+
+    def unpack(batch: Any) -> Any:
+        one = batch["a"] if names else batch[0]
+        return {"ids": one["ids"], "mask": one["mask"]}, one["labels"]
+
+    with pytest.raises(AmpmixError, match="give unpack=FUNCTION"):
+        trainer(callback()).fit(OfTwo(), combined)
+    seen: list[Mixed] = []
+    trainer(callback(unpack=unpack, on_mixed=seen.append)).fit(OfTwo(), combined)
+    assert len(seen) == 3
+
+
 @pytest.fixture(autouse=True)
 def _quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)

@@ -117,6 +117,12 @@ def test_it_is_the_model_of_fit(policy: str) -> None:
     assert model.score(NEW, NEW_LABELS) > 0.8
 
 
+def test_logarithms_of_probabilities_are_those() -> None:
+    model = small("mixup", random_state=3).fit(TEXTS, LABELS)
+    logarithms = model.predict_log_proba(NEW)
+    np.testing.assert_allclose(np.exp(logarithms), model.predict_proba(NEW), rtol=1e-5)
+
+
 def test_it_is_the_model_of_ampmix_train(tmp_path: Path) -> None:
     with (tmp_path / "tickets.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *zip(TEXTS, LABELS, strict=True)])

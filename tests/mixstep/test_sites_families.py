@@ -7,6 +7,7 @@ hook puts its mixture there, the masks being united in the model's inputs.
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from typing import Any
 
 import pytest
@@ -112,9 +113,13 @@ def gradients(loss: Tensor, model: nn.Module) -> Tensor:
     return torch.cat([g.flatten() for g in found if g is not None])
 
 
-def whole_sites(model: Any, inputs: dict[str, Tensor]) -> list[str]:
+@cache
+def family(name: str) -> tuple[Any, dict[str, Tensor], tuple[str, ...]]:
+    """A model, a batch of unequal lengths, and the paths where all of a text passes."""
+    model = tiny.build(name)
+    inputs = tiny.batch(model)
     rows = ampmix.sites(model, inputs)
-    return [row.path for row in rows if row.whole and row.same_as == row.path]
+    return model, inputs, tuple(r.path for r in rows if r.whole and r.same_as == r.path)
 
 
 def test_there_are_enough() -> None:
@@ -123,9 +128,7 @@ def test_there_are_enough() -> None:
 
 @pytest.mark.parametrize("name", tiny.FAMILIES)
 def test_every_whole_site_is_cut_exactly(name: str) -> None:
-    model = tiny.build(name)
-    inputs = tiny.batch(model)
-    sites = whole_sites(model, inputs)
+    model, inputs, sites = family(name)
     assert len(sites) >= 4, sites
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -135,6 +138,7 @@ def test_every_whole_site_is_cut_exactly(name: str) -> None:
                 torch.manual_seed(0)
                 loss = MixStep(model, policy, site=path, on_mixed=seen.append)(**inputs)["loss"]
                 expected = Reference(model, path, inputs).losses(seen[0], inputs["labels"], eps)
+                assert expected.isfinite().all()
                 torch.testing.assert_close(seen[0].loss.double(), expected, rtol=1e-9, atol=1e-9)
                 mine = gradients(loss, model)
                 wanted = gradients(expected.mean(), model)
@@ -149,10 +153,10 @@ def test_at_lam_0_logits_are_the_partners(name: str, monkeypatch: pytest.MonkeyP
         return torch.zeros(shape, dtype=dtype)
 
     monkeypatch.setattr("ampmix.policies.mixup.sample_lam", zero)
-    model = tiny.build(name)
+    model, _, sites = family(name)
     inputs = tiny.batch(model, (tiny.TOKENS,) * len(tiny.LENGTHS))
     plain = model(**inputs).logits
-    for path in whole_sites(model, inputs):
+    for path in sites:
         seen: list[Mixed] = []
         out = MixStep(model, Mixup(), site=path, on_mixed=seen.append)(**inputs)
         torch.testing.assert_close(out["logits"], plain[seen[0].perm], rtol=1e-9, atol=1e-9)

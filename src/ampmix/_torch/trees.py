@@ -40,7 +40,7 @@ def mapped_by_path(function: Callable[[Path, Any], Any], things: Any, path: Path
 
 @never_compiled
 def leaves(things: Any) -> list[Any]:
-    """What lies in nested containers, in a list."""
+    """The leaves of nested containers, in a list."""
     parts = _parts(things)
     if parts is None:
         return [things]
@@ -56,7 +56,7 @@ def rebuilt(new: Sequence[Any], things: Any) -> Any:
 
 @never_compiled
 def _parts(thing: Any) -> dict[Any, Any] | None:
-    """What a container holds, by key, position or attribute; None for a leaf."""
+    """The parts of a container, by key, position or attribute; None for a leaf."""
     if isinstance(thing, Mapping):
         return dict(thing.items())
     if isinstance(thing, tuple) and hasattr(thing, "_fields"):

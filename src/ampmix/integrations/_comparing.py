@@ -17,7 +17,7 @@ from ampmix.mixing import Loss
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step would train with: its loss, and the gradients of all parameters in one vector."""
+    """The loss that a step would train with, and the gradients of all parameters in one vector."""
 
     loss: float
     gradient: Tensor
@@ -38,7 +38,7 @@ class Outcome:
         return cls(float(loss.detach()), vector, _rounding(loss, trained))
 
     def difference(self, other: Outcome) -> float:
-        """How far the gradients are apart, as a share of the longer one."""
+        """The distance of the gradients, as a share of the longer one."""
         longer = max(float(self.gradient.norm()), float(other.gradient.norm()))
         return float((self.gradient - other.gradient).norm()) / longer if longer else 0.0
 
@@ -120,7 +120,7 @@ def _attributes(own: dict[str, Any], kept: dict[str, Any]) -> Undo:
 
 
 def _undo(value: Any) -> Undo:
-    """What gives a container or a tensor the content that it has now."""
+    """Return what gives a container or a tensor the content that it has now."""
     if isinstance(value, list | deque | set | dict):
         items: Any = dict(value) if isinstance(value, dict) else list(value)
         inner = [_undo(item) for item in (items.values() if isinstance(items, dict) else items)]

@@ -183,10 +183,10 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
 
     def _unpack(self, batch: Any) -> tuple[Any, Tensor]:
         labels = self.options.get("labels", "labels")
-        if isinstance(batch, Mapping) and labels in batch:
+        if isinstance(batch, Mapping) and isinstance(batch.get(labels), Tensor):
             rest = {name: value for name, value in batch.items() if name != labels}
             return rest, batch[labels]
-        if isinstance(batch, tuple | list) and len(batch) > 1:
+        if isinstance(batch, tuple | list) and len(batch) > 1 and isinstance(batch[-1], Tensor):
             return tuple(batch[:-1]), batch[-1]
         held = f" of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else ""
         raise AmpmixError(

@@ -32,7 +32,7 @@ NOT_UNITED = (
 
 @uncompiled
 class Check:
-    """What is to be checked of a step, and how often still.
+    """The checks of a step, and how often they are still to be made.
 
     Args:
         mixes: whether the step's policy does, so that there is something to warn of.

@@ -1,4 +1,4 @@
-"""What modules gave on the way to the site, which later passes are answered from."""
+"""Outputs of modules on the way to the site, which later passes are answered from."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def copied(things: Any) -> Any:
 
 @dataclass(eq=False)
 class Recorded:
-    """What a module gave.
+    """The output of a module.
 
     Attributes:
         value: its output, before anybody could change it in place.
@@ -100,7 +100,7 @@ class Replay:
             set_random_state(memory._start)
 
     def answer(self, module: nn.Module, again: Callable[[], Any]) -> Any:
-        """What a module gave; `again` calls it, for what is made of masks."""
+        """Return what a module gave; `again` calls it, for what is made of masks."""
         recorded = self.left[module].popleft()
         found = copied(recorded.value)
         if made := self.memory.learned.made.get(recorded.at):

@@ -38,7 +38,7 @@ Call = Callable[..., Any]
 @uncompiled
 @dataclass(frozen=True, eq=False)
 class Arrival:
-    """What there was when a model was run up to a site.
+    """The state of a model that was run up to a site.
 
     Attributes:
         target: the site's submodule; None for the whole model.
@@ -293,7 +293,7 @@ class Passes:
         return output
 
     def _filled(self, hidden: Sequence[Tensor], content: Any) -> Any:
-        """What is at the site, copied, with other hidden states."""
+        """Return what is at the site, copied, with other hidden states."""
         found = leaves(content)
         for i, leaf in enumerate(found):
             if i not in self.places and isinstance(leaf, Tensor):

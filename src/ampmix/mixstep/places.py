@@ -1,4 +1,4 @@
-"""Where hidden states lie in what arrives at a site, and which of their axes counts examples."""
+"""Positions of the hidden states in what arrives at a site, and their axis of examples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ampmix.mixstep.site import Site
 
 @dataclass(eq=False)
 class Learned:
-    """What the first batches showed of a model that is cut (:mod:`ampmix.mixstep.probe`).
+    """Knowledge that the first batches gave of a model that is cut (:mod:`ampmix.mixstep.probe`).
 
     Attributes:
         axes: by the number of a leaf at the site, the axis that counts examples; leaves that are

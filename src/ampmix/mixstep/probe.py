@@ -30,7 +30,7 @@ Run = tuple[Arrival, Inputs]
 
 @dataclass
 class Finding:
-    """What a probe found.
+    """The findings of a probe.
 
     Attributes:
         learned: of the model.

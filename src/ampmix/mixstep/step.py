@@ -271,8 +271,9 @@ class MixStep(nn.Module):
             return self._mixed(call, args, given, targets)
         try:
             return self._mixed(call, args, kwargs, targets)
-        except (TypeError, ValueError, AttributeError):
-            if self._checked or self.labels not in parameters_of(own_module(self.model)):
+        except (TypeError, ValueError, AttributeError) as error:
+            asked = self.labels in parameters_of(own_module(self.model))
+            if self._checked or not asked or isinstance(error, AmpmixError):
                 raise
             found = self._mixed(call, args, given, targets)
             self._gives_labels = True
