@@ -18,7 +18,7 @@ from ampmix.data.splits import split_all
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import Classifier
 from ampmix.studies import automatic
-from ampmix.studies.automatic import Choice, choose
+from ampmix.studies.automatic import Choice, choose_encoder
 from ampmix.studies.ladder import Ladder
 from ampmix.studies.plan import Plan
 
@@ -201,15 +201,15 @@ def test_auto_takes_the_best_encoder_that_fits(budget: float, workers: int, spec
         assert policy == "amp", "the dearest"
         return COST[plan.spec] * plan.steps / 160
 
-    found = choose(Fake, budget, workers, measure=measure)  # type: ignore[arg-type]
+    found = choose_encoder(Fake, budget, workers, measure=measure)  # type: ignore[arg-type]
     assert (found.backbone, found.steps) == (spec, 160)
     for left_out in [other for other in COST if COST[other] > COST[spec]]:
         assert left_out in found.note or budget == 1.0
     assert ("more than the 1 s of --budget" in found.note) == (budget == 1.0)
-    shorter = choose(Fake, 9 * 10.0 * 0.7, 2, measure=measure)  # type: ignore[arg-type]
+    shorter = choose_encoder(Fake, 9 * 10.0 * 0.7, 2, measure=measure)  # type: ignore[arg-type]
     assert shorter.steps is not None and 100 <= shorter.steps < 160
     assert shorter.backbone == "minilm[train_layers=1]"
-    given = choose(Fake, budget, workers, 50, measure)  # type: ignore[arg-type]
+    given = choose_encoder(Fake, budget, workers, 50, measure)  # type: ignore[arg-type]
     assert given.steps == 50
 
 
@@ -222,7 +222,7 @@ def test_auto_remembers_what_it_chose(monkeypatch: pytest.MonkeyPatch, tmp_path:
         return Choice("minilm[train_layers=1]", 7, "because")
 
     monkeypatch.setattr(automatic, "encoder_installed", lambda: True)
-    monkeypatch.setattr(automatic, "choose", choose)
+    monkeypatch.setattr(automatic, "choose_encoder", choose)
     first = Ladder.of(TICKETS, out=tmp_path, seeds=2)
     again = Ladder.of(TICKETS, out=tmp_path, seeds=2)
     assert len(asked) == 1
@@ -266,11 +266,11 @@ def test_what_cannot_run_is_one_sentence(
 
 
 def test_a_policy_that_is_shown_better_is_the_recipe(done: Path) -> None:
-    from ampmix.studies.comparison import Comparison
+    from ampmix.studies.comparison import ComparisonRuns
     from ampmix.studies.runner import Runner
 
     ladder = Ladder.of(TICKETS, "none,mixup", CNN, steps=4, seeds=2)
-    work = Comparison(ladder, Runner(done))
+    work = ComparisonRuns(ladder, Runner(done))
     rows, rung = work._rows(), Rung(CNN, (50.0,), 50.0)
     assert work._recipe(rows, rung).policy == "none"
     shown = tuple(

@@ -77,7 +77,7 @@ def steps_for(texts: int, batch_size: int) -> int:
     return min(max(-(-EPOCHS * texts // batch_size), LEAST), MOST)
 
 
-def choose(
+def choose_encoder(
     plan_on: Callable[[str, int | None], Plan | None],
     budget: float,
     workers: int,

@@ -16,11 +16,11 @@ NAME = BASELINE
 MODEL = TfidfLogreg()
 
 
-def fitted(data: Split) -> Fit:
+def fit_baseline(data: Split) -> Fit:
     """Fit the baseline to a split."""
     return solve(MODEL, data, TrainConfig())
 
 
 def errors(data: Split) -> npt.NDArray[np.bool_]:
     """Return True for each test text that the baseline gets wrong, bool ``[n_test]``."""
-    return fitted(data).test_wrong
+    return fit_baseline(data).test_wrong

@@ -11,7 +11,7 @@ from rich.console import Console
 from ampmix._support.json_files import write_json
 from ampmix.data.dataset import TextDataset
 from ampmix.errors import AmpmixError
-from ampmix.studies.comparison import Comparison
+from ampmix.studies.comparison import ComparisonRuns
 from ampmix.studies.comparison import comparison as comparison
 from ampmix.studies.executors.pool import end_unless_guarded
 from ampmix.studies.ladder import Ladder
@@ -81,7 +81,7 @@ def compare(
     shown = in_notebook() if progress is None else progress
     with RunsProgress(1, 1, Console(stderr=not in_notebook(), quiet=not shown)) as bar:
         runner = Runner(out, workers, replicas, time_limit, watcher or bar, processes)
-        summary = Comparison(steps, runner).summary(keep_fold)
+        summary = ComparisonRuns(steps, runner).summary(keep_fold)
     if processes.rank == 0:
         write_json(out / "summary.json", summary.as_json())
     processes.wait()

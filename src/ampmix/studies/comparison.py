@@ -49,7 +49,7 @@ class _Kept(NamedTuple):
     problem: str = ""
 
 
-class Comparison:
+class ComparisonRuns:
     """Does the runs of a comparison, model by model, then policy by policy.
 
     Args:

@@ -215,7 +215,7 @@ class _Maker:
         if (found := automatic.remembered(memory, key)) is not None:
             return found
 
-        made = automatic.choose(
+        made = automatic.choose_encoder(
             lambda spec, steps: self.able(spec, policies, steps),
             budget,
             workers,

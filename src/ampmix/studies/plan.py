@@ -22,7 +22,7 @@ from ampmix.policies.base import Policy
 from ampmix.records.provenance import provenance
 from ampmix.records.store import RunRecord, run_id
 from ampmix.studies import DEFAULT_POLICIES, baseline
-from ampmix.studies.results import parts_of, predicted_per_second, result_of
+from ampmix.studies.results import facts_of, predicted_per_second, result_of
 from ampmix.training.checks import check_trainable, sited
 from ampmix.training.config import TrainConfig, settings
 from ampmix.training.replicas import automatic, fit_many, unstackable
@@ -269,7 +269,7 @@ class Plan:
         started, (policy,) = time.monotonic(), {run.policy for run in runs}
         splits = [self.split(run.seed) for run in runs]
         if policy == baseline.NAME:
-            outcomes = [_Outcome.of(baseline.fitted(split), split) for split in splits]
+            outcomes = [_Outcome.of(baseline.fit_baseline(split), split) for split in splits]
         else:
             with blaming(self.backbone, self._kind), blaming(self.policy(policy), POLICIES):
                 outcomes = self._trained(runs, splits, models, on_step)
@@ -277,7 +277,7 @@ class Plan:
         if policy != baseline.NAME:  # a record has vectors by content, the paper by name
             made |= self._told(policy, made["versions"])
         return [
-            RunRecord(self.specification(run), parts_of(split) | one.result, made | one.told)
+            RunRecord(self.specification(run), facts_of(split) | one.result, made | one.told)
             for run, split, one in zip(runs, splits, outcomes, strict=True)
         ]
 

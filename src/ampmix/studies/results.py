@@ -14,7 +14,7 @@ from ampmix.training.training_run import Diverged, Fit
 ASKED = 64  # texts by which the speed of predicting is measured
 
 
-def parts_of(split: Split) -> dict[str, Any]:
+def facts_of(split: Split) -> dict[str, Any]:
     """Return the hash of a split and the sizes of its parts."""
     return {
         "split_hash": split.hash,
