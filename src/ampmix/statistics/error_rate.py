@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
+from scipy.special import ndtri
 
 from ampmix.statistics._arrays import check_level
 from ampmix.statistics.crossed import crossed_difference
@@ -39,17 +39,15 @@ def cross_validated_error(
     folds, n = len(wrong), len(every)
     if folds < 2 or not n:
         raise ValueError(f"{folds} folds with {n} texts: at least 2 folds and a text are needed")
-    counted = max(1, round(n / (1 + folds / (folds - 1))))
-    # a whole number of texts at either side; the interval of a share in between is between theirs
-    low, high = (
-        binomtest(int(k), counted).proportion_ci(level, "wilson")
-        for k in (np.floor(every.mean() * counted), np.ceil(every.mean() * counted))
-    )
-    part = every.mean() * counted % 1
-    return (
-        float(low.low + part * (high.low - low.low)),
-        float(low.high + part * (high.high - low.high)),
-    )
+    return _wilson(float(every.mean()), n / (1 + folds / (folds - 1)), level)
+
+
+def _wilson(share: float, n: float, level: float) -> tuple[float, float]:
+    """Wilson's score interval of a share of n texts; n need not be whole."""
+    z = float(ndtri((1 + level) / 2))
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def held_out_error(wrong: npt.ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
@@ -67,7 +65,6 @@ def held_out_error(wrong: npt.ArrayLike, level: float = 0.95) -> tuple[float, fl
     """
     table = np.asarray(wrong, float)
     if len(table) == 1 or table.shape[1] < 2:
-        found = binomtest(int(table.sum()), table.size).proportion_ci(level, "wilson")
-        return float(found.low), float(found.high)
+        return _wilson(float(table.mean()), table.size, level)
     interval = crossed_difference(table, np.zeros_like(table), level).interval
     return None if interval is None else (max(interval[0], 0.0), min(interval[1], 1.0))
