@@ -47,7 +47,7 @@ def _wilson(share: float, n: float, level: float) -> tuple[float, float]:
     z = float(ndtri((1 + level) / 2))
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
 
 
 def held_out_error(wrong: npt.ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
@@ -62,7 +62,7 @@ def held_out_error(wrong: npt.ArrayLike, level: float = 0.95) -> tuple[float, fl
 
     >>> low, high = held_out_error([[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]] * 2)
     >>> low, round(high, 2)
-    (0.0, 0.33)
+    (0.0, 0.45)
     """
     table = np.asarray(wrong, float)
     if len(table) == 1 or table.shape[1] < 2:
