@@ -29,6 +29,9 @@ MODULES = {
 NEEDED = {
     "hub": "components.parse('hf[path=ag_news]', 'ampmix.datasets', 'data set').load()",
     "excel": "from ampmix.data.tables.workbook import read_sheet; read_sheet(Path('a.xlsx'), b'')",
+    "errors": """
+from ampmix.analysis.errors import label_issues
+label_issues(np.eye(2), np.array([0, 1]))""",
     "glove": """
 from ampmix._support import download
 from ampmix.text import vectors

@@ -53,7 +53,7 @@ def test_the_help_tells_choices_and_defaults(command: str, setting: Field[Any]) 
     assert all(choice in about for choice in setting.metadata["choices"])
     default, *rest = brackets.split("; ")
     if setting.name == "device":  # which the machine decides: tests/training/test_settings.py
-        assert default == "auto: a GPU if any"
+        assert default == "auto: a GPU if there is one"
     else:
         plain = type(setting.default)(default.split(",")[0])
         assert plain == getattr(TrainConfig(), setting.name)
