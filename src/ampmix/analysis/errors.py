@@ -20,7 +20,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Errors:
-    """What models say about texts that they were tested on. Texts are named by their index.
+    """Findings on texts that models were tested on. Texts are named by their index.
 
     Attributes:
         model: whose probabilities are looked at.

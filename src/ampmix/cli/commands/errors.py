@@ -121,7 +121,7 @@ def _error(table: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> flo
 
 
 def lines(found: Errors, data: TextDataset, examples: Examples) -> list[str]:
-    """What was found, the answer first."""
+    """Lines that tell what was found, the answer first."""
     look = "looks" if len(found.mislabelled) == 1 else "look"
     told = [
         f"{len(found.mislabelled):,} of {counted(found.texts, 'text')} {look} mislabelled, by "
