@@ -55,7 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
         )
     examples = data.test if data.test is not None else data.train
     tables = probabilities_of(mine, data, examples)
-    model = min(tables, key=lambda name: _error(tables[name], examples.labels))
+    model = _kept_model(Path(arguments.runs))
+    if model not in tables:
+        model = min(tables, key=lambda name: _error(tables[name], examples.labels))
+    if data.test is not None:
+        note("only the test texts are judged: leave --test out of both commands to judge all")
     found = errors(examples.texts, examples.labels, tables, model)
     screen = Console(highlight=False)
     for line in lines(found, data, examples):
@@ -103,6 +107,16 @@ def probabilities_of(
         raise AmpmixError("no run was tested on these texts: run ampmix compare again")
     sizes = len(examples), len(data.classes)
     return {name: mean_probabilities(own, *sizes) for name, own in parts.items()}
+
+
+def _kept_model(runs: Path) -> str:
+    """The model that the comparison kept, "" if its summary does not say."""
+    import json
+
+    try:
+        return str(json.loads((runs / "summary.json").read_text(encoding="utf-8"))["best"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _model(record: RunRecord) -> str:
