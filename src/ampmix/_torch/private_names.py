@@ -22,10 +22,6 @@ PRIVATE_NAMES = {
     "torch.nn.modules.batchnorm._BatchNorm": ("2.4.0", ""),
     "torch.nn.modules.instancenorm._InstanceNorm": ("2.4.0", ""),
     "torch.ops.mkldnn._linear_pointwise": ("2.4.0", "PyTorch's own product of matrices"),
-    "torch.utils._pytree.tree_flatten": ("2.4.0", ""),
-    "torch.utils._pytree.tree_leaves": ("2.4.0", ""),
-    "torch.utils._pytree.tree_map": ("2.4.0", ""),
-    "torch.utils._pytree.tree_unflatten": ("2.4.0", ""),
 }
 """Name: the lowest version of torch it was seen in, and what stands in for it, "" if nothing does.
 

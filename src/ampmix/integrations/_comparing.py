@@ -69,7 +69,7 @@ def module_loss(module: nn.Module) -> Loss | None:
 
     It is asked for when it is used, so that it is where the module is.
     """
-    losses = [part for part in module.modules() if isinstance(part, nn.modules.loss._Loss)]
+    losses: list[Any] = [p for p in module.modules() if isinstance(getattr(p, "reduction", 0), str)]
     if len(losses) != 1:
         return None
 
