@@ -172,6 +172,7 @@ def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages:
 def describe(ladder: Ladder) -> str:
     """Describe the comparison in a line or two."""
     from ampmix._support import components
+    from ampmix.studies.plan import Run
 
     plan, dataset = ladder.plans[0], ladder.dataset
     parts = [counted(len(dataset.train), "training text")]
@@ -185,7 +186,7 @@ def describe(ladder: Ladder) -> str:
         else counted(plan.seeds, "seed")
     )
     kept = "" if plan.fraction == 1.0 else f", {plan.fraction:.4g} of the labels kept"
-    steps = counted(plan.steps(plan.runs()[-1]), "step")
+    steps = counted(plan.steps(Run(plan.baseline, 0)), "step")
     return (
         f"{dataset.name}: {', '.join(parts)}, {len(dataset.classes)} classes{kept}; "
         f"{components.spec(plan.backbone)}, {design}, "
