@@ -27,7 +27,7 @@ from ampmix import datasets
 from ampmix._support.components import parse
 from ampmix.backbones.base import Backbone
 from ampmix.data.splits import split_holdout
-from ampmix.studies.plan import settings
+from ampmix.training.config import settings
 from ampmix.training.step import _batches
 from ampmix.training.training_run import _encode
 

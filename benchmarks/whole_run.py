@@ -35,7 +35,8 @@ from ampmix._support.components import parse
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.models.classifier import logits_of
 from ampmix.records.store import RunRecord
-from ampmix.studies.plan import Plan, Run, settings
+from ampmix.studies.plan import Plan, Run
+from ampmix.training.config import settings
 from ampmix.training.step import _batches, generator_of
 from ampmix.training.training_run import _encode
 

@@ -301,19 +301,25 @@ def test_the_upper_layers_train_and_drop_and_the_lower_do_neither(
     assert all(part.training for layer in list(layers_of(model))[1:] for part in layer.modules())
 
 
-def test_a_text_is_encoded_once_by_the_lower_layers(
-    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
-    backbone = Encoder(model=folders["deep bert"], train_layers=2)
-    read: list[int] = []
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """How many texts the lower layers read, call by call; nothing is on disk before."""
+    found: list[int] = []
     real = EncoderModule._lower
 
     def counted(self: EncoderModule, ids: Tensor, mask: Tensor) -> Tensor:
-        read.append(len(ids))
+        found.append(len(ids))
         return real(self, ids, mask)
 
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
     monkeypatch.setattr(EncoderModule, "_lower", counted)
+    return found
+
+
+def test_a_text_is_encoded_once_by_the_lower_layers(
+    folders: dict[str, str], read: list[int]
+) -> None:
+    backbone = Encoder(model=folders["deep bert"], train_layers=2)
     config = TrainConfig(steps=50, batch_size=5, eval_every=5)
     fit(backbone, AMP(site="layer.1"), split(), config)
     assert sum(read) == len(split().train), "training and development texts are the same here"
@@ -522,17 +528,8 @@ def test_linear_probing_comes_first(options: dict[str, Any], folders: dict[str, 
 
 
 def test_a_text_is_encoded_once_though_the_head_was_fitted_before(
-    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    folders: dict[str, str], read: list[int]
 ) -> None:
-    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
-    read: list[int] = []
-    real = EncoderModule._lower
-
-    def counted(self: EncoderModule, ids: Tensor, mask: Tensor) -> Tensor:
-        read.append(len(ids))
-        return real(self, ids, mask)
-
-    monkeypatch.setattr(EncoderModule, "_lower", counted)
     backbone = Encoder(model=folders["deep bert"], train_layers=2, start="linear")
     fit(backbone, NoMixup(), split(), TrainConfig(steps=9, batch_size=5, eval_every=3))
     assert sum(read) == len(TEXTS)

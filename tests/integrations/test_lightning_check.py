@@ -102,8 +102,15 @@ def test_a_loss_that_starts_alike_is_told_by_its_gradients(kind: str, precision:
 
 
 def test_what_is_the_same_trains() -> None:
-    trainer(callback()).fit(Module(), batches())
-    trainer(callback(policy=AMP(eps=0.1)), precision="bf16-mixed").fit(Module(), batches())
+    for own, more in (
+        (callback(), {}),
+        (callback(policy=AMP(eps=0.1)), {"precision": "bf16-mixed"}),
+    ):
+        module = Module()
+        before = [parameter.detach().clone() for parameter in module.parameters()]
+        trainer(own, **more).fit(module, batches())
+        moved = zip(before, module.parameters(), strict=True)
+        assert all(not torch.equal(old, new) for old, new in moved)
 
 
 def test_exactly_the_weighted_loss_is_taken() -> None:

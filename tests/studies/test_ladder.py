@@ -100,9 +100,29 @@ def test_the_same_command_does_nothing_again(
 def test_no_refit_keeps_a_fold(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     assert main(["compare", TICKETS, *STEPS, "--no-refit", "--out", out]) == 0
-    kept = summary_of(tmp_path / "out")["model"]
+    found = summary_of(tmp_path / "out")
+    kept = found["model"]
     assert kept["seed"] in (0, 1) and kept["texts"] is None
     assert kept["policy"] in ("none", "mixup")
+    assert found["best"] == "tfidf-logreg", "and yet the fold's model is the CNN"
+    assert kept["model"] == Classifier.load(tmp_path / "out").backbone.public_spec == CNN
+
+
+def test_a_model_is_there_until_the_next_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    first = ampmix.compare(TICKETS, out, backbone="tfidf-logreg", seeds=2)
+    assert first.folder is not None
+    before = Classifier.load(first.folder).about["recipe"]
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Classifier, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        ampmix.compare(TICKETS, out, backbone="tfidf-logreg[C=1.0]", seeds=2)
+    assert Classifier.load(first.folder).about["recipe"] == before
 
 
 def test_the_answer_is_first_everywhere(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,9 +140,9 @@ def test_the_answer_is_first_everywhere(done: Path, capsys: pytest.CaptureFixtur
 
 def test_with_a_test_set_it_has_no_say() -> None:
     rows = [
-        Rung("a", (10.0,), 10.0, dev_error=30.0),
-        Rung("b", (20.0,), 20.0, dev_error=5.0),
-        Rung("c", (1.0,), 1.0),
+        Rung("a", "", (10.0,), 10.0, dev_error=30.0),
+        Rung("b", "", (20.0,), 20.0, dev_error=5.0),
+        Rung("c", "", (1.0,), 1.0),
     ]
     assert chosen(rows, cross_validated=False) is rows[1]
     assert chosen(rows, cross_validated=True) is rows[2]
@@ -136,6 +156,31 @@ def test_the_learning_curve_is_of_shares_of_the_labels(done: Path) -> None:
     assert labels[0] == pytest.approx(labels[2] / 4, abs=5)
     assert labels[1] == pytest.approx(labels[2] / 2, abs=5)
     assert curve[0]["error"] > curve[2]["error"]
+
+
+def test_what_the_answer_says_of_a_test_set() -> None:
+    """The model is chosen on development texts, so another may err less on the test set."""
+    rows = [
+        {"model": "a", "title": "", "mean": 12.0, "interval": [10.0, 14.0], "difference": 1.0,
+         "difference_interval": [-1.0, 3.0]},
+        {"model": "b", "title": "the B", "mean": 11.0, "interval": None, "difference": None,
+         "difference_interval": None},
+    ]  # fmt: skip
+    (said,) = answer({"rows": [], "ladder": rows, "best": "a", "design": "test set"})
+    assert said == (
+        "A errs least on development texts, and on 12.0 % of new texts [10.0 to 14.0]; next is the "
+        "B with 11.0 %."
+    )
+    assert "errs least: 11.0 %" in answer({"rows": [], "ladder": rows, "best": "b"})[0]
+
+
+def test_a_frozen_encoder_is_not_called_fine_tuned() -> None:
+    titles = {
+        name: ampmix._support.components.parse_model(name).title  # type: ignore[attr-defined]
+        for name in ("minilm", "minilm[train_layers=2]", "minilm[freeze=true]", "encoder-logreg")
+    }
+    assert titles["minilm"] == titles["minilm[train_layers=2]"] == "fine-tuned MiniLM"
+    assert "fine-tuned" not in titles["minilm[freeze=true]"] + titles["encoder-logreg"]
 
 
 ROW = {"policy": "mixup", "decision": "no difference shown", "difference": 0.4, "detectable": 2.0,
@@ -154,7 +199,7 @@ NONE = {**ROW, "policy": "none", "decision": "baseline", "difference": None}
     ],
 )  # fmt: skip
 def test_what_the_answer_says_of_mixing(row: dict[str, Any], said: str) -> None:
-    found = answer({"rows": [NONE, {**ROW, **row}], "backbone": "minilm", "ladder": []})
+    found = answer({"rows": [NONE, {**ROW, **row}], "title": "fine-tuned MiniLM", "ladder": []})
     assert len(found) == 1 and said in found[0]
 
 
@@ -162,7 +207,7 @@ def test_what_the_answer_says_of_labels() -> None:
     def said(half: float) -> str:
         curve = [{"labels": 200, "error": half}, {"labels": 400, "error": 20.0}]
         rows = [NONE, {**ROW, "decision": "lower error", "difference": -2.0}]
-        return answer({"rows": rows, "backbone": "cnn", "learning_curve": curve})[-1]
+        return answer({"rows": rows, "title": "the CNN", "learning_curve": curve})[-1]
 
     assert said(26.0) == (
         "200 labels instead of 400 cost 6.0 points: more labels help more than mixing here."
@@ -271,7 +316,7 @@ def test_a_policy_that_is_shown_better_is_the_recipe(done: Path) -> None:
 
     ladder = Ladder.of(TICKETS, "none,mixup", CNN, steps=4, seeds=2)
     work = ComparisonRuns(ladder, Runner(done))
-    rows, rung = work._rows(), Rung(CNN, (50.0,), 50.0)
+    rows, rung = work._rows(), Rung(CNN, "", (50.0,), 50.0)
     assert work._recipe(rows, rung).policy == "none"
     shown = tuple(
         replace(row, decision="lower error", difference=-1.0) if row.policy == "mixup" else row
@@ -283,5 +328,5 @@ def test_a_policy_that_is_shown_better_is_the_recipe(done: Path) -> None:
 def test_a_name_in_the_ladder_must_be_an_argument() -> None:
     with pytest.raises(TypeError, match="no argument nonsense"):
         ampmix.compare(TICKETS, nonsense=1)
-    with pytest.raises(AmpmixError, match="goes with a file"):
+    with pytest.raises(AmpmixError, match="go with a file"):
         ampmix.compare(ampmix.load_dataset(TICKETS), text="a")

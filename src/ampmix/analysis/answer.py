@@ -6,15 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ampmix._support.wording import quoted_range
+from ampmix.records.store import BASELINE
 
-TITLES = {
-    "tfidf-logreg": "TF-IDF with logistic regression",
-    "encoder-logreg": "logistic regression on a frozen encoder",
-    "minilm": "fine-tuned MiniLM",
-    "encoder": "the fine-tuned encoder",
-    "cnn": "the CNN",
-    "bilstm": "the BiLSTM",
-}
 WORTH = 1.0  # points that halving the labels must cost to be worth a sentence
 
 
@@ -28,15 +21,6 @@ def answer(summary: Mapping[str, Any]) -> list[str]:
     return [sentence for sentence in said if sentence]
 
 
-def title(model: str) -> str:
-    """Describe a model of the ladder in words; its spec string where there are none.
-
-    >>> title("minilm[train_layers=2]"), title("mine")
-    ('fine-tuned MiniLM', 'mine')
-    """
-    return TITLES.get(model.split("[")[0], model)
-
-
 def _best_sentence(summary: Mapping[str, Any]) -> str:
     rows: Sequence[Mapping[str, Any]] = summary.get("ladder") or []
     measured = [row for row in rows if row["mean"] is not None]
@@ -44,27 +28,33 @@ def _best_sentence(summary: Mapping[str, Any]) -> str:
     if best is None:
         return ""
     bounds = quoted_range(best["interval"])
-    name = title(best["model"])
-    said = f"{name[0].upper()}{name[1:]} errs least: {best['mean']:.1f} % of new texts{bounds}"
+    name, error = _title(best), f"{best['mean']:.1f} % of new texts{bounds}"
+    # chosen on development texts where there is a test set: another may err less on that
+    chosen = " on development texts, and on " if summary.get("design") == "test set" else ": "
+    said = f"{name[0].upper()}{name[1:]} errs least{chosen}{error}"
     others = [row for row in measured if row is not best]
     if not others:
         return f"{said}."
-    simple = min(others, key=lambda row: row["mean"])
-    close = simple["difference_interval"] if simple["difference"] else None
-    said += f"; next is {title(simple['model'])} with {simple['mean']:.1f} %"
+    following = min(others, key=lambda row: row["mean"])
+    close = following["difference_interval"] if following["difference"] else None
+    said += f"; next is {_title(following)} with {following['mean']:.1f} %"
     return f"{said}{', not shown to be worse.' if close and close[0] <= 0 else '.'}"
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    """A model of the ladder in words."""
+    return str(row["title"] or row["model"])
 
 
 def _mixing_sentence(summary: Mapping[str, Any]) -> str:
     judged = [
         row
         for row in summary["rows"]
-        if row["decision"] != "baseline" and row["dev_error"] is not None
-        and row["policy"] not in TITLES
+        if row["decision"] != "baseline" and row["policy"] != BASELINE
     ]  # fmt: skip
     if not judged:
         return ""
-    model = title(summary["backbone"])
+    model = summary["title"]
     lower = [row for row in judged if row["decision"] == "lower error"]
     if lower:
         best = min(lower, key=lambda row: row["difference"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ class Rung:
 
     Attributes:
         model: spec string of a baseline or backbone, or ``always CLASS``.
+        title: the model in words, "" for its spec string.
         errors: test error by seed (fold).
         mean, std: of them; None where no run finished or only one did.
         interval: of 95 %, of the error of a model trained anew on new texts.
@@ -31,6 +32,7 @@ class Rung:
     """
 
     model: str
+    title: str = ""
     errors: tuple[float, ...] = ()
     mean: float | None = None
     std: float | None = None
@@ -48,7 +50,10 @@ class Rung:
 
 
 def ladder(
-    models: Mapping[str, Records], cross_validated: bool, majority: Mapping[str, Any] | None
+    models: Mapping[str, Records],
+    cross_validated: bool,
+    majority: Mapping[str, Any] | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> tuple[Rung, ...]:
     """One row for each model, in their order, after that of always answering one class.
 
@@ -56,12 +61,16 @@ def ladder(
         models: spec string to seed to record.
         cross_validated: whether every seed has a test fold of its own.
         majority: as of :func:`ampmix.analysis.classes.majority`.
+        titles: models in words.
     """
     done = {name: {s: r for s, r in own.items() if r.done} for name, own in models.items()}
     means = {name: _mean_error(own) for name, own in done.items() if own}
     best = min(means, key=lambda name: means[name], default=None)
     rows = [
-        _rung(name, own, done[best] if best not in (None, name) else None, cross_validated)
+        replace(
+            _rung(name, own, done[best] if best not in (None, name) else None, cross_validated),
+            title=(titles or {}).get(name, ""),
+        )
         for name, own in done.items()
     ]
     if majority is None:
@@ -100,15 +109,15 @@ def _rung(name: str, own: Records, best: Records | None, cross_validated: bool) 
     compared = None if best is None else paired_comparison(own, best, cross_validated)
     return Rung(
         name,
-        tuple(errors),
-        float(np.mean(errors)),
-        float(np.std(errors, ddof=1)) if len(errors) > 1 else None,
-        _percent(error_interval(wrong, cross_validated)),
-        compared.difference if compared else None,
-        compared.interval if compared else None,
-        100 * float(np.mean(dev)) if dev else None,
-        float(np.mean(seconds)),
-        float(np.median(speeds)) if speeds else None,
+        errors=tuple(errors),
+        mean=float(np.mean(errors)),
+        std=float(np.std(errors, ddof=1)) if len(errors) > 1 else None,
+        interval=_percent(error_interval(wrong, cross_validated)),
+        difference=compared.difference if compared else None,
+        difference_interval=compared.interval if compared else None,
+        dev_error=100 * float(np.mean(dev)) if dev else None,
+        seconds=float(np.mean(seconds)),
+        per_second=float(np.median(speeds)) if speeds else None,
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ampmix._support import components
+from ampmix._support.attempts import attempt
 from ampmix._torch.generators import Ragged
 from ampmix.backbones.weights import WEIGHTS, check_shapes, header_of
 from ampmix.data.dataset import Split
@@ -165,6 +166,8 @@ class Backbone(ABC):
     """True if loading looks for more files than ampmix itself writes, as transformers does."""
     takes_vectors: ClassVar[bool] = False
     """True if it has an option ``vectors``, a file of pretrained word vectors."""
+    described: ClassVar[str] = ""
+    """In words, as a sentence names it, such as ``the CNN``; "" for its spec string."""
     printed_as: ClassVar[str] = ""
     """Name of its default settings in the paper's tables; "" if they lack it."""
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -177,6 +180,12 @@ class Backbone(ABC):
         """Name in the paper's tables, or "" if they lack it."""
         default = all(getattr(self, f.name) == f.default for f in fields(self))
         return self.printed_as if default else ""
+
+    @property
+    def title(self) -> str:
+        """The model as a sentence names it: what its own class says, or its spec string."""
+        own: str = vars(type(self)).get("described", "")
+        return own or attempt(lambda: self.public_spec, self.name, "a spec string")
 
     @property
     def identity(self) -> str:

@@ -57,6 +57,7 @@ class BiLSTMAttention(WordBackbone):
     """
 
     name: ClassVar[str] = "bilstm"
+    described: ClassVar[str] = "the BiLSTM"
     rank: ClassVar[int] = 1
     sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
     printed_as: ClassVar[str] = "rnn-rand"

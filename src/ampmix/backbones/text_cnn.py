@@ -57,6 +57,7 @@ class TextCNN(WordBackbone):
     """
 
     name: ClassVar[str] = "cnn"
+    described: ClassVar[str] = "the CNN"
     sites: ClassVar[tuple[str, ...]] = ("embedding", "word", "sent")
     printed_as: ClassVar[str] = "cnn-rand"
     tiny: ClassVar[Mapping[str, Any]] = {"embedding_dim": 8, "feature_maps": 4}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ampmix.backbones.linear_start import row_of_each_class
 from ampmix.baselines.base import Numbers
 from ampmix.baselines.majority import NEVER
 
@@ -38,13 +39,5 @@ def fitted(
         return slopes, bias
     model = LogisticRegression(max_iter=1000, random_state=0, **options)
     model.fit(x, labels, weights)
-    return as_layer(model, slopes, bias)
-
-
-def as_layer(model: Any, slopes: Numbers, bias: Numbers) -> tuple[Numbers, Numbers]:
-    """Write a fitted scikit-learn model into the rows of its classes; two classes have one row."""
-    found, start = model.coef_, model.intercept_
-    if len(found) == 1:
-        found, start = np.concatenate([-found, found]) / 2, np.concatenate([-start, start]) / 2
-    slopes[model.classes_], bias[model.classes_] = found, start
+    slopes[model.classes_], bias[model.classes_] = row_of_each_class(model)
     return slopes, bias

@@ -42,6 +42,7 @@ class EncoderLogreg(Baseline):
     """
 
     name: ClassVar[str] = "encoder-logreg"
+    described: ClassVar[str] = "logistic regression on a frozen encoder"
     rank: ClassVar[int] = 2
     reads_folder: ClassVar[bool] = True
     reads_pool: ClassVar[bool] = True

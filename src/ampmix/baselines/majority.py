@@ -27,6 +27,7 @@ class Majority(Baseline):
     """
 
     name: ClassVar[str] = "majority"
+    described: ClassVar[str] = "the most frequent class"
     rank: ClassVar[int] = 0
 
     def reader(self, texts: Sequence[str], tokenizer: str, max_length: int) -> Reader:

@@ -40,6 +40,7 @@ class TfidfLogreg(Baseline):
     """
 
     name: ClassVar[str] = BASELINE
+    described: ClassVar[str] = "TF-IDF with logistic regression"
     rank: ClassVar[int] = 1
     C: float = 10.0
 

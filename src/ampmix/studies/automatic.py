@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +126,8 @@ def choose_encoder(
     return Choice(left_out[-1], own, f"{told}: more than the {duration(budget)} of --budget")
 
 
-def remembered(path: Path | None, key: Mapping[str, Any]) -> Choice | None:
+def remembered(path: Path, key: Mapping[str, Any]) -> Choice | None:
     """The choice that an earlier call wrote for the same question, None if there is none."""
-    if path is None:
-        return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["question"] != key or found["backbone"] not in (*CHOICES, WITHOUT):
@@ -140,12 +138,9 @@ def remembered(path: Path | None, key: Mapping[str, Any]) -> Choice | None:
         return None
 
 
-def remember(path: Path | None, key: Mapping[str, Any], choice: Choice) -> None:
+def remember(path: Path, key: Mapping[str, Any], choice: Choice) -> None:
     """Write a choice down, so that the same call goes on with it."""
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        told = {"backbone": choice.backbone, "steps": choice.steps, "note": choice.note}
-        write_json(path, {"question": dict(key), **told})
+    write_json(path, {"question": dict(key), **asdict(choice)})
 
 
 def default_policies(backbone: Backbone) -> str:

@@ -12,7 +12,6 @@ from ampmix._support.json_files import write_json
 from ampmix.data.dataset import TextDataset
 from ampmix.errors import AmpmixError
 from ampmix.studies.comparison import ComparisonRuns
-from ampmix.studies.comparison import comparison as comparison
 from ampmix.studies.executors.pool import end_unless_guarded
 from ampmix.studies.ladder import Ladder
 from ampmix.studies.plan import Plan

@@ -22,21 +22,15 @@ from ampmix.records.store import RunRecord
 from ampmix.studies import baseline
 from ampmix.studies.executors import Task
 from ampmix.studies.install import install
-from ampmix.studies.ladder import Ladder
+from ampmix.studies.ladder import Ladder, comparison
 from ampmix.studies.plan import Plan, Run
 from ampmix.studies.refit import Recipe, refit
 from ampmix.studies.run import Outcome
 from ampmix.studies.runner import Runner
-from ampmix.studies.study import Study
 from ampmix.studies.summary import Summary
 
 Records = Mapping[int, RunRecord]
 REFIT = Run("the model to keep", 0)
-
-
-def comparison(plan: Plan) -> Study:
-    """The study of one plan that a comparison of policies is."""
-    return Study(plan.dataset.name, "each", (plan,))
 
 
 class _Kept(NamedTuple):
@@ -64,7 +58,7 @@ class ComparisonRuns:
         self.plan_of: dict[str, Plan] = {}
         self.curve: tuple[Mapping[str, Any], ...] = ()
         self.outcomes = [self._rungs()] if steps.rungs else []
-        self.plan = steps.plan_on(ladder(self.models, self.cross_validated, None))
+        self.plan = steps.plan_on(ladder(self.models, self.cross_validated))
         self.study = comparison(self.plan)
         self.outcomes.append(runner.carry_out(self.study))
         self.records = _records(self.plan, self.outcomes[-1])
@@ -78,8 +72,8 @@ class ComparisonRuns:
 
     def _rungs(self) -> Outcome:
         """Train the models of the ladder, and sort their records by model."""
-        plans = (*self.steps.rungs, *self.steps.shares)
-        study = Study(self.steps.dataset.name, "none", plans)
+        study = self.steps.study
+        plans = study.plans
         outcome = self.runner.carry_out(study)
         by_id = {record.id: record for record in outcome.records.values()}
         parts: dict[tuple[str, float], dict[int, RunRecord]] = {}
@@ -98,7 +92,8 @@ class ComparisonRuns:
     def summary(self, keep_fold: bool) -> Summary:
         """Sum up, and put the model to keep in its place."""
         always = majority(self.records)
-        rungs = ladder(self.models, self.cross_validated, always)
+        titles = {name: plan.backbone.title for name, plan in self.plan_of.items()}
+        rungs = ladder(self.models, self.cross_validated, always, titles)
         best = self.steps.best(rungs)
         rows = self._rows()
         kept, folder = _Kept(), self.runner.out / "model"
@@ -152,7 +147,7 @@ class ComparisonRuns:
             if shown and plan.baseline == "none":
                 policy = min(shown, key=lambda row: row.difference or 0.0).policy
                 records = self.records[policy]
-                best = ladder({policy: records}, self.cross_validated, None)[0]
+                best = ladder({policy: records}, self.cross_validated)[0]
         done = {seed: record for seed, record in records.items() if record.done}
         return Recipe(plan, policy, done, best)
 

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ampmix import datasets
 from ampmix._support import components
 from ampmix._support.components import parse_model
+from ampmix._support.json_files import check_writable
 from ampmix.analysis.ladder import Rung, chosen
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
 from ampmix.baselines.majority import Majority
 from ampmix.data.dataset import TextDataset
-from ampmix.data.splits import texts_kept
 from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
 from ampmix.policies.none import NoMixup
 from ampmix.studies import automatic, baseline
 from ampmix.studies.plan import Plan, policies_of
 from ampmix.studies.run import left
+from ampmix.studies.source import Source
 from ampmix.studies.study import Study
 from ampmix.training.checks import sited
-from ampmix.training.config import TrainConfig, settings
 
 SHARES = (0.25, 0.5)  # of the labels, for which the cheap models are trained too
-OF_A_FILE = ("text", "label", "test", "dev", "encoding", "group", "rare")
 Policies = Sequence[Policy | str] | str | None
 
 
@@ -84,7 +82,7 @@ class Ladder:
         listed = policies_of(policies) if policies else None
         asked = None if models is None else _models(models)
         seconds = automatic.seconds(budget)
-        make = _Maker.of(data, pieces)
+        make = _Maker(Source.of(data, **pieces))
         notes, steps = [], None
         if backbone == automatic.AUTO:
             choice = make.choice(listed, seconds, workers, out)
@@ -113,6 +111,11 @@ class Ladder:
         """The texts."""
         return self.plans[0].dataset
 
+    @property
+    def study(self) -> Study:
+        """The models, whole and on shares of the labels; none of theirs is kept."""
+        return Study(self.dataset.name, "none", (*self.rungs, *self.shares))
+
     def recorded(self, out: Path) -> tuple[int, int]:
         """Return how many of the runs are recorded in a folder, and how many there are.
 
@@ -120,9 +123,8 @@ class Ladder:
         counts: which one is the best is known once the models are trained.
         """
         runs, missing = set[str](), set[str]()
-        first = Study(self.dataset.name, "none", (*self.rungs, *self.shares))
-        policies = [Study(self.dataset.name, "each", (plan,)) for plan in self.plans]
-        for study in (first, min(policies, key=lambda one: len(left(one, out)))):
+        policies = map(comparison, self.plans)
+        for study in (self.study, min(policies, key=lambda one: len(left(one, out)))):
             runs |= {study.run_id(task) for task in study.tasks()}
             missing |= {study.run_id(task) for task in left(study, out)}
         return len(runs - missing), len(runs)
@@ -138,43 +140,28 @@ class Ladder:
         return self.plans[0] if best is None else plans[best.model]
 
 
+def comparison(plan: Plan) -> Study:
+    """The study of one plan that a comparison of policies is."""
+    return Study(plan.dataset.name, "each", (plan,))
+
+
 _ALONE = [NoMixup()]
 
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes plans on one data set."""
+    """Makes plans on one source."""
 
-    dataset: TextDataset
-    known: bool
-    seeds: int
-    fraction: float
-    training: dict[str, Any]
-
-    @classmethod
-    def of(cls, data: Any, pieces: dict[str, Any]) -> _Maker:
-        known = datasets.known(data) if isinstance(data, str) else None
-        file = {name: pieces.pop(name, None) for name in OF_A_FILE}
-        seeds, fraction = pieces.pop("seeds", None), pieces.pop("fraction", 1.0)
-        if strange := set(pieces) - {field.name for field in fields(TrainConfig)}:
-            raise TypeError(f"compare has no argument {', '.join(sorted(strange))}")
-        if not isinstance(data, TextDataset):
-            data = datasets.load(data, **file)
-        elif given := [name for name, value in file.items() if value is not None]:
-            raise AmpmixError(f"{', '.join(given)} goes with a file: leave it out")
-        if seeds is None:
-            seeds = getattr(known, "folds", 5)
-        return cls(data, known is not None, seeds, fraction, pieces)
+    source: Source
 
     def plan(
         self, model: Backbone, policies: Sequence[Policy] | None, steps: int | None = None
     ) -> Plan:
         """The policies, or those of default, on a model."""
-        given = self.training if steps is None else {**self.training, "steps": steps}
+        own = self.source
         listed = sited(policies or policies_of(automatic.default_policies(model)), model)
-        texts = texts_kept(self.dataset, self.fraction)
-        config = settings(model, self.known, texts, **given)
-        return Plan(self.dataset, model, tuple(listed), self.seeds, self.fraction, config)
+        config = own.config(model, steps)
+        return Plan(own.dataset, model, tuple(listed), own.seeds, own.fraction, config)
 
     def able(
         self, model: Backbone | str, policies: Sequence[Policy] | None, steps: int | None = None
@@ -191,7 +178,7 @@ class _Maker:
         if isinstance(model, Majority):
             return None
         try:
-            return replace(self.plan(model, _ALONE), fraction=self.fraction * share)
+            return replace(self.plan(model, _ALONE), fraction=self.source.fraction * share)
         except AmpmixError:
             return None
 
@@ -205,21 +192,23 @@ class _Maker:
         """Choose what ``auto`` stands for; the same again if it was written down."""
         if not automatic.encoder_installed():
             return automatic.Choice(automatic.WITHOUT, note=automatic.WITHOUT_ENCODER)
-        memory = Path(out or Path("ampmix-runs") / self.dataset.name) / "auto.json"
+        dataset, training = self.source.dataset, self.source.training
+        memory = Path(out or Path("ampmix-runs") / dataset.name) / "auto.json"
         key = {
-            "data_hash": self.dataset.fingerprint,
+            "data_hash": dataset.fingerprint,
             "policies": None if policies is None else [components.spec(one) for one in policies],
             "budget": budget,
-            "training": {name: value for name, value in self.training.items() if value is not None},
+            "training": dict(training),
         }
         if (found := automatic.remembered(memory, key)) is not None:
             return found
 
+        check_writable(memory.parent)  # before the seconds that choosing takes
         made = automatic.choose_encoder(
             lambda spec, steps: self.able(spec, policies, steps),
             budget,
             workers,
-            self.training.get("steps"),
+            training.get("steps"),
         )
         automatic.remember(memory, key, made)
         return made

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ampmix import datasets
 from ampmix._support import components
 from ampmix._support.attempts import attempt
 from ampmix._support.components import POLICIES, Kind, kind_of_model, parse_model
@@ -16,15 +15,16 @@ from ampmix._support.origin import blaming, package_of, source_of
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split, TextDataset
-from ampmix.data.splits import split_fold, split_holdout, texts_kept
+from ampmix.data.splits import split_fold, split_holdout
 from ampmix.errors import AmpmixError, unknown
 from ampmix.policies.base import Policy
 from ampmix.records.provenance import provenance
 from ampmix.records.store import RunRecord, run_id
 from ampmix.studies import DEFAULT_POLICIES, baseline
 from ampmix.studies.results import facts_of, predicted_per_second, result_of
+from ampmix.studies.source import Source
 from ampmix.training.checks import check_trainable, sited
-from ampmix.training.config import TrainConfig, settings
+from ampmix.training.config import TrainConfig
 from ampmix.training.replicas import automatic, fit_many, unstackable
 from ampmix.training.training_run import Diverged, Fit
 
@@ -106,17 +106,7 @@ class Plan:
         data: TextDataset | str | Path | Any,
         policies: Sequence[Policy | str] | str = DEFAULT_POLICIES,
         backbone: Backbone | str = "cnn",
-        *,
-        seeds: int | None = None,
-        fraction: float = 1.0,
-        text: str | None = None,
-        label: str | None = None,
-        test: str | Path | Any | None = None,
-        dev: str | Path | Any | None = None,
-        encoding: str | None = None,
-        group: str | None = None,
-        rare: str | None = None,
-        **training: Any,
+        **pieces: Any,
     ) -> Plan:
         """A plan of pieces as the command line takes them.
 
@@ -127,35 +117,19 @@ class Plan:
                 backbone's own site (:func:`ampmix.training.checks.sited`) where their default is
                 not among its sites.
             backbone: a backbone, or its spec string.
-            seeds: how many seeds, or folds without a test set; by default the data set's folds
-                or 5.
-            fraction: labels kept of each class, in (0, 1].
-            text: of a file, as the rest down to `rare` in :func:`ampmix.load_dataset`.
-            label: of a file.
-            test: of a file.
-            dev: of a file.
-            encoding: of a file.
-            group: of a file.
-            rare: of a file.
-            training: fields of :class:`ampmix.TrainConfig`; what is left out suits backbone and
-                data.
+            pieces: ``seeds`` (by default the data set's folds, or 5), ``fraction``, of a file what
+                :func:`ampmix.load_dataset` takes (``text``, ``label``, ``test``, ``dev``,
+                ``encoding``, ``group``, ``rare``), and fields of :class:`ampmix.TrainConfig`; what
+                is left out suits backbone and data.
 
         >>> Plan.of("films.csv", [NoMixup(), "amp[eps=0.1]"], seeds=10, steps=500) # doctest: +SKIP
         """
         parsed = isinstance(backbone, str)
         model: Any = parse_model(str(backbone), trusted=True) if parsed else backbone
-        known = datasets.known(data) if isinstance(data, str) else None
-        if not isinstance(data, TextDataset):
-            columns = {"text": text, "label": label, "encoding": encoding, "group": group}
-            data = datasets.load(data, test=test, dev=dev, rare=rare, **columns)
-        elif text or label or test or dev or encoding or group or rare:
-            raise AmpmixError(
-                "text, label, test, dev, encoding, group and rare go with a file: leave them out"
-            )
-        seeds = getattr(known, "folds", 5) if seeds is None else seeds
-        texts = texts_kept(data, fraction)
-        config = settings(model, known is not None, texts, **training)
-        return cls(data, model, tuple(sited(policies_of(policies), model)), seeds, fraction, config)
+        source = Source.of(data, **pieces)
+        listed = tuple(sited(policies_of(policies), model))
+        config = source.config(model)
+        return cls(source.dataset, model, listed, source.seeds, source.fraction, config)
 
     @property
     def _kind(self) -> Kind:

@@ -11,7 +11,6 @@ import numpy as np
 
 from ampmix import statistics
 from ampmix._support import components
-from ampmix._support.files import discard
 from ampmix._support.json_files import content_sha256
 from ampmix.analysis.ladder import Rung
 from ampmix.backbones.base import CutModule
@@ -47,7 +46,7 @@ class Recipe:
         """The settings on all labels.
 
         Where runs kept their best step on the development set, the steps are the median of those:
-        all labels leave no development set. A schedule goes on as if to its own end.
+        all labels leave no development set. A linear schedule then ends at the last of them.
         """
         config = self.plan.config
         if isinstance(self.plan.backbone, Baseline) or config.selection == "last":
@@ -101,7 +100,6 @@ def refit(recipe: Recipe, folder: Path, on_step: Callable[[int], None] | None = 
     if (hot := _temperature(recipe)) is not None:
         _scale(fitted.classifier.model, hot)
         told["temperature"] = hot
-    discard(folder)
     fitted.classifier.save(folder, told)
     return Classifier.load(folder)
 

@@ -150,6 +150,7 @@ class Summary:
             "classes": list(plan.dataset.classes),
             "notes": list(plan.dataset.notes),
             "backbone": without_paths(components.spec(plan.backbone)),
+            "title": plan.backbone.title,
             "seeds": plan.seeds,
             "fraction": plan.fraction,
             "design": "cross-validation" if plan.cross_validated else "test set",
@@ -167,7 +168,8 @@ class Summary:
         return {"answer": " ".join(answer(found)), **found}
 
     def _model(self, folder: str) -> dict[str, Any]:
-        spec = self.best or components.spec(self.plan.backbone)
+        of_a_fold = self.chosen_seed is not None  # the policies' backbone, whatever is best
+        spec = components.spec(self.plan.backbone) if of_a_fold else str(self.best)
         told = {"folder": folder, "model": without_paths(spec), "policy": self.chosen}
         return told | {"seed": self.chosen_seed, "texts": self.trained_on}
 

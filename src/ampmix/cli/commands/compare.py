@@ -119,7 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def ladder_of(arguments: argparse.Namespace) -> Ladder:
     """Make what the options describe; AmpmixError if it cannot be run."""
-    from ampmix.studies.ladder import OF_A_FILE, Ladder
+    from ampmix.studies.ladder import Ladder
+    from ampmix.studies.source import OF_A_FILE
 
     return Ladder.of(
         arguments.data,
