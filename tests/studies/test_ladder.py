@@ -79,11 +79,14 @@ def test_the_model_that_is_left_has_seen_every_label_and_is_the_best(done: Path)
     texts = data.train.texts[:60]
     assert model.predict(texts) == plain.predict(texts)
     hot = model.about["temperature"]
+    assert found["abstention"] == model.about["abstention"]
     scaled = plain.predict_proba(texts) ** (1 / hot)
     assert np.allclose(model.predict_proba(texts), scaled / scaled.sum(1, keepdims=True), atol=1e-4)
     card = (done / "model" / "README.md").read_text()
     expected = next(row for row in found["ladder"] if row["model"] == found["best"])
     assert f"{expected['mean']:.1f} %" in card and "595" in card
+    assert found["abstention"][-1]["error"] == pytest.approx(expected["mean"], abs=0.2)
+    assert "texts that it is surest of" in card
 
 
 def test_the_same_command_does_nothing_again(

@@ -8,14 +8,15 @@ fractions into points.
   `pigeonhole_interval` and `sign_flip_test` are second opinions; `check_paired` refuses runs that
   are not paired; `holm` counts how many comparisons there were.
 - `cross_validated_error` and `held_out_error` give the error of one model an interval.
-- `temperature` makes probabilities as sure as they should be.
+- `temperature` and `calibrated` make probabilities as sure as they should be; `risk_coverage` is
+  the error that is left where a model may abstain.
 - `decide` and `verdict` put it into words, `judge_claim` and `claim_verdict` hold it against a
   printed result.
 - `variance_components` and `seeds_needed` plan the next study.
 - `relative_improvement` is RP, the paper's figure, and two functions give it an interval.
 """
 
-from ampmix.statistics.calibration import temperature
+from ampmix.statistics.calibration import calibrated, temperature
 from ampmix.statistics.comparison import Comparison, Method
 from ampmix.statistics.crossed import crossed_difference
 from ampmix.statistics.error_rate import cross_validated_error, held_out_error
@@ -31,6 +32,7 @@ from ampmix.statistics.relative import (
 )
 from ampmix.statistics.replication import ClaimDecision, Printed, claim_verdict, judge_claim
 from ampmix.statistics.resampled import corrected_resampled_t
+from ampmix.statistics.selective import RiskCoverage, risk_coverage
 from ampmix.statistics.sign_flips import SignFlips, sign_flip_p, sign_flip_test
 from ampmix.statistics.verdicts import Decision, decide, verdict
 
@@ -42,9 +44,11 @@ __all__ = [
     "Method",
     "Printed",
     "RelativeImprovement",
+    "RiskCoverage",
     "Runs",
     "SeedsNeeded",
     "SignFlips",
+    "calibrated",
     "check_paired",
     "claim_verdict",
     "corrected_resampled_t",
@@ -58,6 +62,7 @@ __all__ = [
     "pigeonhole_interval",
     "relative_improvement",
     "resampled_relative_improvement",
+    "risk_coverage",
     "seeds_needed",
     "sign_flip_p",
     "sign_flip_test",

@@ -14,7 +14,7 @@ from ampmix._support import components
 from ampmix._support.redact import without_paths
 from ampmix.analysis.answer import answer
 from ampmix.analysis.comparison import ComparisonRow
-from ampmix.analysis.ladder import Rung
+from ampmix.analysis.ladder import Rung, Times
 from ampmix.models.classifier import Classifier
 from ampmix.records.store import BASELINE
 from ampmix.studies.plan import Plan, Run
@@ -40,6 +40,8 @@ class Summary:
         chosen_seed: the fold or seed that it is of, where it was not trained on every label.
         trained_on: texts that the model was trained on.
         learning_curve: error of the best cheap model at shares of the labels.
+        abstention: error of the model to keep on the texts it is surest of, by their share
+            (:func:`ampmix.analysis.abstention.abstention`).
         truncated: texts that were cut, over training, development and test part of the run with
             most of them: seeds may keep different texts.
         trained: how many runs were done now; the others were recorded already.
@@ -59,6 +61,7 @@ class Summary:
     chosen_seed: int | None
     trained_on: int | None
     learning_curve: tuple[Mapping[str, Any], ...]
+    abstention: tuple[Mapping[str, float], ...]
     truncated: int
     trained: int
     unfinished: Mapping[Run, str]
@@ -137,7 +140,7 @@ class Summary:
         return console.file.getvalue().rstrip("\n")  # type: ignore[attr-defined, no-any-return]
 
     @property
-    def times(self) -> dict[str, tuple[float | None, float | None]]:
+    def times(self) -> Times:
         """Seconds of a run and texts predicted in a second, by model."""
         return {without_paths(row.model): (row.seconds, row.per_second) for row in self.ladder}
 
@@ -163,6 +166,7 @@ class Summary:
             "rows": [row.as_json() for row in self.rows],
             "majority": self.majority,
             "learning_curve": list(self.learning_curve),
+            "abstention": list(self.abstention),
             "model": None if self.folder is None else self._model(self.folder.name),
         }
         return {"answer": " ".join(answer(found)), **found}
