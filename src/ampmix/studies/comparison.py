@@ -114,6 +114,7 @@ class ComparisonRuns:
             trained_on=kept.texts,
             learning_curve=self.curve,
             abstention=kept.abstention,
+            sample=self.steps.sample,
             truncated=max((r.result.truncated or 0 for r in records), default=0),
             trained=sum(one.trained for one in self.outcomes) + kept.trained,
             unfinished=errors | ({REFIT: kept.problem} if kept.problem else {}),

@@ -15,6 +15,7 @@ from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
 from ampmix.baselines.majority import Majority
 from ampmix.data.dataset import TextDataset
+from ampmix.data.sample import sampled
 from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
 from ampmix.policies.none import NoMixup
@@ -40,12 +41,14 @@ class Ladder:
             none where one backbone was asked for, which is then compared beside the baseline alone.
         shares: plans of the cheap models on a part of the labels.
         notes: sentences for people on what was chosen.
+        sample: about how many of the texts are used; None for all.
     """
 
     plans: tuple[Plan, ...]
     rungs: tuple[Plan, ...] = ()
     shares: tuple[Plan, ...] = ()
     notes: tuple[str, ...] = ()
+    sample: int | None = None
 
     @classmethod
     def of(
@@ -83,10 +86,12 @@ class Ladder:
         asked = None if models is None else _models(models)
         seconds = automatic.seconds(budget)
         make = _Maker(Source.of(data, **pieces))
-        notes, steps = [], None
+        notes, steps, texts = [], None, None
         if backbone == automatic.AUTO:
             choice = make.choice(listed, seconds, workers, out)
-            notes, steps = [choice.note], choice.steps
+            notes, steps, texts = [choice.note], choice.steps, choice.texts
+            whole, make = make.source.dataset, make.on_a_sample(texts)
+            notes.append(automatic.sample_note(whole.texts, make.source.dataset.texts, seconds))
             main: Any = parse_model(choice.backbone)
             if asked is None and automatic.encoder_installed():
                 asked = _models(automatic.FEATURES)
@@ -94,7 +99,7 @@ class Ladder:
             main = parse_model(backbone, True) if isinstance(backbone, str) else backbone
         plan = make.plan(main, listed, steps)
         if asked is None:
-            return cls((plan,), notes=tuple(filter(None, notes)))
+            return cls((plan,), notes=tuple(filter(None, notes)), sample=texts)
         others = [one for one in asked if one not in (main, baseline.MODEL)]
         mixable = [one for one in others if not isinstance(one, Baseline)]
         cheap = [baseline.MODEL, *(one for one in others if isinstance(one, Baseline))]
@@ -104,6 +109,7 @@ class Ladder:
             (*(make.plan(one, _ALONE) for one in others), make.plan(main, _ALONE, steps)),
             tuple(filter(None, shares)),
             tuple(filter(None, notes)),
+            texts,
         )
 
     @property
@@ -204,14 +210,23 @@ class _Maker:
             return found
 
         check_writable(memory.parent)  # before the seconds that choosing takes
+        texts = automatic.affordable(dataset.texts, budget)
+        maker = self.on_a_sample(texts)
         made = automatic.choose_encoder(
-            lambda spec, steps: self.able(spec, policies, steps),
+            lambda spec, steps: maker.able(spec, policies, steps),
             budget,
             workers,
             training.get("steps"),
         )
+        made = replace(made, texts=texts)
         automatic.remember(memory, key, made)
         return made
+
+    def on_a_sample(self, texts: int | None) -> _Maker:
+        """A maker of plans on a sample of about so many texts; on all for None."""
+        if texts is None:
+            return self
+        return _Maker(replace(self.source, dataset=sampled(self.source.dataset, texts)))
 
 
 def _models(given: Sequence[Backbone | str] | str) -> list[Any]:

@@ -40,6 +40,7 @@ class Summary:
         chosen_seed: the fold or seed that it is of, where it was not trained on every label.
         trained_on: texts that the model was trained on.
         learning_curve: error of the best cheap model at shares of the labels.
+        sample: about how many of the texts were used; None for all.
         abstention: error of the model to keep on the texts it is surest of, by their share
             (:func:`ampmix.analysis.abstention.abstention`).
         truncated: texts that were cut, over training, development and test part of the run with
@@ -62,6 +63,7 @@ class Summary:
     trained_on: int | None
     learning_curve: tuple[Mapping[str, Any], ...]
     abstention: tuple[Mapping[str, float], ...]
+    sample: int | None
     truncated: int
     trained: int
     unfinished: Mapping[Run, str]
@@ -152,6 +154,7 @@ class Summary:
             "data_hash": plan.dataset.fingerprint,
             "classes": list(plan.dataset.classes),
             "notes": list(plan.dataset.notes),
+            "sample": self.sample,
             "backbone": without_paths(components.spec(plan.backbone)),
             "title": plan.backbone.title,
             "seeds": plan.seeds,

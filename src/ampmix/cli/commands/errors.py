@@ -42,9 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix._support.json_files import write_json
     from ampmix.analysis.errors import errors
     from ampmix.analysis.groups import read_runs
-    from ampmix.analysis.written import ERRORS
+    from ampmix.analysis.written import ERRORS, written_in
+    from ampmix.data.sample import sampled
 
     data = options.dataset_of(arguments)
+    written = next((one.summary for one in written_in([arguments.runs])), {})
+    if written.get("sample"):
+        data = sampled(data, written["sample"])
     mine = [
         record
         for record in read_runs([arguments.runs]).records
@@ -57,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     examples = data.test if data.test is not None else data.train
     tables = probabilities_of(mine, data, examples)
-    model = _kept_model(Path(arguments.runs))
+    model = str(written.get("best"))
     if model not in tables:
         model = min(tables, key=lambda name: _error(tables[name], examples.labels))
     if data.test is not None:
@@ -112,16 +116,6 @@ def probabilities_of(
         raise AmpmixError("no run was tested on these texts: run ampmix compare again")
     sizes = len(examples), len(data.classes)
     return {name: mean_probabilities(own, *sizes) for name, own in parts.items()}
-
-
-def _kept_model(runs: Path) -> str:
-    """The model that the comparison kept, "" if its summary does not say."""
-    import json
-
-    try:
-        return str(json.loads((runs / "summary.json").read_text(encoding="utf-8"))["best"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _named(record: RunRecord) -> str:
