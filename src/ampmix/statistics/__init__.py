@@ -29,6 +29,7 @@ from ampmix.statistics.relative import (
     relative_improvement,
     resampled_relative_improvement,
 )
+from ampmix.statistics.repeated import repeated_difference
 from ampmix.statistics.replication import ClaimDecision, Printed, claim_verdict, judge_claim
 from ampmix.statistics.resampled import corrected_resampled_t
 from ampmix.statistics.sign_flips import SignFlips, sign_flip_p, sign_flip_test
@@ -57,6 +58,7 @@ __all__ = [
     "judge_claim",
     "pigeonhole_interval",
     "relative_improvement",
+    "repeated_difference",
     "resampled_relative_improvement",
     "seeds_needed",
     "sign_flip_p",
