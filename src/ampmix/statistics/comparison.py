@@ -41,6 +41,8 @@ class Comparison:
         n_seeds: seeds, folds for the corrected resampled t, repeats of cross-validation.
         method: "crossed", "corrected-resampled-t", "repeated-cv" or "bootstrap".
         at_level: the same comparison at another level, None where its data are not at hand.
+        reach_after: expected half-width of the interval after so many seeds (or repeats), which
+            leaves so much on either side; None where it cannot be told.
 
     What the data cannot tell is None: everything but `difference` for a single seed or fold. Where
     every difference is the same the variance cannot be estimated, so `detectable` is None. If they
@@ -62,6 +64,9 @@ class Comparison:
     n_seeds: int
     method: Method
     at_level: Callable[[float], Comparison] | None = field(default=None, repr=False, compare=False)
+    reach_after: Callable[[int, float], float] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def at(self, level: float) -> Comparison:
         """Return the comparison at another level: its interval and `detectable`.
@@ -80,9 +85,10 @@ class Comparison:
         """
         if not 0 < factor < math.inf:
             raise ValueError(f"factor must be positive and finite, not {factor}")
-        at_level = self.at_level
+        at_level, after = self.at_level, self.reach_after
         return replace(
             self,
+            reach_after=None if after is None else lambda n, tail: factor * after(n, tail),
             at_level=None if at_level is None else lambda level: at_level(level).scaled(factor),
             difference=self.difference * factor,
             standard_error=None if self.standard_error is None else self.standard_error * factor,

@@ -91,8 +91,17 @@ def _at(own: Array, baseline: Array, level: float) -> Comparison:
         detectable=half + float(reach(ms, seeds, examples, 1 - POWER)),
         n_seeds=seeds,
         method="crossed",
+        reach_after=partial(_expected_reach, ms, seeds, examples),
     )
     return widened(found, _few(own, baseline), level)
+
+
+def _expected_reach(ms: MeanSquares, seeds: int, examples: int, more: int, tail: float) -> float:
+    """Reach after `more` seeds, at the mean squares to expect then."""
+    of_seeds = (ms.seeds - ms.residual).clip(0)
+    of_examples = (ms.examples - ms.residual).clip(0) * (more / seeds)
+    expected = MeanSquares(ms.residual + of_seeds, ms.residual + of_examples, ms.residual)
+    return float(reach(expected, more, examples, tail))
 
 
 def _few(own: Array, baseline: Array) -> FewTexts | None:

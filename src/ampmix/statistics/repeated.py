@@ -91,7 +91,7 @@ def _at(own: Array, baseline: Array, layout: RepeatedFolds, level: float) -> Com
     if (same := without_variance(differences, "repeated-cv", alike, level)) is not None:
         return same
     parts = layout.parts(differences)
-    difference, half = float(differences.mean()), parts.reach((1 - level) / 2)
+    difference, half = float(differences.mean()), parts.reach((1 + level) / 2)
     found = Comparison(
         difference=difference,
         standard_error=parts.standard_error,
@@ -100,6 +100,7 @@ def _at(own: Array, baseline: Array, layout: RepeatedFolds, level: float) -> Com
         detectable=half + parts.reach(1 - POWER),
         n_seeds=len(differences),
         method="repeated-cv",
+        reach_after=lambda repeats, tail: parts.after(repeats).reach(tail),
     )
     return widened(found, few, level)
 
@@ -269,7 +270,7 @@ class Parts:
         return max(round(self.repeats * self.folds) - 1, 1)
 
     def reach(self, tail: float) -> float:
-        """Half-width of the interval that leaves `tail` on either side."""
+        """Half-width of the interval that leaves `tail`, or ``1 - tail``, on either side."""
         left = max(self.size * (self.repeats - 1) - self.rank, 1)
         t_texts, t_runs, t_residual = (
             float(stdtrit(df, tail)) ** 2 for df in (self.units - 1, self.rank, left)
