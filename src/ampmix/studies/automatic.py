@@ -106,7 +106,7 @@ def choose_encoder(
         size = len(first.split(0).train)
         own = steps if steps is not None else steps_for(size, first.config.batch_size)
         plan = plan_on(spec, own) or first
-        runs = len(plan.policy_names) * plan.seeds
+        runs = len(plan.policy_names) * plan.runs_each
         one = measure(plan, plan.policy_names[-1], budget / 60)
         needed = one * (-(-runs // max(workers, 1)) + 1)  # and one on all labels
         told = f"{spec} is trained, {own:,} steps a run (about {duration(needed)} in all)"

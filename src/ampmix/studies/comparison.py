@@ -15,6 +15,7 @@ from ampmix._support.files import discard
 from ampmix.analysis.classes import majority
 from ampmix.analysis.comparison import ComparisonRow, best_policy, paper_cells
 from ampmix.analysis.comparison import rows as rows_of
+from ampmix.analysis.groups import OF_A_RUN, groups_of, read_runs
 from ampmix.analysis.ladder import Rung, ladder
 from ampmix.errors import AmpmixError
 from ampmix.policies.none import NoMixup
@@ -117,6 +118,8 @@ class ComparisonRuns:
             unfinished=errors | ({REFIT: kept.problem} if kept.problem else {}),
             unreadable=tuple(x for one in self.outcomes for x in one.unreadable),
             majority=always,
+            margin=self.steps.margin,
+            tried_before=tuple(tried_before(self.plan, self.runner.out)),
         )
 
     def _rows(self) -> tuple[ComparisonRow, ...]:
@@ -124,7 +127,16 @@ class ComparisonRuns:
         names = {name: paper_name(plan.policy(name)) for name in plan.policy_names}
         reference = paper_name(plan.backbone) if plan.fraction == 1.0 else ""
         paper = paper_cells(plan.dataset.title, reference, names)
-        return tuple(rows_of(self.records, plan.baseline, paper, plan.cross_validated))
+        return tuple(
+            rows_of(
+                self.records,
+                plan.baseline,
+                paper,
+                plan.cross_validated,
+                self.steps.margin,
+                tried_before(plan, self.runner.out),
+            )
+        )
 
     def _kept(
         self, rows: tuple[ComparisonRow, ...], best: Rung | None, folder: Path, keep_fold: bool
@@ -173,6 +185,26 @@ class ComparisonRuns:
             made_again += 1  # somebody had removed its weights
         install(self.runner.out / "models" / self.study.run_id(task), folder)
         return _Kept(chosen.policy, task.run.seed, None, made_again)
+
+
+def tried_before(plan: Plan, out: Path) -> dict[str, Records]:
+    """Policies in the folder that the plan does not have, but which were compared as it compares.
+
+    They count among the comparisons: else whoever names fewer policies would find more.
+    """
+    own = plan.specification(Run(plan.baseline, 0))
+    same = {name: value for name, value in own.items() if name not in OF_A_RUN}
+    try:
+        groups = groups_of(read_runs([out]).records)
+    except AmpmixError:  # no record
+        return {}
+    return {
+        policy: runs
+        for group in groups
+        if group.specification == same
+        for policy, runs in group.records.items()
+        if policy not in (*plan.policy_names, baseline.NAME)
+    }
 
 
 def _records(plan: Plan, outcome: Outcome) -> dict[str, dict[int, RunRecord]]:

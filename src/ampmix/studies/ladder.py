@@ -10,6 +10,7 @@ from typing import Any
 from ampmix._support import components
 from ampmix._support.components import parse_model
 from ampmix._support.json_files import check_writable
+from ampmix.analysis.comparison import MARGIN, check_margin
 from ampmix.analysis.ladder import Rung, chosen
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
@@ -40,12 +41,17 @@ class Ladder:
             none where one backbone was asked for, which is then compared beside the baseline alone.
         shares: plans of the cheap models on a part of the labels.
         notes: sentences for people on what was chosen.
+        margin: points below which a difference does not matter; 0 for never.
     """
 
     plans: tuple[Plan, ...]
     rungs: tuple[Plan, ...] = ()
     shares: tuple[Plan, ...] = ()
     notes: tuple[str, ...] = ()
+    margin: float = MARGIN
+
+    def __post_init__(self) -> None:
+        check_margin(self.margin)
 
     @classmethod
     def of(
@@ -58,6 +64,7 @@ class Ladder:
         budget: str | None = None,
         workers: int = 1,
         out: str | Path | None = None,
+        margin: float = MARGIN,
         **pieces: Any,
     ) -> Ladder:
         """A ladder of pieces as the command line takes them.
@@ -73,8 +80,9 @@ class Ladder:
             budget: time that all runs may take, such as ``10m``, by which ``auto`` chooses.
             workers: processes that will train side by side.
             out: the folder in which the choice of ``auto`` is written down.
-            pieces: ``seeds``, ``fraction``, what goes with a file, and fields of
-                :class:`ampmix.TrainConfig`, as of :meth:`ampmix.Plan.of`.
+            margin: points below which a difference does not matter; 0 for never.
+            pieces: ``seeds``, ``folds``, ``repeats``, ``fraction``, what goes with a file, and
+                fields of :class:`ampmix.TrainConfig`, as of :meth:`ampmix.Plan.of`.
 
         Raises:
             AmpmixError: for what cannot run.
@@ -94,7 +102,7 @@ class Ladder:
             main = parse_model(backbone, True) if isinstance(backbone, str) else backbone
         plan = make.plan(main, listed, steps)
         if asked is None:
-            return cls((plan,), notes=tuple(filter(None, notes)))
+            return cls((plan,), notes=tuple(filter(None, notes)), margin=margin)
         others = [one for one in asked if one not in (main, baseline.MODEL)]
         mixable = [one for one in others if not isinstance(one, Baseline)]
         cheap = [baseline.MODEL, *(one for one in others if isinstance(one, Baseline))]
@@ -104,6 +112,7 @@ class Ladder:
             (*(make.plan(one, _ALONE) for one in others), make.plan(main, _ALONE, steps)),
             tuple(filter(None, shares)),
             tuple(filter(None, notes)),
+            margin,
         )
 
     @property
@@ -161,7 +170,8 @@ class _Maker:
         own = self.source
         listed = sited(policies or policies_of(automatic.default_policies(model)), model)
         config = own.config(model, steps)
-        return Plan(own.dataset, model, tuple(listed), own.seeds, own.fraction, config)
+        design = own.seeds, own.fraction, config, own.repeats
+        return Plan(own.dataset, model, tuple(listed), *design)
 
     def able(
         self, model: Backbone | str, policies: Sequence[Policy] | None, steps: int | None = None

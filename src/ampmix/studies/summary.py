@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ampmix._support import components
 from ampmix._support.redact import without_paths
 from ampmix.analysis.answer import answer
-from ampmix.analysis.comparison import ComparisonRow
+from ampmix.analysis.comparison import MARGIN, ComparisonRow
 from ampmix.analysis.ladder import Rung
 from ampmix.models.classifier import Classifier
 from ampmix.records.store import BASELINE
@@ -47,6 +47,8 @@ class Summary:
         unreadable: record files that were set aside, with the reason.
         majority: class and error of always answering one class
             (:func:`ampmix.analysis.classes.majority`).
+        margin: points below which a difference does not matter.
+        tried_before: policies in the folder that count among the comparisons beside these.
     """
 
     plan: Plan
@@ -64,6 +66,8 @@ class Summary:
     unfinished: Mapping[Run, str]
     unreadable: tuple[tuple[Path, str], ...]
     majority: Mapping[str, Any] | None = None
+    margin: float = MARGIN
+    tried_before: tuple[str, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -152,8 +156,11 @@ class Summary:
             "backbone": without_paths(components.spec(plan.backbone)),
             "title": plan.backbone.title,
             "seeds": plan.seeds,
+            "repeats": plan.repeats,
             "fraction": plan.fraction,
             "design": "cross-validation" if plan.cross_validated else "test set",
+            "margin": self.margin,
+            "tried_before": list(self.tried_before),
             "steps": plan.config.steps,
             "selection": plan.config.selection,
             "truncated": self.truncated,
