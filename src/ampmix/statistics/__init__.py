@@ -10,6 +10,7 @@ fractions into points.
   counts how many comparisons there were.
 - `cross_validated_error` and `held_out_error` give the error of one model an interval.
 - `temperature` makes probabilities as sure as they should be.
+- `judge_in_turn` decides at several looks, whose error `look_levels` shares out.
 - `judge_together` decides several comparisons at once, `decide` and `verdict` one of them;
   `judge_claim` and `claim_verdict` hold it against a printed result.
 - `variance_components` and `seeds_needed` plan the next study.
@@ -35,6 +36,7 @@ from ampmix.statistics.repeated import repeated_difference
 from ampmix.statistics.replication import ClaimDecision, Printed, claim_verdict, judge_claim
 from ampmix.statistics.resampled import corrected_resampled_t
 from ampmix.statistics.sign_flips import SignFlips, sign_flip_p, sign_flip_test
+from ampmix.statistics.spending import Looks, judge_in_turn, look_levels
 from ampmix.statistics.verdicts import Decision, decide, verdict, within, would_decide
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Components",
     "Decision",
     "Judgement",
+    "Looks",
     "Method",
     "Printed",
     "RelativeImprovement",
@@ -59,7 +62,9 @@ __all__ = [
     "held_out_error",
     "holm",
     "judge_claim",
+    "judge_in_turn",
     "judge_together",
+    "look_levels",
     "pigeonhole_interval",
     "relative_improvement",
     "repeated_difference",
