@@ -13,6 +13,7 @@ fractions into points.
 - `judge_in_turn` decides at several looks, whose error `look_levels` shares out.
 - `judge_together` decides several comparisons at once, `decide` and `verdict` one of them;
   `judge_claim` and `claim_verdict` hold it against a printed result.
+- `overall` makes one statement of comparisons on several data sets.
 - `variance_components` and `seeds_needed` plan the next study.
 - `relative_improvement` is RP, the paper's figure, and two functions give it an interval.
 """
@@ -23,6 +24,7 @@ from ampmix.statistics.crossed import crossed_difference
 from ampmix.statistics.error_rate import cross_validated_error, held_out_error
 from ampmix.statistics.family import Judgement, judge_together
 from ampmix.statistics.multiplicity import holm
+from ampmix.statistics.overall import Overall, overall
 from ampmix.statistics.pairing import Runs, check_paired
 from ampmix.statistics.pigeonhole import pigeonhole_interval
 from ampmix.statistics.power import Components, SeedsNeeded, seeds_needed, variance_components
@@ -47,6 +49,7 @@ __all__ = [
     "Judgement",
     "Looks",
     "Method",
+    "Overall",
     "Printed",
     "RelativeImprovement",
     "Runs",
@@ -65,6 +68,7 @@ __all__ = [
     "judge_in_turn",
     "judge_together",
     "look_levels",
+    "overall",
     "pigeonhole_interval",
     "relative_improvement",
     "repeated_difference",
