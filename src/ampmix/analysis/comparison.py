@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from ampmix.analysis.failures import collapsed, counted_as_wrong, undone
 from ampmix.analysis.pairs import Records, paired_comparison
 from ampmix.errors import AmpmixError
 from ampmix.records.store import BASELINE, RunRecord
+from ampmix.statistics.metrics import MARGIN, Metric, metric_of
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,6 @@ class ComparisonRow:
         }
 
 
-MARGIN = 1.0
-"""Points below which a difference does not matter, by default."""
-
-
 def check_margin(margin: float) -> None:
     """Raise AmpmixError for a margin that is no number of points."""
     if not 0 <= margin < 100:
@@ -93,6 +90,9 @@ def rows(
     cross_validated: bool,
     margin: float = MARGIN,
     beside: Mapping[str, Records] | None = None,
+    metric: str = "error",
+    looks: Sequence[int] = (),
+    most: int = 0,
 ) -> list[ComparisonRow]:
     """One row for each policy in `records`, in their order.
 
@@ -106,25 +106,32 @@ def rows(
         baseline: the policy that the others are compared with.
         paper: the paper's error and std by policy.
         cross_validated: whether every seed has a test fold of its own.
-        margin: a difference below it does not matter, in points; 0 for never.
+        margin: a difference below it does not matter, in points (log loss: hundredths of a nat);
+            0 for never.
         beside: policies that have been tried too, and count among the comparisons.
+        metric: what is compared (:data:`ampmix.statistics.metrics.METRICS`).
+        looks: numbers of seeds, or of repeats, after which the verdicts were or are looked at;
+            none for once, at the end (:func:`ampmix.statistics.judge_in_turn`).
+        most: seeds or repeats after which there is no further look; 0 for the last of `looks`.
 
     Raises:
         AmpmixError: a policy's run and the baseline's of the same seed are of different splits, or
             `margin` is no number of points.
     """
+    chosen = metric_of(metric)
     check_margin(margin)
     everything = {**(beside or {}), **records}
-    judged = _judged(everything, everything, baseline, cross_validated, margin)
-    worst = judged
+    way = _Way(baseline, cross_validated, margin, chosen, tuple(looks), most)
+    judged = _judged(everything, everything, way)
+    worst: Mapping[str, statistics.Judgement] = judged
     if any(not r.done for own in everything.values() for r in own.values()):
         counted_in = {
             name: counted_as_wrong(own, _finished(everything, name))
             for name, own in everything.items()
         }
-        worst = _judged(counted_in, everything, baseline, cross_validated, margin)
+        worst = _judged(counted_in, everything, way) if metric == "error" else {}
     return [
-        _row(policy, own, _Judged(judged.get(policy), worst.get(policy)), baseline,
+        _row(policy, own, _Judged(judged.get(policy), worst.get(policy), chosen), baseline,
              records[baseline], paper.get(policy))
         for policy, own in records.items()
     ]  # fmt: skip
@@ -137,25 +144,71 @@ def _finished(records: Mapping[str, Records], policy: str) -> dict[int, RunRecor
     }
 
 
+class _Way(NamedTuple):
+    """How policies are compared and judged."""
+
+    baseline: str
+    cross_validated: bool
+    margin: float
+    metric: Metric
+    looks: tuple[int, ...]
+    most: int
+
+
 def _judged(
-    records: Mapping[str, Records],
-    known: Mapping[str, Records],
-    baseline: str,
-    cross_validated: bool,
-    margin: float,
+    records: Mapping[str, Records], known: Mapping[str, Records], way: _Way
 ) -> dict[str, statistics.Judgement]:
     """Verdicts on all policies that have a run to pair with the baseline's."""
-    found = {
+    looks = [_compared(records, way, look) for look in way.looks] or [_compared(records, way)]
+    alone = {name for name in looks[-1] if _is_baseline(known[name])}
+    found: dict[str, statistics.Judgement] = {}
+    for names in (set(looks[-1]) - alone, *({name} for name in alone)):
+        own = [{n: one for n, one in look.items() if n in names} for look in looks]
+        found |= _in_turn([look for look in own if look], way)
+    return found
+
+
+def _in_turn(
+    looks: list[dict[str, statistics.Comparison]], way: _Way
+) -> dict[str, statistics.Judgement]:
+    if not looks:
+        return {}
+    unit = way.metric.unit
+    most = way.most or (way.looks[-1] if way.looks else 0)
+    if len(looks) == 1 and (not way.looks or most <= way.looks[-1]):
+        return statistics.judge_together(looks[0], margin=way.margin, unit=unit)
+    turns = statistics.judge_in_turn(looks, most, margin=way.margin, unit=unit)
+    last = max(one.n_seeds for one in looks[-1].values())
+    judged = {str(name): one for name, one in turns.judgements.items()}
+    for name, after in turns.decided_at.items():
+        if after < last:
+            one = judged[str(name)]
+            told = f"{one.verdict} (decided after {after})"
+            judged[str(name)] = replace(one, verdict=told)
+    return judged
+
+
+def _compared(
+    records: Mapping[str, Records], way: _Way, look: int | None = None
+) -> dict[str, statistics.Comparison]:
+    """Comparisons over all runs, or over the first `look` seeds or repeats."""
+
+    def first(own: Records) -> Records:
+        if look is None:
+            return own
+        return {
+            seed: record
+            for seed, record in own.items()
+            if seed < look * (record.specification.get("folds") or 1)
+        }
+
+    base = first(records[way.baseline])
+    return {
         policy: comparison
         for policy, own in records.items()
-        if policy != baseline
-        and (comparison := paired_comparison(own, records[baseline], cross_validated)) is not None
-    }
-    alone = {name: one for name, one in found.items() if _is_baseline(known[name])}
-    family = {name: one for name, one in found.items() if name not in alone}
-    judge = statistics.judge_together
-    return judge(family, margin=margin) | {
-        name: judge({name: one}, margin=margin)[name] for name, one in alone.items()
+        if policy != way.baseline
+        and (comparison := paired_comparison(first(own), base, way.cross_validated, way.metric))
+        is not None
     }
 
 
@@ -164,6 +217,7 @@ class _Judged(NamedTuple):
 
     finished: statistics.Judgement | None
     worst: statistics.Judgement | None
+    metric: Metric
 
 
 def _is_baseline(runs: Records) -> bool:
@@ -195,7 +249,7 @@ def _row(
         mean=float(np.mean(errors)) if errors else None,
         std=float(np.std(errors, ddof=1)) if len(errors) > 1 else None,
         difference=comparison.difference if comparison else None,
-        interval=_within_100(comparison.interval) if comparison else None,
+        interval=_possible(comparison.interval, judged.metric) if comparison else None,
         p=None if found is None else found.p,
         detectable=comparison.detectable if comparison else None,
         decision=decision,
@@ -226,12 +280,15 @@ def _said(judged: _Judged, records: Mapping[str, Records]) -> tuple[str, str]:
     decision, detectable = found.decision, found.comparison.detectable
     if decision == "no difference shown" and (detectable or 0) > 100:
         return decision, f"{decision}; {found.comparison.n_seeds} are too few to show any"
-    return decision, "; ".join(filter(None, (found.verdict, found.advice)))
+    said = found.verdict.replace(" error", f" {judged.metric.loss}", 1)
+    return decision, "; ".join(filter(None, (said, found.advice)))
 
 
-def _within_100(interval: tuple[float, float] | None) -> tuple[float, float] | None:
-    """An interval of differences in percent, as far as it is possible."""
-    return None if interval is None else (max(interval[0], -100.0), min(interval[1], 100.0))
+def _possible(interval: tuple[float, float] | None, metric: Metric) -> tuple[float, float] | None:
+    """An interval of differences as far as it is possible: shares differ by 100 % at most."""
+    if interval is None or metric.unit != "points":
+        return interval
+    return max(interval[0], -100.0), min(interval[1], 100.0)
 
 
 def paper_cells(

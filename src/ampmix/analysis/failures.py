@@ -73,4 +73,6 @@ def undone(judgement: Judgement, worst: Judgement | None, failed: str) -> str:
         return ""
     if worst is not None and worst.decision == judgement.decision:
         return ""
+    if worst is None:
+        return f"not decided: {failed}, and nothing tells what they would have scored"
     return f"not decided: {failed}; counted as wrong on every text they change the verdict"

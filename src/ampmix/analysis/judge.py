@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ampmix import statistics
-from ampmix._support.wording import counted, p_value
+from ampmix._support.wording import counted, p_value, signed
+from ampmix._support.wording import interval as written
 from ampmix.analysis.outcomes import PolicyRuns, Runs, folds_of, labels_of
 from ampmix.errors import AmpmixError
-from ampmix.statistics.metrics import Metric, metric_of
+from ampmix.statistics.metrics import MARGIN, SCALE, Metric, metric_of
 
 LONGEST_REPR = 400
 
@@ -85,7 +86,7 @@ def judge(
     folds: npt.ArrayLike | None = None,
     groups: npt.ArrayLike | None = None,
     metric: str = "error",
-    margin: float | None = None,
+    margin: float = MARGIN,
     level: float = 0.95,
 ) -> Verdicts:
     """Judge whether policies help, from runs that anybody made.
@@ -105,8 +106,8 @@ def judge(
         groups: texts that belong together, ``[N]``.
         metric: ``error``, ``macro-f1``, ``log-loss`` or ``calibration``; all but error need
             `labels`.
-        margin: a difference below it does not matter, in points (log loss: in nats); by default 1
-            point or 0.01 nats, 0 for never.
+        margin: a difference below it does not matter, in points (log loss: hundredths of a nat);
+            0 for never.
         level: of all verdicts together, a fraction.
 
     Returns:
@@ -138,14 +139,14 @@ def judge(
     if not limit >= 0:
         raise AmpmixError(f"margin is {limit}: it must be 0 or more")
     pairing = _Pairing(tables, base, held_out, groups, chosen, level)
-    judged = pairing.judged(limit, worst=False)
+    judged = pairing.judged(margin, worst=False)
     failed = {name: table.failed for name, table in tables.items() if table.failed}
     if failed:
-        worst = pairing.judged(limit, worst=True) if chosen.name == "error" else {}
+        worst = pairing.judged(margin, worst=True) if chosen.name == "error" else {}
         for name, one in judged.items():
             lost = {n: failed[n] for n in (name, base) if n in failed}
             judged[name] = _with_failures(one, worst.get(name), lost)
-    means = {name: chosen.scale * table.mean for name, table in tables.items()}
+    means = {name: SCALE * table.mean for name, table in tables.items()}
     said = _sentences(base, chosen, judged, failed, tables)
     return Verdicts(base, chosen, means, judged, failed, said)
 
@@ -164,7 +165,7 @@ class _Pairing:
     def judged(self, margin: float, worst: bool) -> dict[str, statistics.Judgement]:
         """Verdicts over the seeds that both finished, or with failed runs wrong everywhere."""
         found = {
-            name: comparison.scaled(self.metric.scale)
+            name: comparison.scaled(SCALE)
             for name in self.tables
             if name != self.base and (comparison := self._compared(name, worst)) is not None
         }
@@ -222,14 +223,10 @@ def _sentences(
 
 def _figures(one: statistics.Judgement, metric: Metric) -> str:
     """Difference, interval and p."""
-    decimals = 1 if metric.scale == 100 else 3
     found = one.comparison
-    bounds = ""
-    if found.interval is not None:
-        low, high = found.interval
-        bounds = f" [{low:+.{decimals}f}, {high:+.{decimals}f}]"
     p = f", p {p_value(one.p)}" if one.p is not None else ""
-    return f"{found.difference:+.{decimals}f}{bounds} {metric.unit}{p}"
+    bounds = f" {written(found.interval)}".rstrip()
+    return f"{signed(found.difference)}{bounds} {metric.unit}{p}"
 
 
 def _standard(

@@ -10,28 +10,36 @@ import numpy as np
 import numpy.typing as npt
 
 from ampmix import statistics
+from ampmix.errors import AmpmixError
 from ampmix.records.store import RunRecord
+from ampmix.statistics.metrics import METRICS, SCALE, Metric, values_of
 
 Records = Mapping[int, RunRecord]
 
 
 def paired_comparison(
-    own: Records, baseline: Records, cross_validated: bool
+    own: Records, baseline: Records, cross_validated: bool, metric: Metric = METRICS["error"]
 ) -> statistics.Comparison | None:
-    """The paired comparison over the seeds that both finished, in percent; None without any.
+    """The paired comparison over the seeds that both finished; None without any.
+
+    It is in the metric's unit, of the error in percent.
 
     In cross-validation it is over the repeats of which both finished all folds; with fewer than two
     of these, or where records do not say which texts were tested, over the folds.
 
     Raises:
-        AmpmixError: two runs of a seed are of different splits.
+        AmpmixError: two runs of a seed are of different splits, or the metric needs probabilities
+            that the records do not hold.
     """
     ours, theirs = _both(own, baseline)
     if not ours:
         return None
     if cross_validated:
-        found = _over_repeats(ours, theirs)
-        return (found or _over_folds(ours, theirs)).scaled(100)
+        found = _over_repeats(ours, theirs, metric)
+        return (found or _over_folds(ours, theirs, metric)).scaled(SCALE)
+    if metric.name != "error":
+        values, base = (_values(metric, [[r] for r in runs]) for runs in (ours, theirs))
+        return statistics.crossed_difference(values, base).scaled(SCALE)
     wrong = np.stack([record.test_wrong for record in ours])
     wrong_baseline = np.stack([record.test_wrong for record in theirs])
     if wrong.shape[1] < 2:  # one test text says nothing about new texts
@@ -40,30 +48,52 @@ def paired_comparison(
     return statistics.crossed_difference(wrong, wrong_baseline).scaled(100)
 
 
-def _over_folds(ours: list[RunRecord], theirs: list[RunRecord]) -> statistics.Comparison:
+def _values(metric: Metric, runs: Sequence[Sequence[RunRecord]]) -> npt.NDArray[np.float64]:
+    """The metric's value for each text, of records that are put together to a run, ``[R, N]``."""
+    try:
+        labels = np.concatenate([r.result.labels() for r in runs[0]])
+        scores = [np.concatenate([r.result.probabilities() for r in own]) for own in runs]
+    except ValueError as error:
+        raise AmpmixError(
+            f"{metric.loss} needs probabilities, and of the record {runs[0][0].id} {error}: run "
+            "the comparison again in another folder"
+        ) from error
+    return values_of(metric, labels, np.stack(scores).astype(np.float64))
+
+
+def _over_folds(
+    ours: list[RunRecord], theirs: list[RunRecord], metric: Metric
+) -> statistics.Comparison:
     """The corrected resampled t; its ratio is n_test to all other texts, however few are learned.
 
     Fewer labels make training sets of the folds more different, not more alike.
     """
-    pairs = zip(ours, theirs, strict=True)
-    differences = [a.test_wrong.mean() - b.test_wrong.mean() for a, b in pairs]
     n_test = np.array([r.result.n_test or 0 for r in ours])
     everything = n_test.sum() / max(len(_repeats(ours)), 1)
     n_train = np.maximum([r.result.n_learned for r in ours], everything - n_test)
     wrong, wrong_baseline = (
         np.concatenate([one.test_wrong for one in runs]) for runs in (ours, theirs)
     )
-    apart = int((wrong & ~wrong_baseline).sum()), int((wrong_baseline & ~wrong).sum())
+    apart = None
+    if metric.name == "error":
+        values = wrong.astype(np.float64) - wrong_baseline
+        apart = int((wrong & ~wrong_baseline).sum()), int((wrong_baseline & ~wrong).sum())
+    else:
+        values = _values(metric, [ours])[0] - _values(metric, [theirs])[0]
+    differences = [part.mean() for part in np.split(values, n_test.cumsum()[:-1])]
     return statistics.corrected_resampled_t(differences, n_train, n_test, discordant=apart)
 
 
-def _over_repeats(ours: list[RunRecord], theirs: list[RunRecord]) -> statistics.Comparison | None:
+def _over_repeats(
+    ours: list[RunRecord], theirs: list[RunRecord], metric: Metric
+) -> statistics.Comparison | None:
     """The comparison of repeated cross-validation, None where the records do not allow it."""
     table = OutOfFold.of(ours)
     other = None if table is None else OutOfFold.of(theirs)
     if table is None or other is None:
         return None
-    return statistics.repeated_difference(table.wrong, other.wrong, table.folds, table.groups)
+    values, base = (one.values(metric) for one in (table, other))
+    return statistics.repeated_difference(values, base, table.folds, table.groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +143,17 @@ class OutOfFold:
             table(lambda r: r.result.probabilities()) if scored else None,
             table(lambda r: r.result.labels())[0] if scored else None,
         )
+
+    def values(self, metric: Metric) -> npt.NDArray[Any]:
+        """The metric's value for each text and repeat, ``[R, N]``."""
+        if metric.name == "error":
+            return self.wrong
+        if self.labels is None or self.probabilities is None:
+            raise AmpmixError(
+                f"{metric.loss} needs probabilities, and the records hold none: run the comparison "
+                "again in another folder"
+            )
+        return values_of(metric, self.labels, self.probabilities.astype(np.float64))
 
 
 def _repeats(records: Sequence[RunRecord]) -> dict[int, list[RunRecord]]:

@@ -8,6 +8,7 @@ from typing import Any
 from ampmix._support.wording import counted, quoted_range
 from ampmix.analysis.classes import class_sentences
 from ampmix.records.store import BASELINE
+from ampmix.statistics.metrics import metric_of
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
@@ -63,14 +64,16 @@ def _standard(summary: Mapping[str, Any]) -> str:
     """Say how policies were compared, and by what standard."""
     ways = {PAIRED[row["compared_by"]] for row in summary["rows"] if row.get("compared_by")}
     design = "fold" if summary["design"] == "cross-validation" else "seed and test text"
+    metric = metric_of(summary.get("metric", "error"))
+    of_metric = "" if metric.name == "error" else f" of {metric.loss}"
     before = summary.get("tried_before") or []
     also = ""
     if before:
         also = f" and {counted(len(before), 'other')} in the folder ({', '.join(before)})"
     return (
-        f"Difference to {summary['baseline']} in points, paired by "
-        f"{' or '.join(sorted(ways)) or design}; negative is a lower error. p is Holm-corrected "
-        f"over the policies{also}, and the intervals hold for all of them at once."
+        f"Difference to {summary['baseline']} in {metric.unit}{of_metric}, paired by "
+        f"{' or '.join(sorted(ways)) or design}; negative is a lower {metric.loss}. p is "
+        f"Holm-corrected over the policies{also}, and the intervals hold for all of them at once."
     )
 
 

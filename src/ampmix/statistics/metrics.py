@@ -14,6 +14,12 @@ from ampmix.statistics._arrays import Array
 BINS = 10
 """Bins of the calibration error, of equal width."""
 
+SCALE = 100.0
+"""Units of a difference in 1: points in a share, centinats in a nat."""
+
+MARGIN = 1.0
+"""Units below which a difference does not matter, by default."""
+
 LEAST = 1e-6
 """Probabilities below it count as this much in the log loss."""
 
@@ -25,9 +31,7 @@ class Metric:
     Attributes:
         name: as of ``--metric``.
         loss: what a sentence calls it.
-        unit: of a difference, in the plural.
-        scale: units in 1.
-        margin: difference that does not matter by default, in units.
+        unit: of a difference, in the plural: a hundredth of the metric's own.
         needs_scores: true if predicted classes do not suffice.
         values: of labels ``[N]`` and probabilities ``[N, C]`` a number for each text, whose mean is
             the metric.
@@ -36,8 +40,6 @@ class Metric:
     name: str
     loss: str
     unit: str
-    scale: float
-    margin: float
     needs_scores: bool
     values: Callable[[npt.NDArray[np.int64], Array], Array]
 
@@ -89,10 +91,10 @@ def calibration_values(labels: npt.NDArray[np.int64], scores: Array) -> Array:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("error", "error", "points", 100.0, 1.0, False, error_values),
-        Metric("macro-f1", "macro-F1 loss", "points", 100.0, 1.0, False, macro_f1_values),
-        Metric("log-loss", "log loss", "nats", 1.0, 0.01, True, log_loss_values),
-        Metric("calibration", "calibration error", "points", 100.0, 1.0, True, calibration_values),
+        Metric("error", "error", "points", False, error_values),
+        Metric("macro-f1", "macro-F1 loss", "points", False, macro_f1_values),
+        Metric("log-loss", "log loss", "centinats", True, log_loss_values),
+        Metric("calibration", "calibration error", "points", True, calibration_values),
     )
 }
 """The metrics by name; all are losses, and macro-F1 enters as ``1 - macro-F1``."""

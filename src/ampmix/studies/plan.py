@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,9 @@ from ampmix.training.checks import check_trainable, sited
 from ampmix.training.config import TrainConfig
 from ampmix.training.replicas import automatic, fit_many, unstackable
 from ampmix.training.training_run import Diverged, Fit
+
+FIRST_LOOK = 2
+"""Repeats, or seeds, after which a comparison is first looked at: one tells nothing of others."""
 
 
 class Run(NamedTuple):
@@ -196,6 +199,17 @@ class Plan:
             return counted(self.seeds, "seed")
         folds = counted(self.seeds, "fold")
         return folds if self.repeats == 1 else f"{self.repeats} repeats of {folds}"
+
+    def with_runs(self, looks: int | None) -> Plan:
+        """The same with so many repeats or, with a test set, seeds, at most as many as it has.
+
+        None is for as many as it has.
+        """
+        if looks is None:
+            return self
+        if self.cross_validated:
+            return replace(self, repeats=min(looks, self.repeats))
+        return replace(self, seeds=min(looks, self.seeds))
 
     def runs(self) -> list[Run]:
         """All runs, seed by seed, so that an interrupted comparison leaves complete pairs.

@@ -47,6 +47,7 @@ class Source:
         fraction: float = 1.0,
         folds: int | None = None,
         repeats: int | None = None,
+        most: int = 0,
         **pieces: Any,
     ) -> Source:
         """Read the data.
@@ -58,6 +59,7 @@ class Source:
             folds: of cross-validation, by default the data set's, or 5.
             repeats: of cross-validation, by default 3; 1 where `seeds` are given, or the data set
                 has folds of its own.
+            most: repeats, or seeds of a test set, where none are given; 0 for the defaults above.
             pieces: what goes with a file (:data:`OF_A_FILE`), and settings of training.
 
         Raises:
@@ -71,8 +73,8 @@ class Source:
         if not isinstance(data, TextDataset):
             data = datasets.load(data, **file)
         elif any(value is not None for value in file.values()):
-            *most, last = OF_A_FILE
-            raise AmpmixError(f"{', '.join(most)} and {last} go with a file: leave them out")
+            *others, last = OF_A_FILE
+            raise AmpmixError(f"{', '.join(others)} and {last} go with a file: leave them out")
         if data.test is not None:
             for name, number in (("folds", folds), ("repeats", repeats)):
                 if number is not None:
@@ -86,6 +88,10 @@ class Source:
                 "--folds and --repeats"
             )
         own_folds = getattr(known, "folds", None)
+        if most and data.test is None and repeats is None:
+            repeats = most
+        if most and data.test is not None and seeds is None:
+            seeds = most
         if repeats is None:  # seeds alone, and a data set's own folds, are folds of one repeat
             once = data.test is not None or seeds is not None or (own_folds and not folds)
             repeats = 1 if once else REPEATS

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ampmix._support import components
 from ampmix._support.redact import without_paths
 from ampmix.analysis.answer import answer
-from ampmix.analysis.comparison import MARGIN, ComparisonRow
+from ampmix.analysis.comparison import ComparisonRow
 from ampmix.analysis.ladder import Rung
 from ampmix.models.classifier import Classifier
 from ampmix.records.store import BASELINE
+from ampmix.statistics.metrics import MARGIN
 from ampmix.studies.plan import Plan, Run
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ class Summary:
         unreadable: record files that were set aside, with the reason.
         majority: class and error of always answering one class
             (:func:`ampmix.analysis.classes.majority`).
-        margin: points below which a difference does not matter.
+        margin: a difference below it does not matter, in points or hundredths of a nat.
+        metric: what policies were compared by.
+        looks: repeats, or seeds, after which the comparison was looked at before.
+        most: repeats or seeds that a comparison that goes on until it is decided may have, else 0.
         tried_before: policies in the folder that count among the comparisons beside these.
     """
 
@@ -67,6 +71,9 @@ class Summary:
     unreadable: tuple[tuple[Path, str], ...]
     majority: Mapping[str, Any] | None = None
     margin: float = MARGIN
+    metric: str = "error"
+    looks: tuple[int, ...] = ()
+    most: int = 0
     tried_before: tuple[str, ...] = ()
 
     @property
@@ -160,6 +167,9 @@ class Summary:
             "fraction": plan.fraction,
             "design": "cross-validation" if plan.cross_validated else "test set",
             "margin": self.margin,
+            "metric": self.metric,
+            "looks": list(self.looks),
+            "most": self.most,
             "tried_before": list(self.tried_before),
             "steps": plan.config.steps,
             "selection": plan.config.selection,

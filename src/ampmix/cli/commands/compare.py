@@ -62,10 +62,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--margin",
         type=float,
-        default=1.0,
         metavar="POINTS",
         help="a difference below it does not matter: policies that are shown to differ by less are "
-        "called the same (1); 0: never",
+        "called the same (1; of log loss hundredths of a nat); 0: never",
+    )
+    what.add_argument(
+        "--metric",
+        default="error",
+        metavar="NAME",
+        help="what policies are compared by: error, macro-f1, log-loss or calibration (error)",
+    )
+    what.add_argument(
+        "--until-decided",
+        action="store_true",
+        help="go on repeat by repeat, or seed by seed, until every policy is decided, --budget is "
+        "used up, or --repeats or --seeds (10) are done",
     )
     options.add_backbone(what)
     options.add_file(parser, "cross-validation")
@@ -155,6 +166,8 @@ def ladder_of(arguments: argparse.Namespace) -> Ladder:
         folds=arguments.folds,
         repeats=arguments.repeats,
         margin=arguments.margin,
+        metric=arguments.metric,
+        until_decided=arguments.until_decided,
         fraction=arguments.fraction,
         **{name: getattr(arguments, name) for name in OF_A_FILE},
         **options.training_of(arguments),
