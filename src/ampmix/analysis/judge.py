@@ -135,9 +135,8 @@ def judge(
     for table in tables.values():
         table.check_paired(tables[base])
     held_out = None if folds is None else folds_of(folds, tables[base])
-    limit = chosen.margin if margin is None else margin
-    if not limit >= 0:
-        raise AmpmixError(f"margin is {limit}: it must be 0 or more")
+    if not margin >= 0:
+        raise AmpmixError(f"margin is {margin}: it must be 0 or more")
     pairing = _Pairing(tables, base, held_out, groups, chosen, level)
     judged = pairing.judged(margin, worst=False)
     failed = {name: table.failed for name, table in tables.items() if table.failed}

@@ -41,11 +41,13 @@ class Choice:
         backbone: its spec string.
         steps: steps of a run; None for the backbone's own number.
         note: a sentence on why, "" if there is nothing to say.
+        repeats: of cross-validation; None for as many as were planned.
     """
 
     backbone: str
     steps: int | None = None
     note: str = ""
+    repeats: int | None = None
 
 
 def encoder_installed() -> bool:
@@ -83,6 +85,7 @@ def choose_encoder(
     workers: int,
     steps: int | None = None,
     measure: Callable[[Plan, str, float], float] = seconds_of_run,
+    fewest: int | None = None,
 ) -> Choice:
     """Choose the encoder for which all runs fit into a time, by a few steps of each.
 
@@ -93,6 +96,7 @@ def choose_encoder(
         workers: processes that train side by side.
         steps: of each run, where they were given.
         measure: seconds that a run takes, of a plan, a policy, and the seconds to measure in.
+        fewest: repeats of cross-validation that do where there is no time for more.
 
     Returns:
         The first of :data:`CHOICES` that fits; if none does, the last, with as many steps as fit if
@@ -114,6 +118,12 @@ def choose_encoder(
             if left_out:
                 told += f": {' and '.join(left_out)} would take longer than {duration(budget)}"
             return Choice(spec, own, told)
+        if fewest is not None and fewest < plan.repeats:
+            some = len(plan.policy_names) * plan.seeds * fewest
+            shorter = one * (-(-some // max(workers, 1)) + 1)
+            if shorter <= budget:
+                told = f"{told}: in {duration(budget)} there is time for {fewest} repeats"
+                return Choice(spec, own, told, fewest)
         left_out.append(spec)
         fitting = int(own * budget / needed)
     if left_out and steps is None and fitting >= LEAST:
@@ -133,7 +143,13 @@ def remembered(path: Path, key: Mapping[str, Any]) -> Choice | None:
         if found["question"] != key or found["backbone"] not in (*CHOICES, WITHOUT):
             return None
         steps = found["steps"]
-        return Choice(found["backbone"], steps if steps is None else int(steps), found["note"])
+        repeats = found.get("repeats")
+        return Choice(
+            found["backbone"],
+            steps if steps is None else int(steps),
+            found["note"],
+            repeats if repeats is None else int(repeats),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -118,6 +118,8 @@ class Ladder:
         if backbone == automatic.AUTO:
             choice = make.choice(listed, seconds, workers, out)
             notes, steps = [choice.note], choice.steps
+            if choice.repeats is not None:
+                make = _Maker(replace(make.source, repeats=choice.repeats))
             main: Any = parse_model(choice.backbone)
             if asked is None and automatic.encoder_installed():
                 asked = _models(automatic.FEATURES)
@@ -233,6 +235,7 @@ class _Maker:
             "data_hash": dataset.fingerprint,
             "policies": None if policies is None else [components.spec(one) for one in policies],
             "budget": budget,
+            "repeats": self.source.repeats,
             "training": dict(training),
         }
         if (found := automatic.remembered(memory, key)) is not None:
@@ -244,6 +247,7 @@ class _Maker:
             budget,
             workers,
             training.get("steps"),
+            fewest=self.source.fewest,
         )
         automatic.remember(memory, key, made)
         return made

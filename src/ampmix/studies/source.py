@@ -16,6 +16,9 @@ from ampmix.training.config import TrainConfig, settings
 REPEATS = 3
 """Of cross-validation by default: the fewest whose verdicts see about what more would."""
 
+FEWEST = 2
+"""Repeats where there is no time for more: one cannot tell seeds from texts."""
+
 OF_A_FILE = ("text", "label", "test", "dev", "encoding", "group", "rare")
 
 
@@ -28,6 +31,7 @@ class Source:
         known: whether it is one that ampmix knows.
         seeds: how many seeds, or folds without a test set.
         repeats: of cross-validation.
+        fewest: repeats that may do where there is no time for `repeats`.
         fraction: labels kept of each class, in (0, 1].
         training: fields of :class:`ampmix.TrainConfig` that were given.
     """
@@ -38,6 +42,7 @@ class Source:
     fraction: float
     training: Mapping[str, Any]
     repeats: int = 1
+    fewest: int = 1
 
     @classmethod
     def of(
@@ -88,18 +93,19 @@ class Source:
                 "--folds and --repeats"
             )
         own_folds = getattr(known, "folds", None)
+        fewest = repeats
         if most and data.test is None and repeats is None:
-            repeats = most
+            repeats = fewest = most
         if most and data.test is not None and seeds is None:
             seeds = most
         if repeats is None:  # seeds alone, and a data set's own folds, are folds of one repeat
             once = data.test is not None or seeds is not None or (own_folds and not folds)
-            repeats = 1 if once else REPEATS
+            repeats, fewest = (1, 1) if once else (REPEATS, FEWEST)
         if seeds is None:
             seeds = 5 if folds is None else folds
             seeds = own_folds if own_folds and folds is None else seeds
         given = {name: value for name, value in pieces.items() if value is not None}
-        return cls(data, known is not None, seeds, fraction, given, repeats)
+        return cls(data, known is not None, seeds, fraction, given, repeats, fewest or 1)
 
     def config(self, model: Backbone, steps: int | None = None) -> TrainConfig:
         """The settings that were given, else those that suit a model and the number of texts."""
