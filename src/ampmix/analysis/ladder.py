@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ampmix import statistics
-from ampmix.analysis.comparison import Records, paired_comparison
+from ampmix.analysis.pairs import Records, paired_comparison
 from ampmix.records.store import RunRecord
 
 TIMES = ("seconds", "per_second")
@@ -113,7 +113,7 @@ def _rung(name: str, own: Records, best: Records | None, cross_validated: bool) 
         errors=tuple(errors),
         mean=float(np.mean(errors)),
         std=float(np.std(errors, ddof=1)) if len(errors) > 1 else None,
-        interval=_percent(error_interval(wrong, cross_validated)),
+        interval=_percent(error_interval(wrong, cross_validated, repeats_of(own))),
         difference=compared.difference if compared else None,
         difference_interval=compared.interval if compared else None,
         dev_error=100 * float(np.mean(dev)) if dev else None,
@@ -133,16 +133,30 @@ def costs(runs: Iterable[RunRecord]) -> tuple[float | None, float | None]:
     )
 
 
-def error_interval(wrong: Sequence[Any], cross_validated: bool) -> tuple[float, float] | None:
+def repeats_of(own: Records) -> int:
+    """Return the number of repeats of cross-validation that runs are of, 1 for a test set."""
+    repeats = set()
+    for seed, record in own.items():
+        folds = record.specification.get("folds")
+        repeats.add(seed // int(folds) if folds else 0)
+    return max(len(repeats), 1)
+
+
+def error_interval(
+    wrong: Sequence[Any], cross_validated: bool, repeats: int = 1
+) -> tuple[float, float] | None:
     """Interval of the error of a model trained anew, a fraction; None where it cannot be told.
 
     Args:
         wrong: true where a text was misclassified, an array for each seed or fold.
         cross_validated: whether every seed has a test fold of its own.
+        repeats: of cross-validation.
     """
     if not cross_validated:
         return statistics.held_out_error(np.stack(wrong))
-    return statistics.cross_validated_error(wrong) if len(wrong) > 1 else None
+    if len(wrong) < 2 * repeats:
+        return None
+    return statistics.cross_validated_error(wrong, repeats=repeats)
 
 
 def _percent(bounds: tuple[float, float] | None) -> tuple[float, float] | None:

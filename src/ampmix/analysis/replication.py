@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ampmix import statistics
-from ampmix.analysis import comparison as summary
-from ampmix.analysis import paper
+from ampmix.analysis import pairs, paper
 from ampmix.analysis.groups import Group
 from ampmix.analysis.paper_settings import other_settings
 from ampmix.errors import AmpmixError
@@ -243,8 +242,8 @@ def _judge(claim: Claim, own: Ours, baseline: Ours) -> Judged:
     both = sum(record.done for seed, record in runs[0].items() if _done(runs[1], seed))
     apart = other_settings(own.group, claim.own.backbone, both)
     try:
-        comparison = summary.paired_comparison(*runs, folds)
-        relative = summary.paired_relative_improvement(*runs, folds) if claim.is_amp else None
+        comparison = pairs.paired_comparison(*runs, folds)
+        relative = pairs.paired_relative_improvement(*runs, folds) if claim.is_amp else None
     except AmpmixError as error:
         told = f"not decided: {error}"
         return Judged(claim, own, baseline, None, "not decided", told, None, apart)

@@ -9,6 +9,7 @@ from ampmix._support.wording import counted, quoted_range
 from ampmix.analysis.abstention import abstention_sentence
 from ampmix.analysis.classes import class_sentences
 from ampmix.records.store import BASELINE
+from ampmix.statistics.metrics import metric_of
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
@@ -25,12 +26,10 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
                 f"{row['policy']}: {len(failures)} of {runs} failed ({noun} "
                 f"{', '.join(failures)}): {next(iter(failures.values()))}."
             )
+        if strayed := row.get("collapsed"):
+            said.append(_collapsed_sentence(row, strayed))
     said += class_sentences(summary)
-    paired = "fold" if summary["design"] == "cross-validation" else "seed and test text"
-    said.append(
-        f"Difference to {summary['baseline']} in points, paired by {paired}; negative is a lower "
-        "error. p is Holm-corrected over the policies."
-    )
+    said.append(_standard(summary))
     if summary.get("selection") == "oracle_test":
         said.append(
             "Checkpoints were chosen by the test error (selection oracle_test, the rule of the "
@@ -43,6 +42,41 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         said.append(model_sentence(summary))
         said.append(abstention_sentence(summary.get("abstention") or []))
     return list(filter(None, said))
+
+
+def _collapsed_sentence(row: Mapping[str, Any], strayed: Mapping[str, float]) -> str:
+    """Name the runs of a policy that err far more than its others."""
+    one = len(strayed) == 1
+    errors = ", ".join(f"{error:.1f} %" for error in strayed.values())
+    return (
+        f"{row['policy']}: {len(strayed)} of {counted(len(row['errors']), 'run')} collapsed "
+        f"({'seed' if one else 'seeds'} {', '.join(strayed)}: {errors}), which the mean includes; "
+        f"the median error is {row['median']:.1f} %."
+    )
+
+
+PAIRED = {
+    "crossed": "seed and test text",
+    "repeated-cv": "repeat and text",
+    "corrected-resampled-t": "fold",
+}
+
+
+def _standard(summary: Mapping[str, Any]) -> str:
+    """Say how policies were compared, and by what standard."""
+    ways = {PAIRED[row["compared_by"]] for row in summary["rows"] if row.get("compared_by")}
+    design = "fold" if summary["design"] == "cross-validation" else "seed and test text"
+    metric = metric_of(summary.get("metric", "error"))
+    of_metric = "" if metric.name == "error" else f" of {metric.loss}"
+    before = summary.get("tried_before") or []
+    also = ""
+    if before:
+        also = f" and {counted(len(before), 'other')} in the folder ({', '.join(before)})"
+    return (
+        f"Difference to {summary['baseline']} in {metric.unit}{of_metric}, paired by "
+        f"{' or '.join(sorted(ways)) or design}; negative is a lower {metric.loss}. p is "
+        f"Holm-corrected over the policies{also}, and the intervals hold for all of them at once."
+    )
 
 
 def model_sentence(summary: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ DECIDED = {
     "reproduced": "#009E73",
     "contradicted": "#D55E00",
     "no difference shown": "#0072B2",
+    "the same": "#56B4E9",
     "not decided": "#888888",
     "printed": "#E69F00",
 }

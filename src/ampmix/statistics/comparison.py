@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import bdtr, betaincinv
 
 from ampmix.statistics._arrays import Array
 
-Method = Literal["crossed", "corrected-resampled-t"]
+Method = Literal["crossed", "corrected-resampled-t", "repeated-cv", "bootstrap"]
+
+POWER = 0.8
+"""Of `Comparison.detectable`, and the default of `seeds_needed`."""
+
+LEAST_TAIL = 1e-16
+"""No p-value is given below twice this: floats would not tell it from rounding."""
 
 CONSTANT = 1e-9
 """Differences whose range is below this part of the largest count as constant: float rounding."""
@@ -30,8 +38,11 @@ class Comparison:
         detectable: smallest true difference that this design would show with about 80 % power in a
             single two-sided test at the interval's level, same unit (simulated: 74 to 81 % from 5
             seeds on, 62 to 80 % with 2 or 3, whose variance is little known).
-        n_seeds: seeds, or folds for the corrected resampled t.
-        method: "crossed" or "corrected-resampled-t".
+        n_seeds: seeds, folds for the corrected resampled t, repeats of cross-validation.
+        method: "crossed", "corrected-resampled-t", "repeated-cv" or "bootstrap".
+        at_level: the same comparison at another level, None where its data are not at hand.
+        reach_after: expected half-width of the interval after so many seeds (or repeats), which
+            leaves so much on either side; None where it cannot be told.
 
     What the data cannot tell is None: everything but `difference` for a single seed or fold. Where
     every difference is the same the variance cannot be estimated, so `detectable` is None. If they
@@ -52,6 +63,20 @@ class Comparison:
     detectable: float | None
     n_seeds: int
     method: Method
+    at_level: Callable[[float], Comparison] | None = field(default=None, repr=False, compare=False)
+    reach_after: Callable[[int, float], float] | None = field(
+        default=None, repr=False, compare=False
+    )
+
+    def at(self, level: float) -> Comparison:
+        """Return the comparison at another level: its interval and `detectable`.
+
+        Raises:
+            ValueError: its data are not at hand.
+        """
+        if self.at_level is None:
+            raise ValueError("this comparison has no data to compute another interval from")
+        return replace(self.at_level(level), at_level=self.at_level)
 
     def scaled(self, factor: float) -> Comparison:
         """Return the comparison in another unit, `factor` of which make one of the present unit.
@@ -60,8 +85,11 @@ class Comparison:
         """
         if not 0 < factor < math.inf:
             raise ValueError(f"factor must be positive and finite, not {factor}")
+        at_level, after = self.at_level, self.reach_after
         return replace(
             self,
+            reach_after=None if after is None else lambda n, tail: factor * after(n, tail),
+            at_level=None if at_level is None else lambda level: at_level(level).scaled(factor),
             difference=self.difference * factor,
             standard_error=None if self.standard_error is None else self.standard_error * factor,
             interval=None
@@ -69,6 +97,19 @@ class Comparison:
             else (self.interval[0] * factor, self.interval[1] * factor),
             detectable=None if self.detectable is None else self.detectable * factor,
         )
+
+
+def p_where(reach: Callable[[float], float], distance: float) -> float:
+    """Twice the tail at which an interval around the mean just reaches as far as `distance`."""
+    if distance == 0:
+        return 1.0
+    if reach(LEAST_TAIL) <= distance:
+        return 2 * LEAST_TAIL
+
+    def beyond(tail: float) -> float:
+        return reach(tail) - distance
+
+    return 2 * float(brentq(beyond, LEAST_TAIL, 0.5, xtol=1e-18, rtol=1e-12))
 
 
 def identical_reach(texts: int, level: float) -> float:

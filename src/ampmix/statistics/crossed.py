@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 from ampmix.statistics._arrays import Array, check_level
-from ampmix.statistics.comparison import Comparison, FewTexts, widened, without_variance
+from ampmix.statistics.comparison import (
+    POWER,
+    Comparison,
+    FewTexts,
+    p_where,
+    widened,
+    without_variance,
+)
 from ampmix.statistics.pairing import is_binary, paired_errors
-
-POWER = 0.8
-"""Of `Comparison.detectable`, and the default of `seeds_needed`."""
-
-LEAST_TAIL = 1e-16
-"""No p-value is given below twice this: floats would not tell it from rounding."""
 
 
 class MeanSquares(NamedTuple):
@@ -69,7 +71,11 @@ def crossed_difference(
     far as an exact one, too (:func:`ampmix.statistics.comparison.widened`).
     """
     check_level(level)
-    own, baseline = paired_errors(wrong, wrong_baseline)
+    at = partial(_at, *paired_errors(wrong, wrong_baseline))
+    return replace(at(level), at_level=at)
+
+
+def _at(own: Array, baseline: Array, level: float) -> Comparison:
     differences = np.subtract(own, baseline)
     texts = own.shape[1] if is_binary(own) else None
     if (degenerate := without_variance(differences, "crossed", texts, level)) is not None:
@@ -81,12 +87,21 @@ def crossed_difference(
         difference=difference,
         standard_error=float(standard_error(ms, seeds, examples)),
         interval=(difference - half, difference + half),
-        p=_p_value(ms, seeds, examples, abs(difference)),
+        p=p_where(lambda t: float(reach(ms, seeds, examples, t)), abs(difference)),
         detectable=half + float(reach(ms, seeds, examples, 1 - POWER)),
         n_seeds=seeds,
         method="crossed",
+        reach_after=partial(_expected_reach, ms, seeds, examples),
     )
     return widened(found, _few(own, baseline), level)
+
+
+def _expected_reach(ms: MeanSquares, seeds: int, examples: int, more: int, tail: float) -> float:
+    """Reach after `more` seeds, at the mean squares to expect then."""
+    of_seeds = (ms.seeds - ms.residual).clip(0)
+    of_examples = (ms.examples - ms.residual).clip(0) * (more / seeds)
+    expected = MeanSquares(ms.residual + of_seeds, ms.residual + of_examples, ms.residual)
+    return float(reach(expected, more, examples, tail))
 
 
 def _few(own: Array, baseline: Array) -> FewTexts | None:
@@ -158,16 +173,3 @@ def squared_reaches(ms: MeanSquares, seeds: int, examples: int, tail: float) -> 
         for of_examples in (ms.examples, ms.residual / 2)
         for more in (np.zeros_like(of_seeds), of_seeds)
     ]
-
-
-def _p_value(ms: MeanSquares, seeds: int, examples: int, distance: float) -> float:
-    """Twice the tail at which the interval just reaches from the mean to zero."""
-
-    def beyond(tail: float) -> float:
-        return float(reach(ms, seeds, examples, tail)) - distance
-
-    if distance == 0:
-        return 1.0
-    if beyond(LEAST_TAIL) <= 0:
-        return 2 * LEAST_TAIL
-    return 2 * float(brentq(beyond, LEAST_TAIL, 0.5, xtol=1e-18, rtol=1e-12))

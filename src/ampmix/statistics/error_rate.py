@@ -13,7 +13,7 @@ from ampmix.statistics.crossed import crossed_difference
 
 
 def cross_validated_error(
-    wrong: Sequence[npt.ArrayLike], level: float = 0.95
+    wrong: Sequence[npt.ArrayLike], level: float = 0.95, repeats: int = 1
 ) -> tuple[float, float]:
     """Interval of the error that a model trained on all texts will have on new ones.
 
@@ -24,8 +24,9 @@ def cross_validated_error(
     are drawn anew. Coverage is measured in ``benchmarks/refit.py``.
 
     Args:
-        wrong: 1 where a text was misclassified, one array for each of K >= 2 folds.
+        wrong: 1 where a text was misclassified, one array for each of K >= 2 folds, of all repeats.
         level: coverage of the interval, a fraction.
+        repeats: of the cross-validation; a text counts once, however often it was tested.
 
     Raises:
         ValueError: fewer than 2 folds, no text, or `level` is not a fraction.
@@ -36,9 +37,11 @@ def cross_validated_error(
     """
     check_level(level)
     every = np.concatenate([np.asarray(fold, float) for fold in wrong])
-    folds, n = len(wrong), len(every)
+    folds, n = len(wrong) / repeats, len(every) / repeats
     if folds < 2 or not n:
-        raise ValueError(f"{folds} folds with {n} texts: at least 2 folds and a text are needed")
+        raise ValueError(
+            f"{folds:g} folds with {n:g} texts: at least 2 folds and a text are needed"
+        )
     return _wilson(float(every.mean()), n / (1 + folds / (folds - 1)), level)
 
 

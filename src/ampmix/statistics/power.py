@@ -11,7 +11,8 @@ from scipy.special import stdtrit
 
 from ampmix.errors import AmpmixError
 from ampmix.statistics._arrays import brief, check_level
-from ampmix.statistics.crossed import POWER, MeanSquares, mean_squares, reach
+from ampmix.statistics.comparison import POWER
+from ampmix.statistics.crossed import MeanSquares, mean_squares, reach
 from ampmix.statistics.pairing import paired_differences
 
 

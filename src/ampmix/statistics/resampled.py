@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
-from ampmix.statistics._arrays import check_level, finite
-from ampmix.statistics.comparison import Comparison, FewTexts, widened, without_variance
-from ampmix.statistics.crossed import POWER
+from ampmix.statistics._arrays import Array, check_level, finite
+from ampmix.statistics.comparison import (
+    POWER,
+    Comparison,
+    FewTexts,
+    widened,
+    without_variance,
+)
 
 
 def corrected_resampled_t(
@@ -56,6 +63,13 @@ def corrected_resampled_t(
     tested = np.broadcast_to(np.asarray(n_test, dtype=np.float64), values.shape).sum()
     few = None if discordant is None or tested < 1 else FewTexts(*discordant, int(tested))
     alike = int(tested) if discordant == (0, 0) and tested >= 1 else None
+    at = partial(_at, values, ratio, few, alike)
+    return replace(at(level), at_level=at)
+
+
+def _at(
+    values: Array, ratio: float, few: FewTexts | None, alike: int | None, level: float
+) -> Comparison:
     degenerate = without_variance(values, "corrected-resampled-t", alike, level)
     if degenerate is not None:
         return degenerate

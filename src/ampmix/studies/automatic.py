@@ -49,11 +49,13 @@ class Choice:
         steps: steps of a run; None for the backbone's own number.
         texts: about how many of all texts to use; None for all.
         note: a sentence on why, "" if there is nothing to say.
+        repeats: of cross-validation; None for as many as were planned.
     """
 
     backbone: str
     steps: int | None = None
     note: str = ""
+    repeats: int | None = None
     texts: int | None = None
 
 
@@ -132,6 +134,7 @@ def choose_encoder(
     workers: int,
     steps: int | None = None,
     measure: Callable[[Plan, str, float], float] = seconds_of_run,
+    fewest: int | None = None,
 ) -> Choice:
     """Choose the encoder for which all runs fit into a time, by a few steps of each.
 
@@ -142,6 +145,7 @@ def choose_encoder(
         workers: processes that train side by side.
         steps: of each run, where they were given.
         measure: seconds that a run takes, of a plan, a policy, and the seconds to measure in.
+        fewest: repeats of cross-validation that do where there is no time for more.
 
     Returns:
         The first of :data:`CHOICES` that fits; if none does, the last, with as many steps as fit if
@@ -155,7 +159,7 @@ def choose_encoder(
         size = len(first.split(0).train)
         own = steps if steps is not None else steps_for(size, first.config.batch_size)
         plan = plan_on(spec, own) or first
-        runs = len(plan.policy_names) * plan.seeds
+        runs = len(plan.policy_names) * plan.runs_each
         one = measure(plan, plan.policy_names[-1], budget / 60)
         needed = one * (-(-runs // max(workers, 1)) + 1)  # and one on all labels
         told = f"{spec} is trained, {own:,} steps a run (about {duration(needed)} in all)"
@@ -163,6 +167,12 @@ def choose_encoder(
             if left_out:
                 told += f": {' and '.join(left_out)} would take longer than {duration(budget)}"
             return Choice(spec, own, told)
+        if fewest is not None and fewest < plan.repeats:
+            some = len(plan.policy_names) * plan.seeds * fewest
+            shorter = one * (-(-some // max(workers, 1)) + 1)
+            if shorter <= budget:
+                told = f"{told}: in {duration(budget)} there is time for {fewest} repeats"
+                return Choice(spec, own, told, fewest)
         left_out.append(spec)
         fitting = int(own * budget / needed)
     if left_out and steps is None and fitting >= LEAST:
@@ -181,8 +191,11 @@ def remembered(path: Path, key: Mapping[str, Any]) -> Choice | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["question"] != key or found["backbone"] not in (*CHOICES, WITHOUT):
             return None
-        steps, texts = (None if found[n] is None else int(found[n]) for n in ("steps", "texts"))
-        return Choice(found["backbone"], steps, str(found["note"]), texts)
+        steps, texts, repeats = (
+            None if found[name] is None else int(found[name])
+            for name in ("steps", "texts", "repeats")
+        )
+        return Choice(found["backbone"], steps, str(found["note"]), repeats, texts)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +14,11 @@ import numpy as np
 from ampmix._support import components
 from ampmix._support.attempts import paper_name
 from ampmix._support.files import discard
+from ampmix._support.redact import without_paths
 from ampmix.analysis.classes import majority
 from ampmix.analysis.comparison import ComparisonRow, best_policy, paper_cells
 from ampmix.analysis.comparison import rows as rows_of
+from ampmix.analysis.groups import OF_A_RUN, groups_of, read_runs
 from ampmix.analysis.ladder import Rung, ladder
 from ampmix.errors import AmpmixError
 from ampmix.policies.none import NoMixup
@@ -23,13 +27,14 @@ from ampmix.studies import baseline
 from ampmix.studies.executors import Task
 from ampmix.studies.install import install
 from ampmix.studies.ladder import Ladder, comparison
-from ampmix.studies.plan import Plan, Run
+from ampmix.studies.plan import FIRST_LOOK, Plan, Run
 from ampmix.studies.refit import Recipe, refit
 from ampmix.studies.run import Outcome
 from ampmix.studies.runner import Runner
 from ampmix.studies.summary import Summary
 
 Records = Mapping[int, RunRecord]
+OPEN = ("no difference shown", "not decided")
 REFIT = Run("the model to keep", 0)
 
 
@@ -56,13 +61,16 @@ class ComparisonRuns:
         self.steps, self.runner = steps, runner
         self.cross_validated = steps.plans[0].cross_validated
         self.models: dict[str, Records] = {}
+        self.most = self.trained = 0
         self.plan_of: dict[str, Plan] = {}
         self.curve: tuple[Mapping[str, Any], ...] = ()
         self.outcomes = [self._rungs()] if steps.rungs else []
         self.plan = steps.plan_on(ladder(self.models, self.cross_validated))
-        self.study = comparison(self.plan)
-        self.outcomes.append(runner.carry_out(self.study))
-        self.records = _records(self.plan, self.outcomes[-1])
+        self.looks = looked_before(self.plan, runner.out)
+        if steps.until_decided:
+            self._until_decided()
+        else:
+            self._train(self.plan)
         if not steps.rungs:
             spec = components.spec(self.plan.backbone)
             self.models = {spec: self.records[self.plan.baseline]}
@@ -70,6 +78,27 @@ class ComparisonRuns:
                 self.models = {baseline.NAME: self.records[baseline.NAME], **self.models}
         alone = replace(self.plan, backbone=baseline.MODEL, policies=(NoMixup(),))
         self.plan_of = {components.spec(p.backbone): p for p in (alone, *steps.rungs, self.plan)}
+
+    def _train(self, plan: Plan) -> None:
+        """Do the runs of a plan; they are those of the comparison from now on."""
+        self.plan, self.study = plan, comparison(plan)
+        self.outcomes.append(self.runner.carry_out(self.study))
+        self.records = _records(plan, self.outcomes[-1])
+
+    def _until_decided(self) -> None:
+        """Go on repeat by repeat, or seed by seed, until nothing is open or the time is up."""
+        whole, started = self.plan, time.monotonic()
+        self.most = whole.repeats if whole.cross_validated else whole.seeds
+        first = min(self.most, FIRST_LOOK)
+        for look in range(first, self.most + 1):
+            if look > first:  # its runs are among the next look's
+                self.trained += self.outcomes.pop().trained
+            self._train(whole.with_runs(look))
+            self.looks = tuple(sorted({*self.looks, look}))
+            still = [row for row in self._rows() if row.decision in OPEN]
+            late = self.steps.seconds and time.monotonic() - started > self.steps.seconds
+            if not still or late:
+                break
 
     def _rungs(self) -> Outcome:
         """Train the models of the ladder, and sort their records by model."""
@@ -116,18 +145,36 @@ class ComparisonRuns:
             abstention=kept.abstention,
             sample=self.steps.sample,
             truncated=max((r.result.truncated or 0 for r in records), default=0),
-            trained=sum(one.trained for one in self.outcomes) + kept.trained,
+            trained=self.trained + sum(one.trained for one in self.outcomes) + kept.trained,
             unfinished=errors | ({REFIT: kept.problem} if kept.problem else {}),
             unreadable=tuple(x for one in self.outcomes for x in one.unreadable),
             majority=always,
+            margin=self.steps.margin,
+            metric=self.steps.metric,
+            looks=self.looks,
+            most=self.most,
+            tried_before=tuple(tried_before(self.plan, self.runner.out)),
         )
 
     def _rows(self) -> tuple[ComparisonRow, ...]:
         plan = self.plan
         names = {name: paper_name(plan.policy(name)) for name in plan.policy_names}
+        done = plan.repeats if plan.cross_validated else plan.seeds
         reference = paper_name(plan.backbone) if plan.fraction == 1.0 else ""
         paper = paper_cells(plan.dataset.title, reference, names)
-        return tuple(rows_of(self.records, plan.baseline, paper, plan.cross_validated))
+        return tuple(
+            rows_of(
+                self.records,
+                plan.baseline,
+                paper,
+                plan.cross_validated,
+                self.steps.margin,
+                tried_before(plan, self.runner.out),
+                self.steps.metric,
+                tuple(sorted({*(n for n in self.looks if n < done), done})),
+                max(self.most, done),
+            )
+        )
 
     def _kept(
         self, rows: tuple[ComparisonRow, ...], best: Rung | None, folder: Path, keep_fold: bool
@@ -178,6 +225,38 @@ class ComparisonRuns:
             made_again += 1  # somebody had removed its weights
         install(self.runner.out / "models" / self.study.run_id(task), folder)
         return _Kept(chosen.policy, task.run.seed, None, made_again)
+
+
+def looked_before(plan: Plan, out: Path) -> tuple[int, ...]:
+    """Numbers of repeats, or seeds, after which the comparison in the folder was looked at."""
+    try:
+        told = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        same = told["data_hash"] == plan.dataset.fingerprint
+        same &= told["backbone"] == without_paths(components.spec(plan.backbone))
+        looks = [*told["looks"], told["repeats" if plan.cross_validated else "seeds"]]
+        return tuple(sorted({int(n) for n in looks if n >= 1})) if same else ()
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
+def tried_before(plan: Plan, out: Path) -> dict[str, Records]:
+    """Policies in the folder that the plan does not have, but which were compared as it compares.
+
+    They count among the comparisons: else whoever names fewer policies would find more.
+    """
+    own = plan.specification(Run(plan.baseline, 0))
+    same = {name: value for name, value in own.items() if name not in OF_A_RUN}
+    try:
+        groups = groups_of(read_runs([out]).records)
+    except AmpmixError:  # no record
+        return {}
+    return {
+        policy: runs
+        for group in groups
+        if group.specification == same
+        for policy, runs in group.records.items()
+        if policy not in (*plan.policy_names, baseline.NAME)
+    }
 
 
 def _records(plan: Plan, outcome: Outcome) -> dict[str, dict[int, RunRecord]]:

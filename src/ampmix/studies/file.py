@@ -20,7 +20,7 @@ else:
     import tomli as tomllib
 
 AXES = {"datasets": None, "backbones": ["cnn"], "vectors": [""], "policies": None}
-KEYS = (*AXES, "fractions", "seeds", "folds", "training", "smoke")
+KEYS = (*AXES, "fractions", "seeds", "folds", "repeats", "training", "smoke")
 FILE = ("file", "text", "label", "test", "dev", "encoding", "group", "rare")
 MODELS = ("none", "best")
 LARGEST, MOST_CELLS = 2**17, 10_000  # bytes of a file; combinations, of which each is several runs
@@ -42,6 +42,7 @@ class GridCell:
         fraction: labels kept.
         seeds, folds: how many, with and without a test set; None for the data set's own.
         training: settings that are not at their default.
+        repeats: of cross-validation.
     """
 
     dataset: Mapping[str, str]
@@ -52,6 +53,7 @@ class GridCell:
     seeds: int
     folds: int | None
     training: Mapping[str, Any]
+    repeats: int = 1
 
     @property
     def label(self) -> str:
@@ -150,8 +152,8 @@ def parse(
     once: dict[Any, GridCell] = {}
     for cell in cells:
         tables = (repr(sorted(table.items())) for table in (cell.dataset, cell.training))
-        rest = (cell.backbone, cell.vectors, cell.policies, cell.fraction, cell.seeds, cell.folds)
-        once.setdefault((*tables, *rest), cell)
+        rest = (cell.backbone, cell.vectors, cell.policies, cell.fraction)
+        once.setdefault((*tables, *rest, cell.seeds, cell.folds, cell.repeats), cell)
     return StudyFile(name, models, tuple(once.values()))
 
 
@@ -227,6 +229,7 @@ def _cells(grid: Mapping[str, Any], folder: Path, overrides: Mapping[str, Any]) 
     folds = None if grid.get("folds") is None else _count(grid, "folds", 0)
     if overrides.get("seeds") is not None:
         folds = max(2, seeds)
+    repeats = _count(grid, "repeats", 1)
     given = {**grid["training"], **{k: v for k, v in overrides.items() if k != "seeds"}}
     axes = [_axis(given, key, None) for key in given]
     _check_cells(math.prod(map(len, axes)))
@@ -235,7 +238,7 @@ def _cells(grid: Mapping[str, Any], folder: Path, overrides: Mapping[str, Any]) 
     _check_cells(math.prod([len(part) for part in parts]) * len(settings))
     combined = itertools.product(*parts, settings)
     return [
-        GridCell(dataset, backbone, vectors, policies, fraction, seeds, folds, training)
+        GridCell(dataset, backbone, vectors, policies, fraction, seeds, folds, training, repeats)
         for dataset, backbone, vectors, fraction, training in combined
     ]
 

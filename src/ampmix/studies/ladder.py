@@ -10,6 +10,7 @@ from typing import Any
 from ampmix._support import components
 from ampmix._support.components import parse_model
 from ampmix._support.json_files import check_writable
+from ampmix.analysis.comparison import check_margin
 from ampmix.analysis.ladder import Rung, chosen
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
@@ -19,12 +20,16 @@ from ampmix.data.sample import sampled
 from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
 from ampmix.policies.none import NoMixup
+from ampmix.statistics.metrics import MARGIN, metric_of
 from ampmix.studies import automatic, baseline
-from ampmix.studies.plan import Plan, policies_of
+from ampmix.studies.plan import FIRST_LOOK, Plan, policies_of
 from ampmix.studies.run import left
 from ampmix.studies.source import Source
 from ampmix.studies.study import Study
 from ampmix.training.checks import sited
+
+MOST_RUNS = 10
+"""Repeats, or seeds, of a comparison that goes on until it is decided."""
 
 SHARES = (0.25, 0.5)  # of the labels, for which the cheap models are trained too
 Policies = Sequence[Policy | str] | str | None
@@ -41,6 +46,11 @@ class Ladder:
             none where one backbone was asked for, which is then compared beside the baseline alone.
         shares: plans of the cheap models on a part of the labels.
         notes: sentences for people on what was chosen.
+        margin: a difference below it does not matter, in points (log loss: hundredths of a nat);
+            0 for never.
+        metric: what policies are compared by.
+        until_decided: stop as soon as every policy is decided.
+        seconds: time that `until_decided` may take; None for any.
         sample: about how many of the texts are used; None for all.
     """
 
@@ -48,7 +58,15 @@ class Ladder:
     rungs: tuple[Plan, ...] = ()
     shares: tuple[Plan, ...] = ()
     notes: tuple[str, ...] = ()
+    margin: float = MARGIN
+    metric: str = "error"
+    until_decided: bool = False
+    seconds: float | None = None
     sample: int | None = None
+
+    def __post_init__(self) -> None:
+        metric_of(self.metric)
+        check_margin(self.margin)
 
     @classmethod
     def of(
@@ -61,6 +79,9 @@ class Ladder:
         budget: str | None = None,
         workers: int = 1,
         out: str | Path | None = None,
+        margin: float | None = None,
+        metric: str = "error",
+        until_decided: bool = False,
         **pieces: Any,
     ) -> Ladder:
         """A ladder of pieces as the command line takes them.
@@ -76,8 +97,14 @@ class Ladder:
             budget: time that all runs may take, such as ``10m``, by which ``auto`` chooses.
             workers: processes that will train side by side.
             out: the folder in which the choice of ``auto`` is written down.
-            pieces: ``seeds``, ``fraction``, what goes with a file, and fields of
-                :class:`ampmix.TrainConfig`, as of :meth:`ampmix.Plan.of`.
+            margin: a difference below it does not matter, in points (log loss: hundredths of a
+                nat); by default 1, 0 for never.
+            metric: what policies are compared by: ``error``, ``macro-f1``, ``log-loss`` or
+                ``calibration``.
+            until_decided: go on repeat by repeat (with a test set seed by seed) until every policy
+                is decided, `budget` is used up, or `repeats` (`seeds`) are done, 10 by default.
+            pieces: ``seeds``, ``folds``, ``repeats``, ``fraction``, what goes with a file, and
+                fields of :class:`ampmix.TrainConfig`, as of :meth:`ampmix.Plan.of`.
 
         Raises:
             AmpmixError: for what cannot run.
@@ -85,13 +112,18 @@ class Ladder:
         listed = policies_of(policies) if policies else None
         asked = None if models is None else _models(models)
         seconds = automatic.seconds(budget)
+        if until_decided:
+            pieces = {"most": MOST_RUNS, **pieces}
         make = _Maker(Source.of(data, **pieces))
-        notes, steps, texts = [], None, None
+        limit = MARGIN if margin is None else margin
+        way = cls((), (), (), (), limit, metric, until_decided, seconds if budget else None)
+        notes, steps = [], None
         if backbone == automatic.AUTO:
             choice = make.choice(listed, seconds, workers, out)
-            notes, steps, texts = [choice.note], choice.steps, choice.texts
-            whole, make = make.source.dataset, make.on_a_sample(texts)
+            notes, steps = [choice.note], choice.steps
+            whole, make = make.source.dataset, make.chosen(choice)
             notes.append(automatic.sample_note(whole.texts, make.source.dataset.texts, seconds))
+            way = replace(way, sample=choice.texts)
             main: Any = parse_model(choice.backbone)
             if asked is None and automatic.encoder_installed():
                 asked = _models(automatic.FEATURES)
@@ -99,17 +131,19 @@ class Ladder:
             main = parse_model(backbone, True) if isinstance(backbone, str) else backbone
         plan = make.plan(main, listed, steps)
         if asked is None:
-            return cls((plan,), notes=tuple(filter(None, notes)), sample=texts)
+            return replace(way, plans=(plan,), notes=tuple(filter(None, notes)))
         others = [one for one in asked if one not in (main, baseline.MODEL)]
         mixable = [one for one in others if not isinstance(one, Baseline)]
         cheap = [baseline.MODEL, *(one for one in others if isinstance(one, Baseline))]
         shares = [make.share(one, share) for one in cheap for share in SHARES]
-        return cls(
-            (plan, *filter(None, (make.able(one, listed) for one in mixable))),
-            (*(make.plan(one, _ALONE) for one in others), make.plan(main, _ALONE, steps)),
-            tuple(filter(None, shares)),
-            tuple(filter(None, notes)),
-            texts,
+        rungs = (*(make.plan(one, _ALONE) for one in others), make.plan(main, _ALONE, steps))
+        some = FIRST_LOOK if until_decided else None
+        return replace(
+            way,
+            plans=(plan, *filter(None, (make.able(one, listed) for one in mixable))),
+            rungs=tuple(one.with_runs(some) for one in rungs),
+            shares=tuple(one.with_runs(some) for one in shares if one is not None),
+            notes=tuple(filter(None, notes)),
         )
 
     @property
@@ -167,7 +201,8 @@ class _Maker:
         own = self.source
         listed = sited(policies or policies_of(automatic.default_policies(model)), model)
         config = own.config(model, steps)
-        return Plan(own.dataset, model, tuple(listed), own.seeds, own.fraction, config)
+        design = own.seeds, own.fraction, config, own.repeats
+        return Plan(own.dataset, model, tuple(listed), *design)
 
     def able(
         self, model: Backbone | str, policies: Sequence[Policy] | None, steps: int | None = None
@@ -204,6 +239,7 @@ class _Maker:
             "data_hash": dataset.fingerprint,
             "policies": None if policies is None else [components.spec(one) for one in policies],
             "budget": budget,
+            "repeats": self.source.repeats,
             "training": dict(training),
         }
         if (found := automatic.remembered(memory, key)) is not None:
@@ -211,22 +247,26 @@ class _Maker:
 
         check_writable(memory.parent)  # before the seconds that choosing takes
         texts = automatic.affordable(dataset.texts, budget)
-        maker = self.on_a_sample(texts)
+        maker = self.chosen(automatic.Choice(automatic.AUTO, texts=texts))
         made = automatic.choose_encoder(
             lambda spec, steps: maker.able(spec, policies, steps),
             budget,
             workers,
             training.get("steps"),
+            fewest=self.source.fewest,
         )
         made = replace(made, texts=texts)
         automatic.remember(memory, key, made)
         return made
 
-    def on_a_sample(self, texts: int | None) -> _Maker:
-        """A maker of plans on a sample of about so many texts; on all for None."""
-        if texts is None:
-            return self
-        return _Maker(replace(self.source, dataset=sampled(self.source.dataset, texts)))
+    def chosen(self, choice: automatic.Choice) -> _Maker:
+        """A maker of plans with the repeats and on the sample of a choice."""
+        source = self.source
+        if choice.texts is not None:
+            source = replace(source, dataset=sampled(source.dataset, choice.texts))
+        if choice.repeats is not None:
+            source = replace(source, repeats=choice.repeats)
+        return _Maker(source)
 
 
 def _models(given: Sequence[Backbone | str] | str) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from ampmix._support import components
 from ampmix._support.attempts import attempt
 from ampmix._support.components import POLICIES, Kind, kind_of_model, parse_model
 from ampmix._support.origin import blaming, package_of, source_of
+from ampmix._support.wording import counted
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split, TextDataset
@@ -27,6 +28,9 @@ from ampmix.training.checks import check_trainable, sited
 from ampmix.training.config import TrainConfig
 from ampmix.training.replicas import automatic, fit_many, unstackable
 from ampmix.training.training_run import Diverged, Fit
+
+FIRST_LOOK = 2
+"""Repeats, or seeds, after which a comparison is first looked at: one tells nothing of others."""
 
 
 class Run(NamedTuple):
@@ -58,13 +62,16 @@ class Plan:
     """Every policy with every seed, on one data set with one backbone.
 
     With a test set, seed s draws the kept labels, the development set and all else. Without one
-    the seeds are the folds of one stratified cross-validation: every text is tested once.
+    there are R repeats of stratified cross-validation with K folds: every text is tested once a
+    repeat. Run s is then fold ``s % K`` of repeat ``s // K``, with weights and order of its own;
+    the folds of each repeat are drawn anew.
 
     Args:
         dataset: the texts.
         backbone: the model.
         policies: the policies to compare, each once.
         seeds: how many seeds (0, 1, ...), or folds.
+        repeats: of cross-validation; 1 where there is a test set.
         fraction: labels kept of each class, in (0, 1].
         config: optimisation settings.
 
@@ -79,12 +86,22 @@ class Plan:
     seeds: int = 5
     fraction: float = 1.0
     config: TrainConfig = field(default_factory=TrainConfig)
+    repeats: int = 1
     _policy_sources: Mapping[str, str] = field(init=False, repr=False, compare=False)
     _backbone_source: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise AmpmixError(f"seeds is {self.seeds}: at least 1 is needed, 5 or more to decide")
+        if self.repeats < 1:
+            raise AmpmixError(
+                f"repeats is {self.repeats}: at least 1 is needed, 2 or more to decide"
+            )
+        if self.repeats > 1 and not self.cross_validated:
+            raise AmpmixError(
+                f"repeats is {self.repeats}: a data set with a test set has no folds to repeat; "
+                "use more --seeds"
+            )
         self._kind.check(self.backbone)
         for policy in self.policies:
             POLICIES.check(policy)
@@ -117,7 +134,8 @@ class Plan:
                 backbone's own site (:func:`ampmix.training.checks.sited`) where their default is
                 not among its sites.
             backbone: a backbone, or its spec string.
-            pieces: ``seeds`` (by default the data set's folds, or 5), ``fraction``, of a file what
+            pieces: ``seeds`` (by default 5), ``folds`` and ``repeats`` of cross-validation (the
+                data set's own or 5, and once), ``fraction``, of a file what
                 :func:`ampmix.load_dataset` takes (``text``, ``label``, ``test``, ``dev``,
                 ``encoding``, ``group``, ``rare``), and fields of :class:`ampmix.TrainConfig`; what
                 is left out suits backbone and data.
@@ -129,7 +147,8 @@ class Plan:
         source = Source.of(data, **pieces)
         listed = tuple(sited(policies_of(policies), model))
         config = source.config(model)
-        return cls(source.dataset, model, listed, source.seeds, source.fraction, config)
+        design = source.seeds, source.fraction, config, source.repeats
+        return cls(source.dataset, model, listed, *design)
 
     @property
     def _kind(self) -> Kind:
@@ -164,8 +183,33 @@ class Plan:
     def split(self, seed: int) -> Split:
         """The split of one seed, the same for all policies."""
         if self.cross_validated:
-            return split_fold(self.dataset, seed, self.seeds, fraction=self.fraction)
+            repeat, fold = divmod(seed, self.seeds)
+            return split_fold(self.dataset, fold, self.seeds, repeat, self.fraction)
         return split_holdout(self.dataset, seed, self.fraction)
+
+    @property
+    def runs_each(self) -> int:
+        """Runs of each policy: seeds, or folds of all repeats."""
+        return self.seeds * self.repeats
+
+    @property
+    def design(self) -> str:
+        """The runs of a policy in words."""
+        if not self.cross_validated:
+            return counted(self.seeds, "seed")
+        folds = counted(self.seeds, "fold")
+        return folds if self.repeats == 1 else f"{self.repeats} repeats of {folds}"
+
+    def with_runs(self, looks: int | None) -> Plan:
+        """The same with so many repeats or, with a test set, seeds, at most as many as it has.
+
+        None is for as many as it has.
+        """
+        if looks is None:
+            return self
+        if self.cross_validated:
+            return replace(self, repeats=min(looks, self.repeats))
+        return replace(self, seeds=min(looks, self.seeds))
 
     def runs(self) -> list[Run]:
         """All runs, seed by seed, so that an interrupted comparison leaves complete pairs.
@@ -176,7 +220,7 @@ class Plan:
         beside = () if isinstance(self.backbone, Baseline) else (baseline.NAME,)
         names = (*beside, *self.policy_names)
         turns = (names, names[::-1])
-        return [Run(name, seed) for seed in range(self.seeds) for name in turns[seed % 2]]
+        return [Run(name, seed) for seed in range(self.runs_each) for name in turns[seed % 2]]
 
     def steps(self, run: Run) -> int:
         """Steps of a run at most; a baseline's count as one."""
@@ -251,7 +295,11 @@ class Plan:
         if policy != baseline.NAME:  # a record has vectors by content, the paper by name
             made |= self._told(policy, made["versions"])
         return [
-            RunRecord(self.specification(run), facts_of(split) | one.result, made | one.told)
+            RunRecord(
+                self.specification(run),
+                facts_of(split, self.dataset.groups) | one.result,
+                made | one.told,
+            )
             for run, split, one in zip(runs, splits, outcomes, strict=True)
         ]
 
@@ -295,16 +343,16 @@ class Plan:
     def replicas(self, given: int | None, workers: int = 1) -> int:
         """Return the number of seeds of a policy to train at once: `given`, else the best."""
         if given is not None:
-            return min(given, self.seeds)
+            return min(given, self.runs_each)
         trained = [p for p in self.policies if not unstackable(self.backbone, p)]
         config, split = self.config, self.split(0)
-        return automatic(self.backbone, trained, split, config, self.seeds, workers)
+        return automatic(self.backbone, trained, split, config, self.runs_each, workers)
 
     def most_replicas(self, policy: str) -> int:
         """Return the largest number of runs of a policy that can be trained side by side."""
         if policy == baseline.NAME:
             return 1
-        return 1 if unstackable(self.backbone, self.policy(policy)) else self.seeds
+        return 1 if unstackable(self.backbone, self.policy(policy)) else self.runs_each
 
     def _about(self, run: Run, fitted: Fit) -> dict[str, Any]:
         """Return the facts on training that a saved model keeps."""

@@ -6,6 +6,9 @@ import math
 import time
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ampmix.data.dataset import Split
 from ampmix.models.classifier import Classifier, logits_of
 from ampmix.records.result import Result
@@ -14,9 +17,15 @@ from ampmix.training.training_run import Diverged, Fit
 ASKED = 64  # texts by which the speed of predicting is measured
 
 
-def facts_of(split: Split) -> dict[str, Any]:
-    """Return the hash of a split and the sizes of its parts."""
-    return {
+def facts_of(split: Split, groups: npt.NDArray[np.int64] | None = None) -> dict[str, Any]:
+    """Return the hash of a split, the sizes of its parts, and which texts a fold tests.
+
+    Args:
+        split: of the run.
+        groups: of all texts of the data set, None where each stands alone.
+    """
+    tested = {} if split.fold is None else Result.of_fold(split.test_indices, groups)
+    return tested | {
         "split_hash": split.hash,
         "n_train": len(split.train),
         "n_dev": len(split.dev),

@@ -13,6 +13,12 @@ from ampmix.data.splits import texts_kept
 from ampmix.errors import AmpmixError
 from ampmix.training.config import TrainConfig, settings
 
+REPEATS = 3
+"""Of cross-validation by default: the fewest whose verdicts see about what more would."""
+
+FEWEST = 2
+"""Repeats where there is no time for more: one cannot tell seeds from texts."""
+
 OF_A_FILE = ("text", "label", "test", "dev", "encoding", "group", "rare")
 
 
@@ -24,6 +30,8 @@ class Source:
         dataset: the texts.
         known: whether it is one that ampmix knows.
         seeds: how many seeds, or folds without a test set.
+        repeats: of cross-validation.
+        fewest: repeats that may do where there is no time for `repeats`.
         fraction: labels kept of each class, in (0, 1].
         training: fields of :class:`ampmix.TrainConfig` that were given.
     """
@@ -33,17 +41,30 @@ class Source:
     seeds: int
     fraction: float
     training: Mapping[str, Any]
+    repeats: int = 1
+    fewest: int = 1
 
     @classmethod
     def of(
-        cls, data: Any, seeds: int | None = None, fraction: float = 1.0, **pieces: Any
+        cls,
+        data: Any,
+        seeds: int | None = None,
+        fraction: float = 1.0,
+        folds: int | None = None,
+        repeats: int | None = None,
+        most: int = 0,
+        **pieces: Any,
     ) -> Source:
         """Read the data.
 
         Args:
             data: a data set, the name of one, a file, or a table in memory.
-            seeds: by default the data set's folds, or 5.
+            seeds: by default 5; without a test set another word for `folds`.
             fraction: labels kept of each class.
+            folds: of cross-validation, by default the data set's, or 5.
+            repeats: of cross-validation, by default 3; 1 where `seeds` are given, or the data set
+                has folds of its own.
+            most: repeats, or seeds of a test set, where none are given; 0 for the defaults above.
             pieces: what goes with a file (:data:`OF_A_FILE`), and settings of training.
 
         Raises:
@@ -57,12 +78,34 @@ class Source:
         if not isinstance(data, TextDataset):
             data = datasets.load(data, **file)
         elif any(value is not None for value in file.values()):
-            *most, last = OF_A_FILE
-            raise AmpmixError(f"{', '.join(most)} and {last} go with a file: leave them out")
+            *others, last = OF_A_FILE
+            raise AmpmixError(f"{', '.join(others)} and {last} go with a file: leave them out")
+        if data.test is not None:
+            for name, number in (("folds", folds), ("repeats", repeats)):
+                if number is not None:
+                    raise AmpmixError(
+                        f"{name} is {number}: data set {data.name!r} has a test set, so nothing is "
+                        "cross-validated; use --seeds"
+                    )
+        elif folds is not None and seeds not in (None, folds):
+            raise AmpmixError(
+                f"folds is {folds} and seeds is {seeds}: without a test set seeds are folds; give "
+                "--folds and --repeats"
+            )
+        own_folds = getattr(known, "folds", None)
+        fewest = repeats
+        if most and data.test is None and repeats is None:
+            repeats = fewest = most
+        if most and data.test is not None and seeds is None:
+            seeds = most
+        if repeats is None:  # seeds alone, and a data set's own folds, are folds of one repeat
+            once = data.test is not None or seeds is not None or (own_folds and not folds)
+            repeats, fewest = (1, 1) if once else (REPEATS, FEWEST)
         if seeds is None:
-            seeds = getattr(known, "folds", 5)
+            seeds = 5 if folds is None else folds
+            seeds = own_folds if own_folds and folds is None else seeds
         given = {name: value for name, value in pieces.items() if value is not None}
-        return cls(data, known is not None, seeds, fraction, given)
+        return cls(data, known is not None, seeds, fraction, given, repeats, fewest or 1)
 
     def config(self, model: Backbone, steps: int | None = None) -> TrainConfig:
         """The settings that were given, else those that suit a model and the number of texts."""

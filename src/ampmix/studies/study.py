@@ -97,6 +97,7 @@ class Study:
                     "fraction": plan.fraction,
                     "policies": list(plan.policy_names),
                     "seeds": plan.seeds,
+                    "repeats": plan.repeats,
                     "design": "cross-validation" if plan.cross_validated else "test set",
                     "training": asdict(plan.config),
                     "runs": [plan.run_id(run) for run in plan.runs()],
@@ -199,7 +200,8 @@ def _plan(cell: GridCell, load: _Loader) -> Plan:
     seeds = cell.seeds
     if dataset.test is None:
         seeds = cell.folds or getattr(known, "folds", None) or seeds
-    return Plan(dataset, backbone, (), seeds, cell.fraction, config)
+    repeats = cell.repeats if dataset.test is None else 1
+    return Plan(dataset, backbone, (), seeds, cell.fraction, config, repeats)
 
 
 def _policies(cell: GridCell) -> list[Any]:

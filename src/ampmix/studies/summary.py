@@ -17,6 +17,7 @@ from ampmix.analysis.comparison import ComparisonRow
 from ampmix.analysis.ladder import Rung, Times
 from ampmix.models.classifier import Classifier
 from ampmix.records.store import BASELINE
+from ampmix.statistics.metrics import MARGIN
 from ampmix.studies.plan import Plan, Run
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class Summary:
         unreadable: record files that were set aside, with the reason.
         majority: class and error of always answering one class
             (:func:`ampmix.analysis.classes.majority`).
+        margin: a difference below it does not matter, in points or hundredths of a nat.
+        metric: what policies were compared by.
+        looks: repeats, or seeds, after which the comparison was looked at before.
+        most: repeats or seeds that a comparison that goes on until it is decided may have, else 0.
+        tried_before: policies in the folder that count among the comparisons beside these.
     """
 
     plan: Plan
@@ -69,6 +75,11 @@ class Summary:
     unfinished: Mapping[Run, str]
     unreadable: tuple[tuple[Path, str], ...]
     majority: Mapping[str, Any] | None = None
+    margin: float = MARGIN
+    metric: str = "error"
+    looks: tuple[int, ...] = ()
+    most: int = 0
+    tried_before: tuple[str, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -158,8 +169,14 @@ class Summary:
             "backbone": without_paths(components.spec(plan.backbone)),
             "title": plan.backbone.title,
             "seeds": plan.seeds,
+            "repeats": plan.repeats,
             "fraction": plan.fraction,
             "design": "cross-validation" if plan.cross_validated else "test set",
+            "margin": self.margin,
+            "metric": self.metric,
+            "looks": list(self.looks),
+            "most": self.most,
+            "tried_before": list(self.tried_before),
             "steps": plan.config.steps,
             "selection": plan.config.selection,
             "truncated": self.truncated,

@@ -44,7 +44,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seeds",
         type=int,
         metavar="N",
-        help="number of seeds; without a test set, of folds (5; mr and subj 10)",
+        help="number of seeds (5); without a test set, as --folds N --repeats 1",
+    )
+    what.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="folds of cross-validation, which there is without a test set (5; mr and subj 10)",
+    )
+    what.add_argument(
+        "--repeats",
+        type=int,
+        metavar="R",
+        help="repeats of cross-validation, each with folds and weights of its own (3; mr and subj "
+        "1): each costs as many runs as the first",
+    )
+    what.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="a difference below it does not matter: policies that are shown to differ by less are "
+        "called the same (1; of log loss hundredths of a nat); 0: never",
+    )
+    what.add_argument(
+        "--metric",
+        default="error",
+        metavar="NAME",
+        help="what policies are compared by: error, macro-f1, log-loss or calibration (error)",
+    )
+    what.add_argument(
+        "--until-decided",
+        action="store_true",
+        help="go on repeat by repeat, or seed by seed, until every policy is decided, --budget is "
+        "used up, or --repeats or --seeds (10) are done",
     )
     options.add_backbone(what)
     options.add_file(parser, "cross-validation")
@@ -131,6 +163,11 @@ def ladder_of(arguments: argparse.Namespace) -> Ladder:
         workers=arguments.workers or cores(),
         out=arguments.out,
         seeds=arguments.seeds,
+        folds=arguments.folds,
+        repeats=arguments.repeats,
+        margin=arguments.margin,
+        metric=arguments.metric,
+        until_decided=arguments.until_decided,
         fraction=arguments.fraction,
         **{name: getattr(arguments, name) for name in OF_A_FILE},
         **options.training_of(arguments),
@@ -181,11 +218,10 @@ def describe(ladder: Ladder) -> str:
         parts.append(f"{len(dataset.dev):,} for development")
     if dataset.test is not None:
         parts.append(f"{len(dataset.test):,} for testing")
-    design = (
-        f"{plan.seeds}-fold cross-validation"
-        if plan.cross_validated
-        else counted(plan.seeds, "seed")
-    )
+    design = plan.design
+    if plan.cross_validated:
+        again = "" if plan.repeats == 1 else f"{plan.repeats} repeats of "
+        design = f"{again}{plan.seeds}-fold cross-validation"
     kept = "" if plan.fraction == 1.0 else f", {plan.fraction:.4g} of the labels kept"
     steps = counted(plan.steps(Run(plan.baseline, 0)), "step")
     return (

@@ -105,7 +105,8 @@ def probabilities_of(
         if told["folds"] is None:
             indices = np.arange(len(examples))
         else:
-            indices = split_fold(data, told["seed"], told["folds"]).test_indices
+            repeat, fold = divmod(told["seed"], told["folds"])
+            indices = split_fold(data, fold, told["folds"], repeat).test_indices
         if not np.array_equal(record.result.labels(), examples.labels[indices]):
             strange += 1
             continue

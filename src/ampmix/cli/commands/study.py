@@ -133,8 +133,7 @@ def describe(study: Study, tasks: list[Task]) -> list[str]:
     counts = [sum(task.plan == i for task in tasks) for i in range(len(study.plans))]
     lines = [
         f"{label(plan, study)}: {', '.join(plan.policy_names)}; "
-        f"{counted(plan.seeds, 'fold' if plan.cross_validated else 'seed')}, "
-        f"{counted(plan.config.steps, 'step')}: {counted(count, 'run')}"
+        f"{plan.design}, {counted(plan.config.steps, 'step')}: {counted(count, 'run')}"
         for plan, count in zip(study.plans, counts, strict=True)
     ]
     parts = f"{counted(len(tasks), 'run')}, {counted(len(study.plans), 'comparison')}"
