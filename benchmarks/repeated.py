@@ -102,7 +102,7 @@ class World:
 
 SUBJ, MR, TREC = "subj.all", "rt-polarity.all", "TREC.train.all"
 WORLDS = (
-    *(World(f"SUBJ, {n:,} texts", SUBJ, n) for n in (100, 300, 600, 1000)),
+    *(World(f"SUBJ, {n:,} texts", SUBJ, n) for n in (100, 200, 300, 600, 1000)),
     *(World(f"MR, {n:,} texts", MR, n) for n in (100, 300, 600)),
     *(World(f"TREC, six classes, {n:,} texts", TREC, n) for n in (100, 300, 600)),
     *(
@@ -135,14 +135,18 @@ def reaches(d: Array, layout: RepeatedFolds) -> dict[str, tuple[float, float]]:
     ms = mean_squares(d)
     t_texts = float(stdtrit(parts.units - 1, 1 - TAIL)) ** 2
     crossed = float(crossed_reach(ms, *d.shape, TAIL))
-    factor = 1 + parts.folds / (parts.folds - 1)
+    factor = parts.folds / (parts.folds - 1)
+    room = t_texts * factor * parts.again / 2
     return {
         "corrected t, one repeat": (float(d[0].mean()), t_reach(fold_means[:once], once)),
         "corrected t, all folds": (mean, t_reach(fold_means, once)),
         "per text": (mean, float(np.sqrt(t_texts * parts.texts))),
         "crossed": (mean, crossed),
         "crossed, all of the text term widened": (
-            mean, float(np.sqrt(crossed**2 + (factor - 1) * t_texts * parts.texts)),
+            mean, float(np.sqrt(crossed**2 + factor * t_texts * parts.texts)),
+        ),
+        "half of the chosen room for training": (
+            mean, float(np.sqrt(parts.reach(1 - TAIL) ** 2 - room)),
         ),
         "chosen": (mean, parts.reach(1 - TAIL)),
         "chosen, detectable": (mean, parts.reach(1 - TAIL) + parts.reach(0.8)),

@@ -17,7 +17,7 @@ from ampmix.analysis.ladder import ladder, repeats_of
 from ampmix.analysis.pairs import OutOfFold, paired_comparison
 from ampmix.analysis.sentences import sentences
 from ampmix.errors import AmpmixError
-from ampmix.records.result import Result, problem_in
+from ampmix.records.result import Result, problem_in, texts_tested
 from ampmix.records.store import RunRecord
 
 Records = dict[int, RunRecord]
@@ -41,8 +41,8 @@ def record(policy: str, seed: int, wrong: np.ndarray, test: np.ndarray, **more: 
     }
     groups = more.pop("groups", None)
     known = more.pop("known", True)
-    fold = Result.of_fold(test, groups) if known else {}
-    return RunRecord({"policy": policy, "seed": seed, "folds": K}, told | fold | more, {})
+    fold = texts_tested(test, groups) if known else {}
+    return RunRecord({"policy": policy, "seed": seed, "folds": K}, told | more, fold)
 
 
 def runs(policy: str, wrong: np.ndarray, **more: Any) -> Records:
@@ -130,8 +130,8 @@ def test_a_policy_that_failed_in_one_repeat_is_paired_on_the_rest_and_said() -> 
     assert expected.p < 0.05 and made.decision == "not decided"
     assert "1 of 12 runs of x failed" in made.verdict
     # where the claim stands even with the failed run counted as wrong on every text, it is made
-    much = np.zeros_like(none)
-    bad = rows({"none": runs("none", much), "x": {**runs("x", ~much), 5: failed(lost[5])}})["x"]
+    few, most = runs("none", drawn(3, share=0.1)), runs("x", drawn(4, share=0.9))
+    bad = rows({"none": few, "x": {**most, 5: failed(lost[5])}})["x"]
     assert bad.decision == "higher error"
 
 
@@ -248,11 +248,13 @@ def test_other_metrics_are_compared_likewise(metric: str, repeats: int) -> None:
     for name, own in zip(("none", "x"), scores, strict=True):
         pair[name] = runs(name, own.argmax(2) != labels)
         for seed, one in pair[name].items():
-            test = one.result.indices()
+            test = one.test_indices
             told = Result.tested(
                 one.test_wrong, labels[test], own[seed // K][test], ("a", "b", "c")
             )
-            pair[name][seed] = RunRecord(one.specification, one.result.as_json() | told, {})
+            pair[name][seed] = RunRecord(
+                one.specification, one.result.as_json() | told, one.provenance
+            )
     made = rows(pair, metric=metric)["x"]
     measured = statistics.metrics.METRICS[metric]
     a, b = (statistics.metrics.values_of(measured, labels, own) for own in scores[::-1])
@@ -285,9 +287,8 @@ def test_a_models_error_counts_a_text_once_however_often_it_was_tested() -> None
 def test_damaged_indices_are_a_problem_of_the_record(fields: Any, said: str) -> None:
     one = runs("x", drawn(1, 1))[0]
     specification = {**one.specification, "dataset": "d", "data_hash": "h", "fraction": 1.0}
-    whole = one.result.as_json()
-    assert problem_in(specification, whole, {}) == ""
-    assert said in problem_in(specification, whole | fields, {})
+    assert problem_in(specification, one.result, one.provenance) == ""
+    assert said in problem_in(specification, one.result, {**one.provenance, **fields})
 
 
 def test_repeats_of_other_texts_are_not_put_together() -> None:
