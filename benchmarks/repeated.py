@@ -226,6 +226,35 @@ def network(draws: int) -> Iterator[Study]:
     yield from network_studies(pool_path(SUBJ), draws)
 
 
+def of_scikit_learn(draws: int) -> Iterator[Study]:
+    """Logistic regression, and ComplementNB, which minds the classes' shares: 200 texts of SUBJ."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.naive_bayes import ComplementNB
+
+    lines = pool_path(SUBJ).read_text(encoding="latin1").split("\n")
+    rows = [line.split(" ", 1) for line in lines if line.strip()]
+    hashed = HashingVectorizer(n_features=2**14, alternate_sign=False)
+    texts, labels = hashed.transform([t for _, t in rows]), np.array([int(y) for y, _ in rows])
+    learners = {
+        "logistic": LogisticRegression(C=10, solver="liblinear"),
+        "complement": ComplementNB(),
+    }
+    rng = np.random.default_rng(200)
+    for _ in range(draws):
+        own = rng.choice(len(labels), 200, replace=False)
+        x, y = texts[own], labels[own]
+        folds = np.stack([dealt(y, rng) for _ in range(8)])
+        wrong = {name: np.empty(folds.shape, bool) for name in learners}
+        for repeat, fold in np.ndindex(len(folds), FOLDS):
+            test = folds[repeat] == fold
+            for name, learner in learners.items():
+                wrong[name][repeat, test] = (
+                    learner.fit(x[~test], y[~test]).predict(x[test]) != y[test]
+                )
+        yield wrong, RepeatedFolds(folds), 200 / len(labels)
+
+
 def pool_path(file: str) -> Path:
     return Path(os.environ["AMPMIX_DATA"], "sent-conv", file)
 
@@ -244,6 +273,11 @@ def main() -> None:
     ]
     of_network = {"a network of ours, equal": ("none", "none again"),
                   "a network of ours, none and mixup": ("mixup", "none")}  # fmt: skip
+    of_others = {"one minds the classes' shares": ("logistic", "complement")}
+    todo.append(
+        ("SUBJ, learners of scikit-learn, 200 texts", options.network_draws * 3,
+         lambda n: simulated(of_scikit_learn(n), of_others, (2, 3, 5, 8)))
+    )  # fmt: skip
     todo.append(
         ("SUBJ, TextCNN, 200 texts", options.network_draws,
          lambda n: simulated(network(n), of_network, (2, 3)))
