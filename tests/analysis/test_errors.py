@@ -11,7 +11,6 @@ from ampmix.analysis.errors import (
     errors,
     label_issues,
     mean_probabilities,
-    risk_coverage,
 )
 
 
@@ -37,19 +36,6 @@ def test_flipped_labels_are_found_as_cleanlab_finds_them() -> None:
     assert set(np.flatnonzero(filters.find_label_issues(labels, table))) == set(found.tolist())
     scores = ranks.get_label_quality_scores(labels, table, method="self_confidence")
     assert (np.diff(scores[found]) >= 0).all()
-
-
-def test_risk_coverage_is_that_of_a_loop_over_thresholds() -> None:
-    rng = np.random.default_rng(2)
-    table = np.round(rng.dirichlet([1, 1, 1], size=60), 1)  # with equals
-    labels = rng.integers(3, size=60)
-    expected = []
-    for threshold in sorted({max(row) for row in table.tolist()}, reverse=True):
-        kept = [i for i in range(60) if max(table[i]) >= threshold]
-        wrong = sum(int(np.argmax(table[i])) != labels[i] for i in kept)
-        expected.append((len(kept) / 60, wrong / len(kept)))
-    share, risk = risk_coverage(table, labels)
-    np.testing.assert_allclose(np.stack([share, risk], 1), expected)
 
 
 def test_runs_on_one_text_are_averaged_and_untested_texts_are_told() -> None:

@@ -29,7 +29,7 @@ def test_a_flipped_label_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture
     likely = json.loads(told.read_text())["mislabelled"]
     assert likely and set(likely) <= {3, 60}
     assert printed.startswith(f"{len(likely)} of 61 texts look")
-    assert max(map(len, printed.splitlines()[:-1])) <= 80
+    assert max(map(len, printed.splitlines()[:-2])) <= 80  # but for paths
     found = {(row["reason"], row["text"]) for row in csv.DictReader(table.open())}
     texts = {3: "good lovely film 3", 60: "Good lovely  FILM 7"}
     assert all(("mislabelled", texts[i]) in found for i in likely)

@@ -48,7 +48,7 @@ export_onnx(ampmix.Classifier(backbone, model, reader, ('a', 'b')), 'm.onnx')"""
 from ampmix.models.evaluate import evaluate
 from ampmix.terminal.evaluation import save_confusion
 save_confusion(evaluate(np.eye(2, dtype=np.float32), [0, 1], ('a', 'b')), Path('c.png'))""",
-    "report": "from ampmix.report import charts; charts.library()",
+    "report": "from ampmix.report import drawing; drawing.library()",
     "encoder": """
 from ampmix.backbones.encoder import Encoder
 Encoder(model='bert-base-uncased').reader([], 'words', 8)""",

@@ -405,3 +405,34 @@ def test_rows_say_where_they_begin() -> None:
     content = b'text,a\n"x\ny",1\n\nz,2\n'
     rows = list(open_stream(io.BytesIO(content), Path("a.csv")).rows)
     assert [(row.line, row.text) for row in rows] == [(2, "x\ny"), (5, "z")]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_unsure_answers_are_left_to_a_person(
+    folder: Path, classifier: Classifier, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The label alone is left empty, where the likeliest class is less likely than asked for."""
+    texts = ["good film", "bad book", "fine sad", "good good", "sad"]
+    sure = classifier.predict_proba(texts).max(1)
+    least = float(np.sort(sure)[1:3].mean())  # two are below
+    content = (
+        "text\n" + "\n".join(texts) + "\n"
+        if suffix == ".csv"
+        else "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    )
+    written = predict(folder, content, "--min-confidence", str(least), suffix=suffix).decode()
+    if suffix == ".csv":
+        rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(written)))
+    else:
+        rows = [json.loads(line) for line in written.splitlines()]
+    assert [not row["label"] for row in rows] == (sure < least).tolist()
+    assert all(row["p_good"] not in ("", None) for row in rows)
+    assert "2 texts have no class of probability" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.5", "nan"])
+def test_a_confidence_is_a_probability(
+    folder: Path, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(folder), "good", f"--min-confidence={value}"]) == 2
+    assert "it is a probability, from 0 to 1" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from ampmix.analysis.paper import reference
 from ampmix.analysis.replication import Judged, cells, claims, counted_once, judge, ours_of
 from ampmix.records.store import RunRecord
 from ampmix.report.document import ReportTable
-from ampmix.report.runs.claims_section import _claims_section
+from ampmix.report.runs.claims_section import claims_section
 from ampmix.report.runs.paper_tables import of_printed_means, paper_tables
 from ampmix.studies.paper_names import method_of
 
@@ -94,7 +94,7 @@ def test_a_difference_in_several_tables_counts_once() -> None:
     ]
     told = {(one.claim.own.table, one.claim.difference) for one in word if one.claim.is_amp}
     assert told == {(2, -0.2), (5, -0.1)}  # the paper prints 1.9 and 2.0 for the same runs
-    lead = _claims_section(judged(study()), []).blocks[0]
+    lead = claims_section(judged(study()), []).blocks[0]
     assert "speak to 17: " in str(lead)
 
 
@@ -113,7 +113,7 @@ def test_other_settings_are_shown_apart_and_not_counted(changes: Any, said: str)
     found = judged(records)
     assert [one.apart for one in found] == [(said,)] * len(found) and found
     assert counted_once(found) == []
-    lead, told = _claims_section(found, []).blocks
+    lead, told = claims_section(found, []).blocks
     assert "None of these runs is at the paper's settings" in str(lead)
     assert isinstance(told, ReportTable) and {row[-2] for row in told.rows} == {said}
     if "seeds" in changes:
@@ -121,7 +121,7 @@ def test_other_settings_are_shown_apart_and_not_counted(changes: Any, said: str)
     both = judged(study(["mixup", "amp"], ("cnn-glove",)) + records)
     assert len(counted_once(both)) == 1
     left = f"{len(found)} more {'is' if len(found) == 1 else 'are'} judged by runs that are not"
-    assert left in str(_claims_section(both, []).blocks[0])
+    assert left in str(claims_section(both, []).blocks[0])
 
 
 def test_more_runs_and_what_is_not_printed_are_no_other_settings() -> None:

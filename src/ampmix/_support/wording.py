@@ -65,3 +65,12 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text; if it has more than `longest` letters, its beginning and an ellipsis.
+
+    >>> shortened("mixing", 4)
+    'mix…'
+    """
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -17,7 +17,7 @@ def answer(summary: Mapping[str, Any]) -> list[str]:
     Args:
         summary: the content of ``summary.json``.
     """
-    said = [_best_sentence(summary), _mixing_sentence(summary), _labels_sentence(summary)]
+    said = [_best_sentence(summary), _mixing_sentence(summary), labels_sentence(summary)]
     return [sentence for sentence in said if sentence]
 
 
@@ -81,7 +81,8 @@ def _mixing_sentence(summary: Mapping[str, Any]) -> str:
     return f"{said}."
 
 
-def _labels_sentence(summary: Mapping[str, Any]) -> str:
+def labels_sentence(summary: Mapping[str, Any]) -> str:
+    """Say what half of the labels cost; "" if that was not measured."""
     curve = summary.get("learning_curve") or []
     if len(curve) < 2:
         return ""

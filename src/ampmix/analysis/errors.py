@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ampmix._support.extras import needed
 from ampmix.data.groups import hashes_of
+from ampmix.statistics.selective import kept_at, risk_coverage
 
 COVERAGE = 0.8  # share of the texts that a sentence on abstention is about
 Floats = npt.NDArray[np.floating[Any]]
@@ -69,8 +70,8 @@ def errors(
     wrong = np.ones(len(labels), bool)
     for table in probabilities.values():
         wrong &= ~np.isnan(table[:, 0]) & (table.argmax(1) != labels)
-    share, risk = risk_coverage(own[known], labels[known])
-    at = max(0, int(np.searchsorted(share, COVERAGE + 1e-9, side="right")) - 1)
+    curve = risk_coverage(own[known], labels[known])
+    at = kept_at(curve, COVERAGE)
     return Errors(
         model,
         tuple(probabilities),
@@ -79,8 +80,8 @@ def errors(
         tuple(np.flatnonzero(wrong).tolist()),
         confused_pairs(own, labels),
         conflicts(texts, labels),
-        float(risk[at]),
-        float(share[at]),
+        float(curve.risk[at]),
+        float(curve.coverage[at]),
     )
 
 
@@ -149,22 +150,3 @@ def conflicts(texts: Sequence[str], labels: Integers) -> tuple[tuple[int, ...], 
     for i, key in enumerate(hashes_of(texts).tolist()):
         equal[key].append(i)
     return tuple(tuple(own) for own in equal.values() if len(set(labels[own].tolist())) > 1)
-
-
-def risk_coverage(
-    probabilities: Floats, labels: Integers
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return error against coverage where the model abstains on the texts it is least sure of.
-
-    Sureness is the largest probability (El-Yaniv and Wiener 2010; Geifman and El-Yaniv 2017).
-    Texts it is equally sure of are kept or left together, so their order has no say.
-
-    Returns:
-        Rising shares of the texts that are kept, and the error on each, fractions.
-    """
-    sure = probabilities.max(1)
-    order = np.argsort(-sure, kind="stable")
-    wrong = (probabilities.argmax(1) != labels)[order]
-    last = np.append(np.diff(sure[order]) != 0, True)
-    kept = np.arange(1, len(sure) + 1)
-    return (kept / len(sure))[last], (np.cumsum(wrong) / kept)[last]

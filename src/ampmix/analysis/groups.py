@@ -18,7 +18,7 @@ OF_A_RUN = ("policy", "policy_source", "seed")
 ORDER = ("none", "mixup", "amp")
 
 
-OWN_FILES = {"summary.json", "study.json", "path.json"}
+OWN_FILES = {"summary.json", "study.json", "path.json", "errors.json"}
 OWN_FOLDERS = {"model", "models", "failures", "locks"}
 
 

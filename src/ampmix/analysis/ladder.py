@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,8 +10,11 @@ import numpy as np
 
 from ampmix import statistics
 from ampmix.analysis.pairs import Records, paired_comparison
+from ampmix.records.store import RunRecord
 
 TIMES = ("seconds", "per_second")
+Times = Mapping[str, tuple[float | None, float | None]]
+"""Seconds of a run and texts predicted in a second, by model."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,7 @@ def _rung(name: str, own: Records, best: Records | None, cross_validated: bool) 
     wrong = [record.test_wrong for record in own.values()]
     errors = [100 * float(one.mean()) for one in wrong]
     dev = [r.result.dev_error for r in own.values() if r.result.dev_error is not None]
-    seconds = [float(record.provenance.get("seconds", 0)) for record in own.values()]
-    speeds = [r.provenance["predicted_per_second"] for r in own.values()
-              if "predicted_per_second" in r.provenance]  # fmt: skip
+    seconds, speed = costs(own.values())
     compared = None if best is None else paired_comparison(own, best, cross_validated)
     return Rung(
         name,
@@ -116,8 +117,19 @@ def _rung(name: str, own: Records, best: Records | None, cross_validated: bool) 
         difference=compared.difference if compared else None,
         difference_interval=compared.interval if compared else None,
         dev_error=100 * float(np.mean(dev)) if dev else None,
-        seconds=float(np.mean(seconds)),
-        per_second=float(np.median(speeds)) if speeds else None,
+        seconds=seconds,
+        per_second=speed,
+    )
+
+
+def costs(runs: Iterable[RunRecord]) -> tuple[float | None, float | None]:
+    """Mean seconds of a run and median number of texts predicted in a second, as far as known."""
+    told = [record.provenance for record in runs if record.done]
+    seconds = [float(one.get("seconds", 0)) for one in told]
+    speeds = [float(s) for one in told if (s := one.get("predicted_per_second")) is not None]
+    return (
+        float(np.mean(seconds)) if seconds else None,
+        float(np.median(speeds)) if speeds else None,
     )
 
 

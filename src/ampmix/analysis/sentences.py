@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ampmix._support.wording import counted, quoted_range
+from ampmix.analysis.abstention import abstention_sentence
 from ampmix.analysis.classes import class_sentences
 from ampmix.records.store import BASELINE
 from ampmix.statistics.metrics import metric_of
@@ -38,8 +39,9 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     if any(bounds and bounds[0] <= 0 for bounds in apart):
         said.append("* Not shown to be worse than the best.")
     if summary["model"]:
-        said.append(_model_sentence(summary))
-    return said
+        said.append(model_sentence(summary))
+        said.append(abstention_sentence(summary.get("abstention") or []))
+    return list(filter(None, said))
 
 
 def _collapsed_sentence(row: Mapping[str, Any], strayed: Mapping[str, float]) -> str:
@@ -77,10 +79,14 @@ def _standard(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _model_sentence(summary: Mapping[str, Any]) -> str:
+def model_sentence(summary: Mapping[str, Any]) -> str:
     """Describe the model that is left, and how it was chosen."""
     model = summary["model"]
-    name = ", ".join(filter(None, (model.get("model"), model["policy"])))
+    name, policy = model.get("model"), model["policy"]
+    if not name:  # a summary of an earlier version
+        name = policy
+    elif policy not in ("none", BASELINE):
+        name += f" with {policy}"
     if model.get("texts") is None:
         own = "" if summary.get("selection") == "oracle_test" else ", not on test texts"
         return (

@@ -15,6 +15,7 @@ FINE_TUNED: Mapping[str, Any] = _BOTH | {
     "lr": 1e-4,
     "weight_decay": 1e-2,
     "clip": 1.0,
+    "batches": "length",
 }
 UPPER: Mapping[str, Any] = {**FINE_TUNED, "steps": 300, "lr": 3e-4}
 """For the upper layers and the head; of few texts by :func:`upper_steps`."""

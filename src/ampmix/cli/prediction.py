@@ -37,16 +37,18 @@ _PATH = re.compile(r"[^\s]*([/\\][^\s]*|\.[A-Za-z][A-Za-z0-9]{0,7})")
 
 
 class Doubts:
-    """Counts of texts that are cut, unknown to the model, empty, or a word for a missing value.
+    """Counts of texts that are cut, unknown, unsure, empty, or a word for a missing value.
 
     Args:
         max_length: tokens after which the model cuts a text.
+        min_confidence: probability below which a text gets no label.
     """
 
-    def __init__(self, max_length: int) -> None:
+    def __init__(self, max_length: int, min_confidence: float = 0.0) -> None:
         from ampmix.text.coverage import ReadingCoverage
 
-        self._max_length = max_length
+        self._max_length, self._least = max_length, min_confidence
+        self._unsure = 0
         self._truncated, self._coverage = 0, ReadingCoverage()
         self._empty = 0
         self._words: Counter[str] = Counter()
@@ -67,6 +69,11 @@ class Doubts:
             self._words[text.strip()] += 1
         return True
 
+    def is_sure(self, probability: float) -> bool:
+        """Return True if the likeliest class is likely enough; counts those where it is not."""
+        self._unsure += probability < self._least
+        return probability >= self._least
+
     def notes(self) -> list[str]:
         """Sentences on what was counted."""
         from ampmix.data.tables.table import listed
@@ -81,6 +88,11 @@ class Doubts:
             notes.append(
                 f"{counted(self._empty, 'text is', 'texts are')} empty or missing: "
                 f"{'its label is' if self._empty == 1 else 'their labels are'} left empty"
+            )
+        if self._unsure:
+            notes.append(
+                f"{counted(self._unsure, 'text has', 'texts have')} no class of probability "
+                f"{self._least:g} or more (--min-confidence): no label, for a person to look at"
             )
         if self._words:
             number = counted(sum(self._words.values()), "text looks", "texts look")

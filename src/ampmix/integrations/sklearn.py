@@ -61,6 +61,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         warmup: share of the steps in which lr rises, in [0, 1).
         selection: checkpoint that is kept: ``best_dev`` or ``last`` (``oracle_test`` needs a test
             set, which there is none of here).
+        batches: ``random``, or ``length`` (texts of like length in a batch).
         class_weights: in the loss: ``none``, or ``balanced`` (inverse to the size of a class).
         label_smoothing: share of a label spread over all classes, in [0, 1).
         patience: evaluations without improvement before training ends, 0 for no limit; the best
@@ -128,6 +129,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: str | None = None,
         warmup: float | None = None,
         selection: str | None = None,
+        batches: str | None = None,
         class_weights: str | None = None,
         label_smoothing: float | None = None,
         patience: int | None = None,
@@ -150,6 +152,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.schedule = schedule
         self.warmup = warmup
         self.selection = selection
+        self.batches = batches
         self.class_weights = class_weights
         self.label_smoothing = label_smoothing
         self.patience = patience

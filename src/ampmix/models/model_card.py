@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ampmix._support.wording import quoted_range
+from ampmix.analysis.abstention import abstention_sentence
 from ampmix.errors import printable
 from ampmix.records.provenance import versions
 
@@ -100,11 +101,13 @@ def _expected(about: Mapping[str, Any]) -> str:
         if known.get("measured") == "cross-validation"
         else "the same recipe on the test set"
     )
-    return (
+    told = (
         f"Expect {known['error']:.1f} %{bounds} of new texts to be misclassified: measured by "
         f"{where}. The model itself was trained on all {about.get('n_train', 0):,} texts, so that "
         "none is left to measure it on."
     )
+    surest = abstention_sentence(about.get("abstention") or [])
+    return f"{told} {surest}" if surest else told
 
 
 def _advice(about: Mapping[str, Any]) -> list[str]:

@@ -79,6 +79,12 @@ class RunRecord:
         return tested_groups(self.provenance, self.result.n_test)
 
     @property
+    def model(self) -> str:
+        """The spec string of the model that ran: a backbone, or the TF-IDF baseline."""
+        named = "policy" if self.is_baseline else "backbone"
+        return str(self.specification.get(named, self.specification["policy"]))
+
+    @property
     def test_wrong(self) -> npt.NDArray[np.bool_]:
         """True where a test example was misclassified, ``[n_test]``."""
         digits = np.frombuffer((self.result.test_wrong or "").encode("ascii"), np.uint8)

@@ -9,13 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from ampmix._support.extras import needed
-from ampmix._support.files import whole
-from ampmix.errors import AmpmixError, printable
+from ampmix.errors import printable
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 4], [1, 3])
@@ -26,10 +23,10 @@ DECIDED = {
     "reproduced": "#009E73",
     "contradicted": "#D55E00",
     "no difference shown": "#0072B2",
+    "the same": "#56B4E9",
     "not decided": "#888888",
     "printed": "#E69F00",
 }
-FORMATS = ("svg", "pdf", "png")
 COUNTED, NAMED = 30, 100  # classes in a confusion matrix whose counts and names are written
 NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 Spec = dict[str, Any]
@@ -47,15 +44,28 @@ def _spec(chart: Any, height: int | None = None) -> Spec:
     return made
 
 
-def _scales(alt: Any, names: Sequence[str]) -> tuple[Any, Any, Any]:
-    """Colour, dash and shape by name, the same in all charts of a group."""
-    some = list(names)
+def _scales(
+    alt: Any, names: Sequence[str], palette: Sequence[str] | None = None
+) -> tuple[Any, Any, Any]:
+    """Colour, dash and shape by name: the place of a name in `palette` gives its colour.
 
-    def cycle(values: Sequence[Any]) -> list[Any]:
-        return [values[i % len(values)] for i in range(len(some))]
+    ``amp: higher`` has the colour of ``amp`` and a dash of its own.
+    """
+    some, all_names = list(names), list(palette or names)
 
-    return tuple(
-        alt.Scale(domain=some, range=cycle(values)) for values in (COLOURS, DASHES, SHAPES)
+    def place(name: str) -> int:
+        own = name if name in all_names else name.rpartition(": ")[0]
+        return all_names.index(own) if own in all_names else some.index(name)
+
+    def cycle(values: Sequence[Any], places: Sequence[int]) -> list[Any]:
+        return [values[i % len(values)] for i in places]
+
+    coloured, counted = [place(name) for name in some], range(len(some))
+    dashed = coloured if len(set(coloured)) == len(some) else counted
+    return (
+        alt.Scale(domain=some, range=cycle(COLOURS, coloured)),
+        alt.Scale(domain=some, range=cycle(DASHES, dashed)),
+        alt.Scale(domain=some, range=cycle(SHAPES, counted)),
     )
 
 
@@ -72,13 +82,14 @@ def _legend(alt: Any) -> Any:
     )
 
 
-def forest(rows: Rows, x: str, names: Sequence[str]) -> Spec:
+def forest(rows: Rows, x: str, names: Sequence[str], palette: Sequence[str] | None = None) -> Spec:
     """Differences as points with intervals, a line each, beside a line at zero.
 
     Args:
         rows: with ``name``, ``difference``, ``low``, ``high`` (None for no interval), ``decision``.
         x: title of the axis.
         names: the lines from top to bottom.
+        palette: names in the order of their colours; by default colours tell decisions.
     """
     alt = _altair()
     base = alt.Chart(alt.Data(values=[dict(row) for row in rows]))
@@ -86,20 +97,24 @@ def forest(rows: Rows, x: str, names: Sequence[str]) -> Spec:
         "name:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=230, labelExpr=TWO_LINES)
     )
     decisions = [name for name in DECIDED if any(row["decision"] == name for row in rows)]
+    by_name = palette is not None
+    legend = alt.Legend(orient="bottom", columns=2)
+    told = alt.Scale(domain=decisions, range=[DECIDED[name] for name in decisions])
     colour = alt.Color(
-        "decision:N",
+        "name:N" if by_name else "decision:N",
         title=None,
-        scale=alt.Scale(domain=decisions, range=[DECIDED[name] for name in decisions]),
-        legend=alt.Legend(orient="bottom", columns=2),
+        scale=_scales(alt, names, palette)[0] if by_name else told,
+        legend=None if by_name else legend,
     )
-    shape = alt.Shape("decision:N", title=None, scale=_scales(alt, decisions)[2])
-    told = [alt.Tooltip("name:N"), *(alt.Tooltip(f"{n}:Q", format="+.2f") for n in NUMBERS)]
+    marked = legend if by_name else alt.Undefined
+    shape = alt.Shape("decision:N", title=None, scale=_scales(alt, decisions)[2], legend=marked)
+    tips = [alt.Tooltip("name:N"), *(alt.Tooltip(f"{n}:Q", format="+.2f") for n in NUMBERS)]
     zero = alt.Chart(alt.Data(values=[{"x": 0}])).mark_rule(strokeDash=[4, 4]).encode(x="x:Q")
     bars = base.mark_rule(size=2).encode(
         x=alt.X("low:Q", title=x), x2="high:Q", y=line, color=colour
     )
     points = base.mark_point(filled=True, size=80, opacity=1).encode(
-        x=alt.X("difference:Q", title=x), y=line, color=colour, shape=shape, tooltip=told
+        x=alt.X("difference:Q", title=x), y=line, color=colour, shape=shape, tooltip=tips
     )
     return _spec(
         zero + bars + points,
@@ -111,16 +126,62 @@ NUMBERS = ("difference", "low", "high")
 TWO_LINES = "split(datum.label, ': ')"
 
 
-def curves(rows: Rows, y: str, names: Sequence[str]) -> Spec:
+def errors(rows: Rows, names: Sequence[str], best: str) -> Spec:
+    """Errors as points with intervals, a line each, from zero; `best` stands out.
+
+    Args:
+        rows: with ``name``, ``error`` and ``low``, ``high`` (None for no interval), in percent.
+        names: the lines from top to bottom.
+        best: one of them.
+    """
+    alt = _altair()
+    base = alt.Chart(alt.Data(values=[dict(row) for row in rows])).encode(
+        y=alt.Y("name:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=230)),
+        color=alt.when(alt.datum.name == best).then(alt.value(BEST)).otherwise(alt.value(OTHER)),
+    )
+    x = alt.X("error:Q", title="error, percent", scale=alt.Scale(zero=True))
+    bars = base.mark_rule(size=2).encode(x=alt.X("low:Q", title="error, percent"), x2="high:Q")
+    told = [alt.Tooltip("name:N"), *(alt.Tooltip(f"{n}:Q", format=".1f") for n in BOUNDED)]
+    points = base.mark_point(filled=True, size=80, opacity=1).encode(x=x, tooltip=told)
+    return _spec(bars + points, height=max(60, 26 * len(names)))
+
+
+BOUNDED = ("error", "low", "high")
+BEST, OTHER = "#009E73", "#888888"
+
+
+def trend(rows: Rows, x: str, y: str) -> Spec:
+    """One line through points.
+
+    Args:
+        rows: with ``x`` and ``y``.
+        x: title of its axis.
+        y: title of the other.
+    """
+    alt = _altair()
+    chart = (
+        alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+        .mark_line(point=alt.OverlayMarkDef(size=40), color=COLOURS[0])
+        .encode(
+            x=alt.X("x:Q", title=x, scale=alt.Scale(zero=False, nice=True)),
+            y=alt.Y("y:Q", title=y, scale=alt.Scale(zero=True)),
+            tooltip=[alt.Tooltip("x:Q", title=x), alt.Tooltip("y:Q", title=y, format=".1f")],
+        )
+    )
+    return _spec(chart, height=220)
+
+
+def curves(rows: Rows, y: str, names: Sequence[str], palette: Sequence[str] | None = None) -> Spec:
     """Lines over training steps with a band from the lowest to the highest seed.
 
     Args:
         rows: with ``policy``, ``step``, ``mean``, ``low``, ``high``.
         y: title of the axis.
-        names: the policies, in the order of their colours.
+        names: the policies.
+        palette: names in the order of their colours.
     """
     alt = _altair()
-    colours, dashes, _ = _scales(alt, names)
+    colours, dashes, _ = _scales(alt, names, palette)
     chosen = alt.selection_point(fields=["policy"], bind="legend")
     legend = _legend(alt)
     base = alt.Chart(alt.Data(values=[dict(row) for row in rows])).encode(
@@ -142,16 +203,19 @@ def curves(rows: Rows, y: str, names: Sequence[str]) -> Spec:
     return _spec(band + line.add_params(chosen), height=260)
 
 
-def histogram(rows: Rows, x: str, names: Sequence[str]) -> Spec:
+def histogram(
+    rows: Rows, x: str, names: Sequence[str], palette: Sequence[str] | None = None
+) -> Spec:
     """Shares over log-spaced bins as steps, a line for each of `names`.
 
     Args:
         rows: with ``policy``, ``low`` (a bin's lower edge) and ``share`` (percent).
         x: title of the axis.
-        names: the policies, in the order of their colours.
+        names: the policies.
+        palette: names in the order of their colours.
     """
     alt = _altair()
-    colours, dashes, _ = _scales(alt, names)
+    colours, dashes, _ = _scales(alt, names, palette)
     legend = _legend(alt)
     chart = (
         alt.Chart(alt.Data(values=[dict(row) for row in rows]))
@@ -235,49 +299,3 @@ def _short(name: str) -> str:
     """A name that fits beside an axis."""
     text = printable(" ".join(NOT_IN_XML.sub(" ", name).split()))
     return text if len(text) <= 18 else text[:17] + "…"
-
-
-def save(spec: Mapping[str, Any], path: Path) -> None:
-    """Draw a specification into a file; its suffix is one of ``FORMATS``.
-
-    Raises AmpmixError without vl-convert-python.
-    """
-    draw(dict(spec) | {"width": 480, "background": "white"}, path)
-
-
-def draw(spec: Spec, path: Path, **options: Any) -> None:
-    """Draw a specification that has its size already; `options` are vl-convert's.
-
-    Raises AmpmixError without vl-convert-python.
-    """
-    convert = needed("vl_convert", "report")
-    version = _altair().SCHEMA_VERSION.lstrip("v").rpartition(".")[0]
-    into = getattr(convert, f"vegalite_to_{path.suffix[1:].lower()}")
-    drawn = into(spec, vl_version=version, **options)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as draft:
-        draft.write_bytes(drawn.encode("utf-8") if isinstance(drawn, str) else drawn)
-
-
-def formats_of(text: str) -> tuple[str, ...]:
-    """The formats in ``svg,pdf``; AmpmixError for others.
-
-    >>> formats_of("svg,pdf")
-    ('svg', 'pdf')
-    """
-    named = tuple(part.strip().lower() for part in text.split(",") if part.strip())
-    for one in named:
-        if one not in FORMATS:
-            raise AmpmixError(f"figures are asked for as {one!r}: there are {', '.join(FORMATS)}")
-    return named
-
-
-@lru_cache(maxsize=1)
-def library() -> str:
-    """Vega, Vega-Lite and vega-embed as one script that needs no network.
-
-    Raises AmpmixError without vl-convert-python.
-    """
-    version = _altair().SCHEMA_VERSION.lstrip("v").rpartition(".")[0]
-    script: str = needed("vl_convert", "report").javascript_bundle(vl_version=version)
-    return script

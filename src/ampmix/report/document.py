@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 
@@ -51,14 +52,28 @@ class Section:
     title: str
     blocks: tuple[Block, ...]
 
+    @property
+    def parts(self) -> tuple[tuple[Block, ...], ...]:
+        """The blocks, with charts that follow one another together."""
+        runs = groupby(self.blocks, key=lambda block: isinstance(block, Chart))
+        return tuple(tuple(blocks) for _, blocks in runs)
+
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report."""
+    """A whole report.
+
+    Attributes:
+        title: what it is on.
+        lead: sentences before all sections.
+        sections: in their order.
+        answer: what somebody who reads no further must know, "" for none.
+    """
 
     title: str
     lead: tuple[str, ...]
     sections: tuple[Section, ...]
+    answer: str = ""
 
     @property
     def charts(self) -> tuple[Chart, ...]:

@@ -12,7 +12,8 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&$])")
 
 def markdown(document: Document) -> str:
     """The whole report; texts stand as they are, whatever markup they hold."""
-    parts = [f"# {escaped(document.title)}", *map(escaped, document.lead)]
+    answer = f"**{escaped(document.answer)}**" if document.answer else ""
+    parts = [f"# {escaped(document.title)}", answer, *map(escaped, document.lead)]
     for section in document.sections:
         parts.append(f"## {escaped(section.title)}")
         for block in section.blocks:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ampmix._support.extras import needed
 from ampmix.errors import AmpmixError, printable
-from ampmix.report import charts
-from ampmix.report.document import Document
+from ampmix.report import drawing
+from ampmix.report.document import Document, ReportTable
 
 LARGEST = 3_000_000  # bytes
 TONES = {
@@ -45,7 +45,7 @@ def page(document: Document, pairs: Mapping[str, Any] | None = None, script: str
         policy=POLICY,
         kind=kind,
         style=_asset("page.css"),
-        library=charts.library().replace("</script", "<\\/script") if drawn else "",
+        library=drawing.library().replace("</script", "<\\/script") if drawn else "",
         script=_asset("page.js") + script,
     )
     if (size := len(made.encode("utf-8"))) > LARGEST:
@@ -56,11 +56,17 @@ def page(document: Document, pairs: Mapping[str, Any] | None = None, script: str
     return made
 
 
-def kind(value: str) -> str | None:
-    """The classes of a cell by what it says; None for none."""
-    tone = next((tone for start, tone in TONES.items() if value.startswith(start)), "")
-    kinds = [tone] * bool(tone) + ["said"] * (len(value) > 24 and "\n" not in value)
+def kind(table: ReportTable, column: int, value: str) -> str | None:
+    """The classes of a cell by what it says, ``said`` in a column of sentences; None for none."""
+    told = value.rpartition("\n")[2]  # a verdict may stand below its number
+    tone = next((tone for start, tone in TONES.items() if told.startswith(start)), "")
+    said = column > 0 and any(_is_said(row[column]) for row in table.rows)
+    kinds = [tone] * bool(tone) + ["said"] * said
     return " ".join(kinds) or None
+
+
+def _is_said(cell: str) -> bool:
+    return len(cell) > 24 and "\n" not in cell
 
 
 def _shown(value: Any) -> Any:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ampmix._support.files import write_text
-from ampmix.report.charts import save
 from ampmix.report.document import Document
+from ampmix.report.drawing import save
 from ampmix.report.markdown import markdown
 from ampmix.report.page import page
 

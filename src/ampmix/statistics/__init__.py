@@ -9,7 +9,8 @@ fractions into points.
   `sign_flip_test` are second opinions; `check_paired` refuses runs that are not paired; `holm`
   counts how many comparisons there were.
 - `cross_validated_error` and `held_out_error` give the error of one model an interval.
-- `temperature` makes probabilities as sure as they should be.
+- `temperature` and `calibrated` make probabilities as sure as they should be; `risk_coverage` is
+  the error that is left where a model may abstain.
 - `judge_in_turn` decides at several looks, whose error `look_levels` shares out.
 - `judge_together` decides several comparisons at once, `decide` and `verdict` one of them;
   `judge_claim` and `claim_verdict` hold it against a printed result.
@@ -18,7 +19,7 @@ fractions into points.
 - `relative_improvement` is RP, the paper's figure, and two functions give it an interval.
 """
 
-from ampmix.statistics.calibration import temperature
+from ampmix.statistics.calibration import calibrated, temperature
 from ampmix.statistics.comparison import Comparison, Method
 from ampmix.statistics.crossed import crossed_difference
 from ampmix.statistics.error_rate import cross_validated_error, held_out_error
@@ -37,6 +38,7 @@ from ampmix.statistics.relative import (
 from ampmix.statistics.repeated import repeated_difference
 from ampmix.statistics.replication import ClaimDecision, Printed, claim_verdict, judge_claim
 from ampmix.statistics.resampled import corrected_resampled_t
+from ampmix.statistics.selective import RiskCoverage, risk_coverage
 from ampmix.statistics.sign_flips import SignFlips, sign_flip_p, sign_flip_test
 from ampmix.statistics.spending import Looks, judge_in_turn, look_levels
 from ampmix.statistics.verdicts import Decision, decide, verdict, within, would_decide
@@ -52,9 +54,11 @@ __all__ = [
     "Overall",
     "Printed",
     "RelativeImprovement",
+    "RiskCoverage",
     "Runs",
     "SeedsNeeded",
     "SignFlips",
+    "calibrated",
     "check_paired",
     "claim_verdict",
     "corrected_resampled_t",
@@ -73,6 +77,7 @@ __all__ = [
     "relative_improvement",
     "repeated_difference",
     "resampled_relative_improvement",
+    "risk_coverage",
     "seeds_needed",
     "sign_flip_p",
     "sign_flip_test",

@@ -32,7 +32,7 @@ def temperature(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     p, y = np.asarray(probabilities, float), np.asarray(labels)
     if p.ndim != 2 or y.shape != p.shape[:1] or not len(y):
         raise ValueError(f"probabilities of shape {p.shape} with labels of shape {y.shape}")
-    logits = np.log(np.maximum(p, 1e-7))
+    logits = _logits(p)
 
     def loss(log_t: float) -> float:
         scaled = logits / np.exp(log_t)
@@ -41,3 +41,17 @@ def temperature(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
     found = minimize_scalar(loss, bounds=(np.log(LEAST), np.log(MOST)), method="bounded")
     return float(np.exp(found.x)) if loss(found.x) < loss(0.0) else 1.0
+
+
+def calibrated(probabilities: npt.ArrayLike, temperature: float) -> npt.NDArray[np.float64]:
+    """``softmax(log p / T)``, ``[n, C]``.
+
+    >>> calibrated([[0.8, 0.2]], 2.0).round(3).tolist()
+    [[0.667, 0.333]]
+    """
+    scaled = _logits(np.asarray(probabilities, float)) / temperature
+    return np.asarray(np.exp(scaled - logsumexp(scaled, axis=1, keepdims=True)))
+
+
+def _logits(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.log(np.maximum(p, 1e-7))

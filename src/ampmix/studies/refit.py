@@ -12,6 +12,7 @@ import numpy as np
 from ampmix import statistics
 from ampmix._support import components
 from ampmix._support.json_files import content_sha256
+from ampmix.analysis.abstention import abstention
 from ampmix.analysis.ladder import Rung
 from ampmix.backbones.base import CutModule
 from ampmix.baselines.base import Baseline
@@ -96,10 +97,9 @@ def refit(recipe: Recipe, folder: Path, on_step: Callable[[int], None] | None = 
     fitted = fit(
         plan.backbone, plan.policy(recipe.policy), split, recipe.config, 0, on_step=on_step
     )
-    told = _about(recipe, fitted, len(split.train))
-    if (hot := _temperature(recipe)) is not None:
-        _scale(fitted.classifier.model, hot)
-        told["temperature"] = hot
+    told = _about(recipe, fitted, len(split.train)) | calibration(recipe)
+    if "temperature" in told:
+        _scale(fitted.classifier.model, told["temperature"])
     fitted.classifier.save(folder, told)
     return Classifier.load(folder)
 
@@ -124,20 +124,22 @@ def _about(recipe: Recipe, fitted: Fit, texts: int) -> dict[str, Any]:
     }
 
 
-def _temperature(recipe: Recipe) -> float | None:
-    """The temperature of the out-of-fold probabilities; None without any.
+def calibration(recipe: Recipe) -> dict[str, Any]:
+    """The ``temperature`` of the out-of-fold probabilities, and what abstention brings after it.
 
-    A test set is not for fitting.
+    A test set is not for fitting: there is no temperature with one. Nothing without probabilities.
     """
-    if not recipe.plan.cross_validated:
-        return None
     found = [record.result for record in recipe.records.values()]
     try:
         tables = np.concatenate([one.probabilities() for one in found])
         labels = np.concatenate([one.labels() for one in found])
     except ValueError:  # records of earlier versions, and of very large test sets, have none
-        return None
-    return statistics.temperature(tables, labels)
+        return {}
+    if not recipe.plan.cross_validated:
+        return {"abstention": abstention(tables, labels)}
+    hot = statistics.temperature(tables, labels)
+    told = abstention(statistics.calibrated(tables, hot), labels)
+    return {"temperature": hot, "abstention": told}
 
 
 def _scale(model: CutModule, temperature: float) -> None:

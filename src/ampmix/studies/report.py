@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ampmix.analysis.groups import groups_of, read_runs
+from ampmix.analysis.written import written_in
 from ampmix.report.runs.document import runs_document
 from ampmix.report.written import write
 from ampmix.studies.paper_names import method_of, named
@@ -29,5 +30,6 @@ def write_report(
     """
     found = read_runs(list(map(str, runs)))
     groups = [named(group) for group in groups_of(found.records)]
-    document = runs_document(found, groups, method_of)
-    return " ".join(document.lead[0].split()), write(document, out, "report", formats)
+    document = runs_document(found, groups, method_of, written_in(runs))
+    said = document.answer or document.lead[0]
+    return " ".join(said.split()), write(document, out, "report", formats)

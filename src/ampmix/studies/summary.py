@@ -14,7 +14,7 @@ from ampmix._support import components
 from ampmix._support.redact import without_paths
 from ampmix.analysis.answer import answer
 from ampmix.analysis.comparison import ComparisonRow
-from ampmix.analysis.ladder import Rung
+from ampmix.analysis.ladder import Rung, Times
 from ampmix.models.classifier import Classifier
 from ampmix.records.store import BASELINE
 from ampmix.statistics.metrics import MARGIN
@@ -41,6 +41,9 @@ class Summary:
         chosen_seed: the fold or seed that it is of, where it was not trained on every label.
         trained_on: texts that the model was trained on.
         learning_curve: error of the best cheap model at shares of the labels.
+        sample: about how many of the texts were used; None for all.
+        abstention: error of the model to keep on the texts it is surest of, by their share
+            (:func:`ampmix.analysis.abstention.abstention`).
         truncated: texts that were cut, over training, development and test part of the run with
             most of them: seeds may keep different texts.
         trained: how many runs were done now; the others were recorded already.
@@ -65,6 +68,8 @@ class Summary:
     chosen_seed: int | None
     trained_on: int | None
     learning_curve: tuple[Mapping[str, Any], ...]
+    abstention: tuple[Mapping[str, float], ...]
+    sample: int | None
     truncated: int
     trained: int
     unfinished: Mapping[Run, str]
@@ -148,7 +153,7 @@ class Summary:
         return console.file.getvalue().rstrip("\n")  # type: ignore[attr-defined, no-any-return]
 
     @property
-    def times(self) -> dict[str, tuple[float | None, float | None]]:
+    def times(self) -> Times:
         """Seconds of a run and texts predicted in a second, by model."""
         return {without_paths(row.model): (row.seconds, row.per_second) for row in self.ladder}
 
@@ -160,6 +165,7 @@ class Summary:
             "data_hash": plan.dataset.fingerprint,
             "classes": list(plan.dataset.classes),
             "notes": list(plan.dataset.notes),
+            "sample": self.sample,
             "backbone": without_paths(components.spec(plan.backbone)),
             "title": plan.backbone.title,
             "seeds": plan.seeds,
@@ -180,6 +186,7 @@ class Summary:
             "rows": [row.as_json() for row in self.rows],
             "majority": self.majority,
             "learning_curve": list(self.learning_curve),
+            "abstention": list(self.abstention),
             "model": None if self.folder is None else self._model(self.folder.name),
         }
         return {"answer": " ".join(answer(found)), **found}

@@ -18,14 +18,12 @@ from ampmix._support.wording import (
     quoted_range,
     signed,
 )
+from ampmix.analysis.ladder import Times
 from ampmix.analysis.sentences import sentences
 from ampmix.errors import printable
 from ampmix.records.store import BASELINE
 
 STYLES = {"lower error": "green", "higher error": "red"}
-
-
-Times = Mapping[str, tuple[float | None, float | None]]
 
 
 def print_comparison(

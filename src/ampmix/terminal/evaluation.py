@@ -13,7 +13,7 @@ from ampmix._support.extras import needed
 from ampmix._support.wording import counted
 from ampmix.errors import AmpmixError, printable
 from ampmix.models.evaluate import BINS, Evaluation
-from ampmix.report import charts
+from ampmix.report import charts, drawing
 
 
 def print_evaluation(found: Evaluation, console: Console) -> None:
@@ -66,13 +66,13 @@ def save_confusion(found: Evaluation, path: Path) -> None:
     Raises AmpmixError without the extra ``plots``, or for another format.
     """
     kind = path.suffix[1:].lower()
-    if kind not in charts.FORMATS:
-        raise AmpmixError(f"cannot draw {str(path)!r}: name it .{', .'.join(charts.FORMATS)}")
+    if kind not in drawing.FORMATS:
+        raise AmpmixError(f"cannot draw {str(path)!r}: name it .{', .'.join(drawing.FORMATS)}")
     for module in ("altair", "vl_convert"):
         needed(module, "plots")
     title = f"Error {found.error:.1%}, {counted(found.n, 'text')}"
     spec = charts.confusion(found.confusion.tolist(), [one.name for one in found.classes], title)
-    charts.draw(spec, path, **{"scale": 2} if kind == "png" else {})
+    drawing.draw(spec, path, **{"scale": 2} if kind == "png" else {})
 
 
 def _percent(share: float | None) -> str:

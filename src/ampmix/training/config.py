@@ -24,7 +24,8 @@ It selects on the test set, so its errors are too low. Tables and records name i
 """
 OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW"}
 """Names of optimisers, and of their classes in ``torch.optim``."""
-LATER = ("class_weights", "label_smoothing", "patience", "precision")
+LATER = ("class_weights", "label_smoothing", "patience", "precision", "batches")
+DRAWN = ("random", "length")
 """Settings younger than the first records, whose names they leave alone at their defaults."""
 
 
@@ -63,6 +64,8 @@ class TrainConfig:
         steps: with ``patience``, the most there may be.
         schedule: ``linear`` lowers lr to 0 over all `steps`, also where training ends earlier.
         warmup: share of the steps, in [0, 1).
+        batches: ``length`` makes each batch of texts of like length, so that less of it is padding;
+            partners in mixing are then of like length too.
         class_weights: ``balanced`` weighs a text inversely to the size of its class in the
             training part (:func:`ampmix.training.losses.balanced_weights`).
         label_smoothing: share of a label, in [0, 1).
@@ -105,6 +108,7 @@ class TrainConfig:
     patience: int = _setting(
         0, "evaluations without improvement before training ends, 0 for no limit"
     )
+    batches: str = _setting("random", "batches of any texts, or of like length", choices=DRAWN)
     class_weights: str = _setting("none", "class weights in the loss", choices=("none", "balanced"))
     label_smoothing: float = _setting(0.0, "share of a label spread over all classes")
     max_length: int = _setting(512, "tokens after which a text is cut")

@@ -92,7 +92,7 @@ class ReplicaBatches:
             counts = [len(part.tokens) for part in parts]
         firsts = np.cumsum([0, *counts[:-1]])
         self._texts = [
-            _Texts(own + first, part.lengths, part.labels, orders(len(part), config, one.seed))
+            _Texts(own + first, part.lengths, part.labels, orders(part.lengths, config, one.seed))
             for own, first, part, one in zip(starts, firsts, parts, runs, strict=True)
         ]
 

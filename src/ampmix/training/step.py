@@ -27,19 +27,40 @@ def generator_of(seed: int, purpose: str, device: torch.device | str = "cpu") ->
     return torch.Generator(device).manual_seed(torch_seed(seed, purpose))
 
 
-def orders(examples: int, config: TrainConfig, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+Integers = npt.NDArray[np.int64]
+POOL = 8  # batches whose texts are sorted by length together
+
+
+def orders(lengths: Integers, config: TrainConfig, seed: int) -> Iterator[Integers]:
     """Yield the indices of the examples of each of ``config.steps`` batches.
 
-    A new order every epoch, whose last batch may be smaller.
+    A new order every epoch, whose last batch may be smaller. With ``batches="length"`` the texts of
+    eight batches at a time are sorted by length before they are parted, and the batches shuffled.
+
+    Args:
+        lengths: tokens of each example.
+        config: batch size, steps, and how batches are drawn.
+        seed: of the run.
     """
-    rng, done = numpy_stream(seed, "batches"), 0
+    rng, done, size = numpy_stream(seed, "batches"), 0, config.batch_size
     while True:
-        order = rng.permutation(examples)
-        for start in range(0, examples, config.batch_size):
+        order = rng.permutation(len(lengths))
+        if config.batches == "length":
+            order = _by_length(order, lengths, size, rng)
+        for start in range(0, len(order), size):
             if done == config.steps:
                 return
             done += 1
-            yield order[start : start + config.batch_size]
+            yield order[start : start + size]
+
+
+def _by_length(order: Integers, lengths: Integers, size: int, rng: np.random.Generator) -> Integers:
+    """The order with texts of like length in each batch; a smaller batch stays the last."""
+    pools = np.split(order, range(POOL * size, len(order), POOL * size))
+    by_length = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+    whole = len(order) // size
+    batches = by_length[: whole * size].reshape(whole, size)
+    return np.concatenate([rng.permutation(batches).reshape(-1), by_length[whole * size :]])
 
 
 def _batches(
@@ -49,7 +70,7 @@ def _batches(
     weights: npt.NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[Tensor, ...]]:
     """The batches of :func:`orders`: token ids, mask, labels, and weights if there are any."""
-    for order in orders(len(train), config, seed):
+    for order in orders(train.lengths, config, seed):
         own = () if weights is None else (weights[order].astype(np.float32),)
         yield tuple(map(torch.from_numpy, (*train.batch(order), *own)))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ampmix._support.wording import counted
+from ampmix._support.wording import counted, shortened
 from ampmix.cli import options
 from ampmix.cli.output import note, say
 from ampmix.errors import AmpmixError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ampmix.data.dataset import Examples, TextDataset
     from ampmix.records.store import RunRecord
 
-SHOWN = 10
+SHOWN, LONGEST = 10, 200  # texts of a kind, letters of one in the report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix._support.json_files import write_json
     from ampmix.analysis.errors import errors
     from ampmix.analysis.groups import read_runs
+    from ampmix.analysis.written import ERRORS, written_in
+    from ampmix.data.sample import sampled
 
     data = options.dataset_of(arguments)
+    written = next((one.summary for one in written_in([arguments.runs])), {})
+    if written.get("sample"):
+        data = sampled(data, written["sample"])
     mine = [
         record
         for record in read_runs([arguments.runs]).records
@@ -55,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     examples = data.test if data.test is not None else data.train
     tables = probabilities_of(mine, data, examples)
-    model = _kept_model(Path(arguments.runs))
+    model = str(written.get("best"))
     if model not in tables:
         model = min(tables, key=lambda name: _error(tables[name], examples.labels))
     if data.test is not None:
@@ -64,13 +70,16 @@ def run(arguments: argparse.Namespace) -> int:
     screen = Console(highlight=False)
     for line in lines(found, data, examples):
         say(screen, line)
-    if arguments.json:
-        write_json(Path(arguments.json), found.as_json() | {"classes": list(data.classes)})
+    content = found.as_json() | {"classes": list(data.classes)}
+    content["shown"] = _shown(found, data, examples, tables[model])
+    for path in filter(None, (Path(arguments.runs, ERRORS), arguments.json)):
+        write_json(Path(path), content)
     if arguments.out:
         _write_csv(Path(arguments.out), found, data, examples, tables[model])
         say(screen, f"Mend the labels listed in {arguments.out}, then run ampmix compare again.")
     else:
         say(screen, "All of them in a table: the same command with --out errors.csv")
+    say(screen, f"Next, a page with all of this: ampmix report {shlex.quote(arguments.runs)}")
     return 0
 
 
@@ -101,7 +110,7 @@ def probabilities_of(
         if not np.array_equal(record.result.labels(), examples.labels[indices]):
             strange += 1
             continue
-        parts[_model(record)].append((indices, record.result.probabilities()))
+        parts[_named(record)].append((indices, record.result.probabilities()))
     if strange:
         note(f"{counted(strange, 'run is', 'runs are')} left out: the test texts are others")
     if not parts:
@@ -110,22 +119,10 @@ def probabilities_of(
     return {name: mean_probabilities(own, *sizes) for name, own in parts.items()}
 
 
-def _kept_model(runs: Path) -> str:
-    """The model that the comparison kept, "" if its summary does not say."""
-    import json
-
-    try:
-        return str(json.loads((runs / "summary.json").read_text(encoding="utf-8"))["best"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
-def _model(record: RunRecord) -> str:
-    told = record.specification
-    if record.is_baseline:
-        return str(told["policy"])
-    name = str(told.get("backbone", told["policy"]))
-    return name if told["policy"] == "none" else f"{name} with {told['policy']}"
+def _named(record: RunRecord) -> str:
+    policy = record.specification["policy"]
+    alone = record.is_baseline or policy == "none"
+    return record.model if alone else f"{record.model} with {policy}"
 
 
 def _error(table: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
@@ -165,8 +162,27 @@ def lines(found: Errors, data: TextDataset, examples: Examples) -> list[str]:
 
 def _line(index: int, data: TextDataset, examples: Examples) -> str:
     label = data.classes[int(examples.labels[index])][:18]
-    text = " ".join(examples.texts[index].split())
-    return f"  {label:<18}  {text if len(text) <= 54 else text[:53] + '…'}"
+    return f"  {label:<18}  {shortened(' '.join(examples.texts[index].split()), 54)}"
+
+
+def _shown(
+    found: Errors, data: TextDataset, examples: Examples, table: npt.NDArray[np.float64]
+) -> dict[str, dict[str, Any]]:
+    """By index the texts that the report shows, with their labels."""
+    indices = [*found.mislabelled[:SHOWN], *found.all_wrong[:SHOWN]]
+    indices += [pair["texts"][0] for pair in found.confused]
+    indices += [i for own in found.conflicts for i in own][:SHOWN]
+    told = {}
+    for i in indices:
+        label, row = int(examples.labels[i]), table[i]
+        known = row[0] == row[0]
+        told[str(i)] = {
+            "text": shortened(" ".join(examples.texts[i].split()), LONGEST),
+            "label": data.classes[label],
+            "predicted": data.classes[int(row.argmax())] if known else None,
+            "probability": float(row[label]) if known else None,
+        }
+    return told
 
 
 def _write_csv(

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix.data.tables.labels import as_spelled
     from ampmix.models.classifier import Classifier
     from ampmix.models.loss_path import compare_paths
-    from ampmix.report.charts import formats_of
+    from ampmix.report.drawing import formats_of
     from ampmix.report.loss_path import as_csv, chooser, path_document, path_json, script
     from ampmix.report.written import write
 

@@ -45,6 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="add a column p_CLASS with the probability of each class (on)",
     )
     parser.add_argument(
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="leave the label empty where the likeliest class has a probability below P (0); the "
+        "model's README says what that brings",
+    )
+    parser.add_argument(
         "--prefix",
         metavar="TEXT",
         help=f"prefix of the added columns (none, or {PREFIX} if a name is taken)",
@@ -67,6 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.threads < 1:
         raise AmpmixError(f"threads is {arguments.threads}: it must be 1 or more")
+    if not 0 <= arguments.min_confidence <= 1:
+        raise AmpmixError(
+            f"min-confidence is {arguments.min_confidence:g}: it is a probability, from 0 to 1"
+        )
     classifier = Classifier.load(arguments.model)
     texts = given_texts(arguments.given)
     if texts is not None:
@@ -106,7 +118,7 @@ def _predict_lines(arguments: argparse.Namespace, classifier: Classifier, stream
     """Predict the rows of anything but Parquet."""
     from ampmix.models.predict import predict_chunks
 
-    doubts = Doubts(classifier.reader.max_length)
+    doubts = Doubts(classifier.reader.max_length, arguments.min_confidence)
     names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
     _note(*stream.notes)
     with sink(arguments.out) as out:
@@ -137,7 +149,7 @@ def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path
             f"not {given}"
         )
     stream = ParquetStream(path, _column(arguments, classifier))
-    doubts = Doubts(classifier.reader.max_length)
+    doubts = Doubts(classifier.reader.max_length, arguments.min_confidence)
     names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
     _note(*stream.notes)
     chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
@@ -175,12 +187,13 @@ def _names(
 
 
 def _labels(chunk: Predicted[FileRow], classes: Sequence[str], doubts: Doubts) -> list[str | None]:
-    """The likeliest classes; None for a row without a text, of which nothing follows."""
+    """The likeliest classes; None for a row without a text, or where the model is not sure."""
     doubts.add(chunk)
     top = chunk.probabilities.argmax(1).tolist()
+    sure = chunk.probabilities.max(1).tolist()
     return [
-        classes[i] if doubts.has_text(row.text) else None
-        for row, i in zip(chunk.items, top, strict=True)
+        classes[i] if doubts.has_text(row.text) and doubts.is_sure(p) else None
+        for row, i, p in zip(chunk.items, top, sure, strict=True)
     ]
 
 
@@ -195,6 +208,6 @@ def _written(
     proba = chunk.probabilities.tolist() if len(names) > 1 else [[]] * len(labels)
     nothing: list[None] = [None] * len(names)
     return "".join(
-        stream.body(row, names, nothing if label is None else [label, *numbers])
+        stream.body(row, names, [label, *numbers] if row.text.strip() else nothing)
         for row, label, numbers in zip(chunk.items, labels, proba, strict=True)
     )

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from ampmix._support.json_files import check_writable
-    from ampmix.report.charts import formats_of
+    from ampmix.report.drawing import formats_of
     from ampmix.studies.report import write_report
 
     formats = formats_of(arguments.figures)

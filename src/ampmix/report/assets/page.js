@@ -13,7 +13,7 @@ window.ampmixViews = {};
       view: {stroke: colour("--line")}, rule: {color: colour("--soft")},
       axis: {...text, gridColor: colour("--line"), domainColor: colour("--soft"),
         tickColor: colour("--soft")},
-      legend: text
+      legend: {...text, symbolBaseFillColor: colour("--ink"), symbolBaseStrokeColor: colour("--ink")}
     };
   }
   async function draw() {

@@ -10,11 +10,12 @@ from ampmix._support.wording import counted, interval, signed
 from ampmix.analysis.replication import Judged, counted_once
 from ampmix.report import charts
 from ampmix.report.document import Block, Chart, ReportTable, Section
-from ampmix.report.runs.differences import _difference
+from ampmix.report.runs.differences import difference_row
 from ampmix.report.runs.paper_tables import BACKBONES, LABELS
 
 
-def _claims_section(judged: Sequence[Judged], tables: Sequence[ReportTable]) -> Section:
+def claims_section(judged: Sequence[Judged], tables: Sequence[ReportTable]) -> Section:
+    """The paper's claims beside ours, then its tables with our numbers."""
     speaking = [one for one in judged if not one.apart]
     apart = [one for one in judged if one.apart]
     blocks: list[Block] = [_lead(judged)]
@@ -56,7 +57,7 @@ def _chart(judged: Sequence[Judged]) -> Chart:
     once = counted_once(judged)
     names = [f"#{one.own.group.number} {_where(one)}" for one in once]
     rows = [
-        _difference(name, one.comparison, one.decision)
+        difference_row(name, one.comparison, one.decision)
         for name, one in zip(names, once, strict=True)
         if one.comparison is not None
     ]

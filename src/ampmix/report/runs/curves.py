@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from ampmix.report.document import Chart, ReportTable
 READINGS = 60  # of a curve, at most: more cannot be told apart, and weigh
 
 
-def _curves(group: Group) -> list[Chart]:
+def curve_charts(group: Group, palette: Sequence[str]) -> list[Chart]:
+    """Learning curves of a group's policies, in the colours of their places in `palette`."""
     made = []
     names = [policy for policy in group.records if policy != BASELINE]
     for key, title, factor in (
@@ -41,7 +42,7 @@ def _curves(group: Group) -> list[Chart]:
                     f"{key.replace('_', '-')}-{group.number}",
                     f"Learning curves: {title}",
                     alt + ". Bands go from the lowest seed to the highest.",
-                    charts.curves(rows, title, names),
+                    charts.curves(rows, title, names, palette),
                     ReportTable(columns, tuple(lowest), caption),
                 )
             )

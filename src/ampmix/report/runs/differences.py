@@ -1,11 +1,12 @@
-"""Say one difference between two policies."""
+"""Differences between two policies as lines of a chart."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def _difference(name: str, found: Any, decision: str) -> dict[str, Any]:
+def difference_row(name: str, found: Any, decision: str) -> dict[str, Any]:
+    """One line of a forest chart, of anything with a difference and an interval."""
     low, high = found.interval or (None, None)
     return {
         "name": name,

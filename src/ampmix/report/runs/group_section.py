@@ -1,4 +1,4 @@
-"""The report's section on one data set and backbone: table and differences."""
+"""Sections on one data set and backbone: how its policies compare, and how they trained."""
 
 from __future__ import annotations
 
@@ -18,15 +18,27 @@ from ampmix.records.store import BASELINE
 from ampmix.report import charts
 from ampmix.report.document import Block, Chart, ReportTable, Section
 from ampmix.report.runs import about
-from ampmix.report.runs.curves import _curves
-from ampmix.report.runs.differences import _difference
+from ampmix.report.runs.curves import curve_charts
+from ampmix.report.runs.differences import difference_row
 from ampmix.report.runs.perturbation import perturbations
 
 
-def _group_section(group: Group, method_of: MethodOf) -> Section:
-    blocks: list[Block] = [without_folders(about.settings_of(group))]
+def group_section(
+    group: Group, method_of: MethodOf, palette: Sequence[str], title: str = ""
+) -> Section:
+    """How the policies of a group compare.
+
+    Args:
+        group: the runs.
+        method_of: what the paper calls a policy.
+        palette: policies in the order of their colours.
+        title: of the section, where models without mixing have one of their own; by default the
+            group's, with the TF-IDF baseline among the policies.
+    """
+    blocks: list[Block] = []
     try:
-        rows = _rows(group, method_of)
+        rows = comparison_rows(group, method_of)
+        rows = [row for row in rows if not title or row.policy != BASELINE]
     except AmpmixError as error:
         blocks.append(f"Not compared: {without_folders(str(error))}.")
     else:
@@ -38,16 +50,28 @@ def _group_section(group: Group, method_of: MethodOf) -> Section:
             "model": None,
             "majority": majority(group.records),
         }
+        if any(row.difference is not None for row in rows):
+            blocks.append(_forest(group, rows, palette))
         table = _comparison_table(rows, told["selection"], told["majority"])
         blocks += [table, *map(without_folders, sentences(told))]
-        if any(row.difference is not None for row in rows):
-            blocks.append(_forest(group, rows))
-    blocks += _curves(group)
-    blocks += perturbations(group)
-    return Section(about.title_of(group), tuple(blocks))
+    return Section(title or about.title_of(group), tuple(blocks))
 
 
-def _rows(group: Group, method_of: MethodOf) -> list[ComparisonRow]:
+def training_section(group: Group, palette: Sequence[str], alone: bool = False) -> Section:
+    """How the models of a group, of several or alone, were trained, and what AMP did meanwhile."""
+    blocks: list[Block] = [without_folders(about.settings_of(group))]
+    blocks += curve_charts(group, palette)
+    blocks += perturbations(group, palette)
+    title = "How they were trained" if alone else f"Training: {about.title_of(group)}"
+    return Section(title, tuple(blocks))
+
+
+def comparison_rows(group: Group, method_of: MethodOf) -> list[ComparisonRow]:
+    """One row for each policy of a group, beside the paper's numbers.
+
+    Raises:
+        AmpmixError: runs of a seed are of different splits.
+    """
     names = {}
     for policy in group.records:
         method = method_of(policy)
@@ -86,9 +110,9 @@ def _comparison_table(
     return ReportTable((*columns, *(["paper"] * with_paper)), tuple(made))
 
 
-def _forest(group: Group, rows: Sequence[ComparisonRow]) -> Chart:
+def _forest(group: Group, rows: Sequence[ComparisonRow], palette: Sequence[str]) -> Chart:
     shown = [row for row in rows if row.difference is not None]
-    lines = [_difference(row.policy, row, row.decision) for row in shown]
+    lines = [difference_row(row.policy, row, row.decision) for row in shown]
     best = ", ".join(f"{row.policy} {signed(row.difference)}" for row in shown)
     return Chart(
         f"differences-{group.number}",
@@ -96,6 +120,9 @@ def _forest(group: Group, rows: Sequence[ComparisonRow]) -> Chart:
         f"Differences in test error to {group.baseline} with 95 % intervals, in points; left of "
         f"zero is a lower error: {best}.",
         charts.forest(
-            lines, f"difference to {group.baseline}, points", [row.policy for row in shown]
+            lines,
+            f"difference to {group.baseline}, points",
+            [row.policy for row in shown],
+            palette,
         ),
     )

@@ -10,9 +10,10 @@ from ampmix.report import charts
 from ampmix.report.document import Chart, ReportTable
 
 QUANTILES = (0.5, 0.95)
+Counted = Mapping[str, Mapping[str, Any]]
 
 
-def perturbations(group: Group) -> list[Chart]:
+def perturbations(group: Group, palette: Sequence[str]) -> list[Chart]:
     """Two histograms over all seeds of the policies that recorded them; none for others."""
     counted: dict[str, dict[str, Any]] = {}
     for policy, runs in group.records.items():
@@ -28,10 +29,10 @@ def perturbations(group: Group) -> list[Chart]:
             }
     if not counted:
         return []
-    return [_lam_chart(group, counted), _loss_chart(group, counted)]
+    return [_lam_chart(group, counted, palette), _loss_chart(group, counted, palette)]
 
 
-def _lam_chart(group: Group, counted: Mapping[str, Mapping[str, Any]]) -> Chart:
+def _lam_chart(group: Group, counted: Counted, palette: Sequence[str]) -> Chart:
     names, rows, lines = list(counted), [], []
     for policy, own in counted.items():
         rows += _rows(policy, own["lam"], own["examples"])
@@ -45,12 +46,12 @@ def _lam_chart(group: Group, counted: Mapping[str, Mapping[str, Any]]) -> Chart:
         f"lam-{group.number}",
         "How far MaxOp moved lam",
         f"Distribution of |lam_adv - lam| over all training examples: {told}.",
-        charts.histogram(rows, "|lam_adv - lam|", names),
+        charts.histogram(rows, "|lam_adv - lam|", names, palette),
         ReportTable(columns, tuple(lines), caption),
     )
 
 
-def _loss_chart(group: Group, counted: Mapping[str, Mapping[str, Any]]) -> Chart:
+def _loss_chart(group: Group, counted: Counted, palette: Sequence[str]) -> Chart:
     rows, lines, names = [], [], []
     for policy, own in counted.items():
         for direction, word in (("up", "higher"), ("down", "lower")):
@@ -74,7 +75,7 @@ def _loss_chart(group: Group, counted: Mapping[str, Mapping[str, Any]]) -> Chart
         "What moving lam did to the loss",
         f"Distribution of |loss_adv - loss| over all training examples: {told}. Against losses "
         "near 1, a median of 0.001 changes next to nothing.",
-        charts.histogram(rows, "|loss_adv - loss|, nats", names),
+        charts.histogram(rows, "|loss_adv - loss|, nats", names, palette),
         ReportTable(columns, tuple(lines), caption),
     )
 
