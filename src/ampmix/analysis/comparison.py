@@ -147,7 +147,7 @@ def _finished(records: Mapping[str, Records], policy: str) -> dict[int, RunRecor
 
 
 class _Way(NamedTuple):
-    """How policies are compared and judged."""
+    """Settings by which policies are compared and judged."""
 
     baseline: str
     cross_validated: bool

@@ -25,7 +25,7 @@ from ampmix.statistics.crossed import crossed_difference
 from ampmix.statistics.error_rate import cross_validated_error, held_out_error
 from ampmix.statistics.family import Judgement, judge_together
 from ampmix.statistics.multiplicity import holm
-from ampmix.statistics.overall import Overall, overall
+from ampmix.statistics.over_data_sets import Overall, overall
 from ampmix.statistics.pairing import Runs, check_paired
 from ampmix.statistics.pigeonhole import pigeonhole_interval
 from ampmix.statistics.power import Components, SeedsNeeded, seeds_needed, variance_components

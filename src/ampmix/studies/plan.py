@@ -201,7 +201,7 @@ class Plan:
         return folds if self.repeats == 1 else f"{self.repeats} repeats of {folds}"
 
     def with_runs(self, looks: int | None) -> Plan:
-        """The same with so many repeats or, with a test set, seeds, at most as many as it has.
+        """Return the plan with fewer repeats or, with a test set, fewer seeds.
 
         None is for as many as it has.
         """
