@@ -114,6 +114,21 @@ def test_it_goes_on_until_decided_and_stops_there(tmp_path: Path, serial: list[A
     assert told["most"] == 4 and told["looks"] == list(range(2, open_end.plan.repeats + 1))
 
 
+def test_models_are_compared_by_the_repeats_of_the_first_look(
+    tmp_path: Path, serial: list[Any]
+) -> None:
+    other = ampmix.TextCNN(embedding_dim=4, feature_maps=4)
+    steps = Ladder.of(
+        dataset(), "none,mixup", SMALL, [other], folds=2, repeats=4, until_decided=True,
+        margin=60.0, steps=4, batch_size=8,
+    )  # fmt: skip
+    assert {one.repeats for one in (*steps.rungs, *steps.shares)} == {2}
+    assert {one.repeats for one in steps.plans} == {4}
+    summary = compare(steps, tmp_path)
+    assert summary.plan.repeats == 2
+    assert {len(row.errors) for row in summary.ladder if row.errors} == {4}
+
+
 def test_a_time_that_is_up_ends_it(tmp_path: Path, serial: list[Any]) -> None:
     steps = Ladder((plan(5, folds=2),), margin=0.0, until_decided=True, seconds=1e-9)
     assert compare(steps, tmp_path).plan.repeats == 2
