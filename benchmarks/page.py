@@ -95,6 +95,88 @@ def table2(step_ms: Mapping[str, float]) -> Iterator[str]:
     yield ""
 
 
+RULES = {
+    "today": "corrected t, one repeat",
+    "its folds of all repeats": "corrected t, all folds",
+    "per text": "per text",
+    "crossed": "crossed",
+    "half the room": "half of the chosen room for training",
+    "chosen": "chosen",
+}
+"""Heads of the table of cover, and the rules in ``repeated.json``."""
+
+
+def cover(found: Mapping[str, Any]) -> Iterator[str]:
+    """Cover, width and power of intervals of repeated cross-validation."""
+    yield "## Intervals of repeated cross-validation"
+    yield ""
+    yield (
+        f"`{found['command']}`: real learners on real texts, five folds. Each cell: lowest "
+        "cover of 95 % intervals over the pairs of learners, and the mean half-width in points."
+    )
+    yield ""
+    yield f"| world, draws | repeats | {' | '.join(RULES)} |"
+    yield f"|---|---|{'---|' * len(RULES)}"
+    for world in sorted(found["worlds"], key=lambda w: str(w["world"])):
+        for repeats in sorted({row["repeats"] for row in world["rows"]}):
+            rows = [row for row in world["rows"] if row["repeats"] == repeats]
+            cells = []
+            for rule in RULES.values():
+                of_rule = [row["rules"][rule] for row in rows]
+                width = sum(one["half_width"] for one in of_rule) / len(of_rule)
+                cells.append(f"{min(100 * one['cover'] for one in of_rule):.1f} ± {width:.1f}")
+            yield f"| {world['world']}, {world['draws']:,} | {repeats} | {' | '.join(cells)} |"
+    yield ""
+    yield from power(found)
+
+
+def power(found: Mapping[str, Any]) -> Iterator[str]:
+    """Shares of studies that show a difference, and that of what could have been shown."""
+    yield (
+        "Shares of studies that show a true difference of 1, 2 and 4 points, in per cent: today's "
+        "rule on one repeat, on as many folds as the new one has, and the new one (SUBJ)."
+    )
+    yield ""
+    yield "| texts | pair | repeats | today | as many runs | new | at its `could have shown` |"
+    yield "|---|---|---|---|---|---|---|"
+    for world in found["worlds"]:
+        if not world["world"].startswith("SUBJ, ") or not world["world"].endswith(" texts"):
+            continue
+        texts = world["world"].removeprefix("SUBJ, ").removesuffix(" texts")
+        for row in world["rows"] if texts in ("300", "600", "1,000") else ():
+            if row["repeats"] not in (3, 10):
+                continue
+            shares = [
+                ", ".join(f"{100 * share:.0f}" for share in row["rules"][rule]["shows"].values())
+                for rule in ("corrected t, one repeat", "corrected t, all folds", "chosen")
+            ]
+            at = f"{100 * row['power_at_could_have_shown']:.0f} at {row['could_have_shown']:.1f}"
+            yield f"| {texts} | {row['pair']} | {row['repeats']} | {' | '.join(shares)} | {at} |"
+    yield ""
+
+
+def looks(found: Mapping[str, Any]) -> Iterator[str]:
+    """False alarms and repeats of comparisons that go on until they are decided."""
+    yield "## Looks after each repeat"
+    yield ""
+    yield f"`{found['command']}`: two policies, at most {found['rows'][0]['most']} repeats."
+    yield ""
+    yield (
+        "| studies | any claim of a difference, % | at the end only | looks that spend nothing | "
+        "decided, % | at the end only | repeats on average |"
+    )
+    yield "|---|---|---|---|---|---|---|"
+    for row in found["rows"]:
+        names = ("alarm", "alarm_fixed", "alarm_naive", "decided", "decided_fixed")
+        shares = " | ".join(f"{100 * row[name]:.1f}" for name in names)
+        kind = f"{row['studies']:,}, {row['kind']}, {row['texts']} texts"
+        yield f"| {kind} | {shares} | {row['repeats']:.1f} |"
+    yield ""
+
+
+SIMULATED = {"repeated": cover, "until_decided": looks}
+
+
 def main() -> None:
     """Read, write."""
     lines = [
@@ -110,6 +192,8 @@ def main() -> None:
             found = json.loads(path.read_text(encoding="utf-8"))
             if "median_ms" in found:
                 lines += section(name, found)
+            if name in SIMULATED:
+                lines += SIMULATED[name](found)
             if name == "backbones":
                 steps = found["median_ms"]
     lines += table2(steps)

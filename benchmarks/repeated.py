@@ -102,7 +102,7 @@ class World:
 
 SUBJ, MR, TREC = "subj.all", "rt-polarity.all", "TREC.train.all"
 WORLDS = (
-    *(World(f"SUBJ, {n:,} texts", SUBJ, n) for n in (100, 300, 600, 1000)),
+    *(World(f"SUBJ, {n:,} texts", SUBJ, n) for n in (100, 200, 300, 600, 1000)),
     *(World(f"MR, {n:,} texts", MR, n) for n in (100, 300, 600)),
     *(World(f"TREC, six classes, {n:,} texts", TREC, n) for n in (100, 300, 600)),
     *(
@@ -135,14 +135,18 @@ def reaches(d: Array, layout: RepeatedFolds) -> dict[str, tuple[float, float]]:
     ms = mean_squares(d)
     t_texts = float(stdtrit(parts.units - 1, 1 - TAIL)) ** 2
     crossed = float(crossed_reach(ms, *d.shape, TAIL))
-    factor = 1 + parts.folds / (parts.folds - 1)
+    factor = parts.folds / (parts.folds - 1)
+    room = t_texts * factor * parts.again / 2
     return {
         "corrected t, one repeat": (float(d[0].mean()), t_reach(fold_means[:once], once)),
         "corrected t, all folds": (mean, t_reach(fold_means, once)),
         "per text": (mean, float(np.sqrt(t_texts * parts.texts))),
         "crossed": (mean, crossed),
         "crossed, all of the text term widened": (
-            mean, float(np.sqrt(crossed**2 + (factor - 1) * t_texts * parts.texts)),
+            mean, float(np.sqrt(crossed**2 + factor * t_texts * parts.texts)),
+        ),
+        "half of the chosen room for training": (
+            mean, float(np.sqrt(parts.reach(1 - TAIL) ** 2 - room)),
         ),
         "chosen": (mean, parts.reach(1 - TAIL)),
         "chosen, detectable": (mean, parts.reach(1 - TAIL) + parts.reach(0.8)),
@@ -222,6 +226,35 @@ def network(draws: int) -> Iterator[Study]:
     yield from network_studies(pool_path(SUBJ), draws)
 
 
+def of_scikit_learn(draws: int) -> Iterator[Study]:
+    """Logistic regression, and ComplementNB, which minds the classes' shares: 200 texts of SUBJ."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.naive_bayes import ComplementNB
+
+    lines = pool_path(SUBJ).read_text(encoding="latin1").split("\n")
+    rows = [line.split(" ", 1) for line in lines if line.strip()]
+    hashed = HashingVectorizer(n_features=2**14, alternate_sign=False)
+    texts, labels = hashed.transform([t for _, t in rows]), np.array([int(y) for y, _ in rows])
+    learners = {
+        "logistic": LogisticRegression(C=10, solver="liblinear"),
+        "complement": ComplementNB(),
+    }
+    rng = np.random.default_rng(200)
+    for _ in range(draws):
+        own = rng.choice(len(labels), 200, replace=False)
+        x, y = texts[own], labels[own]
+        folds = np.stack([dealt(y, rng) for _ in range(8)])
+        wrong = {name: np.empty(folds.shape, bool) for name in learners}
+        for repeat, fold in np.ndindex(len(folds), FOLDS):
+            test = folds[repeat] == fold
+            for name, learner in learners.items():
+                wrong[name][repeat, test] = (
+                    learner.fit(x[~test], y[~test]).predict(x[test]) != y[test]
+                )
+        yield wrong, RepeatedFolds(folds), 200 / len(labels)
+
+
 def pool_path(file: str) -> Path:
     return Path(os.environ["AMPMIX_DATA"], "sent-conv", file)
 
@@ -240,6 +273,11 @@ def main() -> None:
     ]
     of_network = {"a network of ours, equal": ("none", "none again"),
                   "a network of ours, none and mixup": ("mixup", "none")}  # fmt: skip
+    of_others = {"one minds the classes' shares": ("logistic", "complement")}
+    todo.append(
+        ("SUBJ, learners of scikit-learn, 200 texts", options.network_draws * 3,
+         lambda n: simulated(of_scikit_learn(n), of_others, (2, 3, 5, 8)))
+    )  # fmt: skip
     todo.append(
         ("SUBJ, TextCNN, 200 texts", options.network_draws,
          lambda n: simulated(network(n), of_network, (2, 3)))

@@ -196,3 +196,26 @@ def test_equal_policies_raise_an_alarm_in_5_percent_at_most(repeats, spread):
 def test_what_is_no_cross_validation_is_refused(folds, groups, said):
     with pytest.raises(AmpmixError, match=said):
         repeated_difference(np.eye(2, 4), np.zeros((2, 4)), folds, groups)
+
+
+@pytest.mark.parametrize("error", [0.05, 0.15])
+def test_unlike_variances_and_skewed_runs_raise_few_false_alarms_a_side(error):
+    """Equal mean errors, one policy's runs all alike, the other's far apart and skewed."""
+    rng, texts, k, repeats = np.random.default_rng(17), 200, 5, 3
+    layouts = [RepeatedFolds(folds_of(rng, repeats, texts, k)) for _ in range(10)]
+    lower, higher = 0, 0
+    for study in range(400):
+        layout = layouts[study % 10]
+        common, wrongs = 2 * rng.standard_normal(texts), []
+        for spread in (0.6, 0.05):
+            total = math.sqrt(1 + 0.25 + spread**2 + 4)
+            runs = spread * rng.standard_normal((repeats, k))
+            latent = total * stats.norm.ppf(error) + common + 0.5 * rng.standard_normal(texts)
+            latent = latent + np.take_along_axis(runs, layout.folds, axis=1)
+            wrongs.append(latent + rng.standard_normal((repeats, texts)) > 0)
+        difference = wrongs[0] * 1.0 - wrongs[1]
+        reach = layout.parts(difference).reach(0.025)
+        lower += difference.mean() < -reach
+        higher += difference.mean() > reach
+    assert lower / 400 <= 0.03
+    assert higher / 400 <= 0.03

@@ -44,6 +44,7 @@ class ComparisonRow:
             (:func:`ampmix.analysis.failures.collapsed`).
         median: of the errors.
         compared_by: how, as of :class:`ampmix.statistics.Comparison`; "" if not compared.
+        standard_error: of the difference.
         runs_needed: seeds or repeats in all that would decide, None if decided or unknown.
     """
 
@@ -65,6 +66,7 @@ class ComparisonRow:
     collapsed: Mapping[int, float] = field(default_factory=dict)
     median: float | None = None
     compared_by: str = ""
+    standard_error: float | None = None
     runs_needed: int | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def _finished(records: Mapping[str, Records], policy: str) -> dict[int, RunRecor
 
 
 class _Way(NamedTuple):
-    """How policies are compared and judged."""
+    """Settings by which policies are compared and judged."""
 
     baseline: str
     cross_validated: bool
@@ -261,6 +263,7 @@ def _row(
         collapsed=collapsed(own),
         median=float(np.median(errors)) if errors else None,
         compared_by="" if comparison is None else comparison.method,
+        standard_error=None if comparison is None else comparison.standard_error,
         runs_needed=None if found is None else found.runs_needed,
     )
 

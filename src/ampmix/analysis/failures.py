@@ -42,10 +42,11 @@ def all_wrong(record: RunRecord, partner: RunRecord) -> RunRecord:
     told: dict[str, Any] = {
         name: value
         for name, value in partner.result.as_json().items()
-        if name in ("split_hash", "n_train", "n_dev", "n_test", "test_indices", "test_groups")
+        if name in ("split_hash", "n_train", "n_dev", "n_test")
     }
     wrong = "1" * len(partner.test_wrong)
-    return RunRecord(record.specification, {**told, "status": "done", "test_wrong": wrong}, {})
+    result = {**told, "status": "done", "test_wrong": wrong}
+    return RunRecord(record.specification, result, partner.provenance)
 
 
 def counted_as_wrong(

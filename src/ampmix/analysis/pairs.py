@@ -122,9 +122,9 @@ class OutOfFold:
             for runs in _repeats(records).values()
             if len(runs) == runs[0].specification.get("folds")
         ]
-        if len(whole) < 2 or not all(r.result.test_indices for runs in whole for r in runs):
+        if len(whole) < 2 or any(r.test_indices is None for runs in whole for r in runs):
             return None
-        orders = [np.concatenate([r.result.indices() for r in runs]) for runs in whole]
+        orders = [np.concatenate([_indices(r) for r in runs]) for runs in whole]
         texts = np.sort(orders[0])
         if any(not np.array_equal(np.sort(order), texts) for order in orders):
             return None
@@ -135,11 +135,11 @@ class OutOfFold:
             return np.stack([one[order] for one, order in zip(joined, back, strict=True)])
 
         scored = all(r.result.test_probabilities for runs in whole for r in runs)
-        grouped = all(r.result.test_groups for runs in whole for r in runs)
+        grouped = all(r.test_groups is not None for runs in whole for r in runs)
         return cls(
             table(lambda r: r.test_wrong),
             table(lambda r: np.full(r.result.n_test or 0, _fold(r))),
-            table(lambda r: r.result.groups())[0] if grouped else None,
+            table(lambda r: r.test_groups)[0] if grouped else None,
             table(lambda r: r.result.probabilities()) if scored else None,
             table(lambda r: r.result.labels())[0] if scored else None,
         )
@@ -162,6 +162,12 @@ def _repeats(records: Sequence[RunRecord]) -> dict[int, list[RunRecord]]:
     for record in records:
         folds = record.specification.get("folds") or len(records)
         found.setdefault(int(record.specification["seed"]) // folds, []).append(record)
+    return found
+
+
+def _indices(record: RunRecord) -> npt.NDArray[np.int64]:
+    found = record.test_indices
+    assert found is not None
     return found
 
 

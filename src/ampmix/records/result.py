@@ -27,8 +27,6 @@ class Result(Mapping[str, Any]):
     Attributes:
         split_hash: of the split.
         n_train, n_dev, n_test: texts of each part.
-        test_indices: which texts of the data set a fold tested, base64 of little-endian uint32.
-        test_groups: group of each test text, where texts have groups, likewise.
         vectors: how many words have a pretrained vector.
         test_error: share of the test texts misclassified.
         test_wrong: a 0 or 1 for each test text, 1 where misclassified.
@@ -49,8 +47,6 @@ class Result(Mapping[str, Any]):
     n_train: int | None = None
     n_dev: int | None = None
     n_test: int | None = None
-    test_indices: str | None = field(default=None, repr=False)
-    test_groups: str | None = field(default=None, repr=False)
     vectors: Mapping[str, Any] | None = None
     test_error: float | None = None
     test_wrong: str | None = field(default=None, repr=False)
@@ -119,21 +115,6 @@ class Result(Mapping[str, Any]):
             "test_probabilities": _packed(probabilities.astype("<f2")),
         }
 
-    @classmethod
-    def of_fold(
-        cls, indices: npt.NDArray[np.int64], groups: npt.NDArray[np.int64] | None
-    ) -> dict[str, Any]:
-        """The fields that say which texts a fold tested, as JSON has them.
-
-        Args:
-            indices: of the test texts, ``[n_test]``.
-            groups: of all texts of the data set, None where each stands alone.
-        """
-        told = {"test_indices": _packed(np.asarray(indices).astype("<u4"))}
-        if groups is not None:
-            told["test_groups"] = _packed(groups[indices].astype("<u4"))
-        return told
-
     @property
     def n_learned(self) -> int:
         """Texts that training saw: to learn from, or to choose the step by."""
@@ -155,30 +136,6 @@ class Result(Mapping[str, Any]):
         found = _unpacked(self.test_labels, "<u2", "test_labels").astype(np.int64)
         if len(found) != self.n_test or (found >= len(self.test_classes or ())).any():
             raise ValueError("its test_labels are not the classes of n_test texts")
-        return found
-
-    def indices(self) -> npt.NDArray[np.int64]:
-        """Which texts of the data set were tested, ``[n_test]``, each once.
-
-        Raises:
-            ValueError: if the record does not say, as those of test sets, or they are damaged.
-        """
-        found = _unpacked(self.test_indices, "<u4", "test_indices").astype(np.int64)
-        if len(found) != self.n_test or len(np.unique(found)) != len(found):
-            raise ValueError("its test_indices are not n_test different texts")
-        return found
-
-    def groups(self) -> npt.NDArray[np.int64] | None:
-        """Group of each test text, ``[n_test]``; None where each stands alone.
-
-        Raises:
-            ValueError: if they are damaged.
-        """
-        if self.test_groups is None:
-            return None
-        found = _unpacked(self.test_groups, "<u4", "test_groups").astype(np.int64)
-        if len(found) != self.n_test:
-            raise ValueError("its test_groups are not those of n_test texts")
         return found
 
     def probabilities(self) -> npt.NDArray[np.float32]:
@@ -218,6 +175,52 @@ def _unpacked(text: Any, kind: str, name: str) -> npt.NDArray[Any]:
         raise ValueError(f"its {name} are no base64 of numbers") from None
 
 
+def texts_tested(
+    indices: npt.NDArray[np.int64], groups: npt.NDArray[np.int64] | None
+) -> dict[str, str]:
+    """Return which texts a fold tested, as the provenance of its record has them.
+
+    They follow from specification and data; whoever has the record alone reads them here. Base64 of
+    little-endian uint32.
+
+    Args:
+        indices: of the test texts, ``[n_test]``.
+        groups: of all texts of the data set, None where each stands alone.
+    """
+    told = {"test_indices": _packed(np.asarray(indices).astype("<u4"))}
+    if groups is not None:
+        told["test_groups"] = _packed(groups[indices].astype("<u4"))
+    return told
+
+
+def tested_indices(provenance: Mapping[str, Any], n_test: Any) -> npt.NDArray[np.int64] | None:
+    """Which texts of the data set a fold tested, ``[n_test]``; None if its record does not say.
+
+    Raises:
+        ValueError: if they are damaged.
+    """
+    if provenance.get("test_indices") is None:
+        return None
+    found = _unpacked(provenance["test_indices"], "<u4", "test_indices").astype(np.int64)
+    if len(found) != n_test or len(np.unique(found)) != len(found):
+        raise ValueError("its test_indices are not n_test different texts")
+    return found
+
+
+def tested_groups(provenance: Mapping[str, Any], n_test: Any) -> npt.NDArray[np.int64] | None:
+    """Group of each text that a fold tested, ``[n_test]``; None where each stands alone.
+
+    Raises:
+        ValueError: if they are damaged.
+    """
+    if provenance.get("test_groups") is None:
+        return None
+    found = _unpacked(provenance["test_groups"], "<u4", "test_groups").astype(np.int64)
+    if len(found) != n_test:
+        raise ValueError("its test_groups are not those of n_test texts")
+    return found
+
+
 _NAMES = tuple(f.name for f in fields(Result) if f.name != "unknown")
 LARGEST = 2**53  # whole numbers above it are not exact everywhere
 _SPECIFICATION = {"dataset": str, "data_hash": str, "policy": str, "seed": int}
@@ -239,6 +242,7 @@ def problem_in(
         or Result.of_json(result).problem()
         or _typed({**dict.fromkeys(_PROVENANCE), **provenance}, _PROVENANCE, optional=True)
         or _of_provenance(provenance)
+        or _of_texts(provenance, result.get("n_test"))
     )
 
 
@@ -293,12 +297,6 @@ def _of_done(result: Mapping[str, Any]) -> str:
 
 
 def _of_predictions(result: Mapping[str, Any]) -> str:
-    try:
-        if "test_indices" in result:
-            Result.of_json(result).indices()
-        Result.of_json(result).groups()
-    except ValueError as error:
-        return str(error)
     names = ("test_classes", "test_labels", "test_probabilities")
     if not any(name in result for name in names):
         return ""  # a record of an earlier version
@@ -323,6 +321,15 @@ def _of_provenance(part: Mapping[str, Any]) -> str:
         isinstance(names, list) and len(names) == 2 and all(isinstance(n, str) for n in names)
     ):
         return "its printed_as is no pair of names"
+    return ""
+
+
+def _of_texts(provenance: Mapping[str, Any], n_test: Any) -> str:
+    try:
+        tested_indices(provenance, n_test)
+        tested_groups(provenance, n_test)
+    except ValueError as error:
+        return str(error)
     return ""
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ampmix._support.json_files import content_sha256, write_json
 from ampmix.errors import AmpmixError
-from ampmix.records.result import Result
+from ampmix.records.result import Result, tested_groups, tested_indices
 
 FORMAT = 1
 BASELINE = "tfidf-logreg"  # the policy name of TF-IDF and logistic regression
@@ -67,6 +67,16 @@ class RunRecord:
     def is_baseline(self) -> bool:
         """True if the run is of the TF-IDF baseline, which is no policy."""
         return bool(self.specification["policy"] == BASELINE)
+
+    @property
+    def test_indices(self) -> npt.NDArray[np.int64] | None:
+        """Which texts of the data set a fold tested; None if the record does not say."""
+        return tested_indices(self.provenance, self.result.n_test)
+
+    @property
+    def test_groups(self) -> npt.NDArray[np.int64] | None:
+        """Group of each text that a fold tested, None where each stands alone."""
+        return tested_groups(self.provenance, self.result.n_test)
 
     @property
     def model(self) -> str:

@@ -5,9 +5,9 @@ means a lower error. Everything is in the unit of the input; ``Comparison.scaled
 fractions into points.
 
 - `crossed_difference` compares over seeds and test examples, `repeated_difference` over repeats of
-  cross-validation, `corrected_resampled_t` over the folds of one; `pigeonhole_interval` and
-  `sign_flip_test` are second opinions; `check_paired` refuses runs that are not paired; `holm`
-  counts how many comparisons there were.
+  cross-validation, `corrected_resampled_t` over the folds of one; `pigeonhole_interval`,
+  `sign_flip_test`, `per_text_interval` and `nested_interval` are second opinions; `check_paired`
+  refuses runs that are not paired; `holm` counts how many comparisons there were.
 - `cross_validated_error` and `held_out_error` give the error of one model an interval.
 - `temperature` and `calibrated` make probabilities as sure as they should be; `risk_coverage` is
   the error that is left where a model may abstain.
@@ -25,7 +25,7 @@ from ampmix.statistics.crossed import crossed_difference
 from ampmix.statistics.error_rate import cross_validated_error, held_out_error
 from ampmix.statistics.family import Judgement, judge_together
 from ampmix.statistics.multiplicity import holm
-from ampmix.statistics.overall import Overall, overall
+from ampmix.statistics.over_data_sets import Overall, overall
 from ampmix.statistics.pairing import Runs, check_paired
 from ampmix.statistics.pigeonhole import pigeonhole_interval
 from ampmix.statistics.power import Components, SeedsNeeded, seeds_needed, variance_components
@@ -38,6 +38,7 @@ from ampmix.statistics.relative import (
 from ampmix.statistics.repeated import repeated_difference
 from ampmix.statistics.replication import ClaimDecision, Printed, claim_verdict, judge_claim
 from ampmix.statistics.resampled import corrected_resampled_t
+from ampmix.statistics.second_opinions import nested_interval, per_text_interval
 from ampmix.statistics.selective import RiskCoverage, risk_coverage
 from ampmix.statistics.sign_flips import SignFlips, sign_flip_p, sign_flip_test
 from ampmix.statistics.spending import Looks, judge_in_turn, look_levels
@@ -72,7 +73,9 @@ __all__ = [
     "judge_in_turn",
     "judge_together",
     "look_levels",
+    "nested_interval",
     "overall",
+    "per_text_interval",
     "pigeonhole_interval",
     "relative_improvement",
     "repeated_difference",

@@ -279,7 +279,7 @@ class Parts:
         return math.sqrt(t_texts * self.sampled + max(of_runs, 0.0) * self.share)
 
     def after(self, repeats: int) -> Parts:
-        """The same as expected of a study of `repeats` repeats of these texts."""
+        """Return the parts to expect of a study of so many repeats of these texts."""
         fewer = self.repeats / repeats
         noise, run = self.noise * fewer, max(self.run, 0.0)
         expected = replace(self, texts=self.again + noise, noise=noise, run=run, repeats=repeats)

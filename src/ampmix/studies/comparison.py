@@ -151,15 +151,20 @@ class ComparisonRuns:
             majority=always,
             margin=self.steps.margin,
             metric=self.steps.metric,
-            looks=self.looks,
+            looks=tuple(sorted({*self.looks, self._done})),
             most=self.most,
             tried_before=tuple(tried_before(self.plan, self.runner.out)),
         )
 
+    @property
+    def _done(self) -> int:
+        """Repeats or, with a test set, seeds."""
+        return self.plan.repeats if self.cross_validated else self.plan.seeds
+
     def _rows(self) -> tuple[ComparisonRow, ...]:
         plan = self.plan
         names = {name: paper_name(plan.policy(name)) for name in plan.policy_names}
-        done = plan.repeats if plan.cross_validated else plan.seeds
+        done = self._done
         reference = paper_name(plan.backbone) if plan.fraction == 1.0 else ""
         paper = paper_cells(plan.dataset.title, reference, names)
         return tuple(

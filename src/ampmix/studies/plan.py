@@ -22,7 +22,7 @@ from ampmix.policies.base import Policy
 from ampmix.records.provenance import provenance
 from ampmix.records.store import RunRecord, run_id
 from ampmix.studies import DEFAULT_POLICIES, baseline
-from ampmix.studies.results import facts_of, predicted_per_second, result_of
+from ampmix.studies.results import facts_of, predicted_per_second, result_of, texts_of
 from ampmix.studies.source import Source
 from ampmix.training.checks import check_trainable, sited
 from ampmix.training.config import TrainConfig
@@ -201,7 +201,7 @@ class Plan:
         return folds if self.repeats == 1 else f"{self.repeats} repeats of {folds}"
 
     def with_runs(self, looks: int | None) -> Plan:
-        """The same with so many repeats or, with a test set, seeds, at most as many as it has.
+        """Return the plan with fewer repeats or, with a test set, fewer seeds.
 
         None is for as many as it has.
         """
@@ -297,8 +297,8 @@ class Plan:
         return [
             RunRecord(
                 self.specification(run),
-                facts_of(split, self.dataset.groups) | one.result,
-                made | one.told,
+                facts_of(split) | one.result,
+                made | one.told | texts_of(split, self.dataset.groups),
             )
             for run, split, one in zip(runs, splits, outcomes, strict=True)
         ]

@@ -11,26 +11,25 @@ import numpy.typing as npt
 
 from ampmix.data.dataset import Split
 from ampmix.models.classifier import Classifier, logits_of
-from ampmix.records.result import Result
+from ampmix.records.result import Result, texts_tested
 from ampmix.training.training_run import Diverged, Fit
 
 ASKED = 64  # texts by which the speed of predicting is measured
 
 
-def facts_of(split: Split, groups: npt.NDArray[np.int64] | None = None) -> dict[str, Any]:
-    """Return the hash of a split, the sizes of its parts, and which texts a fold tests.
-
-    Args:
-        split: of the run.
-        groups: of all texts of the data set, None where each stands alone.
-    """
-    tested = {} if split.fold is None else Result.of_fold(split.test_indices, groups)
-    return tested | {
+def facts_of(split: Split) -> dict[str, Any]:
+    """Return the hash of a split and the sizes of its parts."""
+    return {
         "split_hash": split.hash,
         "n_train": len(split.train),
         "n_dev": len(split.dev),
         "n_test": len(split.test),
     }
+
+
+def texts_of(split: Split, groups: npt.NDArray[np.int64] | None) -> dict[str, str]:
+    """Return which texts a fold tests, and their groups; nothing where there is a test set."""
+    return {} if split.fold is None else texts_tested(split.test_indices, groups)
 
 
 def result_of(fitted: Fit | Diverged, split: Split) -> dict[str, Any]:

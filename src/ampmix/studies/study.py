@@ -97,7 +97,7 @@ class Study:
                     "fraction": plan.fraction,
                     "policies": list(plan.policy_names),
                     "seeds": plan.seeds,
-                    "repeats": plan.repeats,
+                    **({"repeats": plan.repeats} if plan.repeats > 1 else {}),
                     "design": "cross-validation" if plan.cross_validated else "test set",
                     "training": asdict(plan.config),
                     "runs": [plan.run_id(run) for run in plan.runs()],

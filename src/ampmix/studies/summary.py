@@ -53,7 +53,7 @@ class Summary:
             (:func:`ampmix.analysis.classes.majority`).
         margin: a difference below it does not matter, in points or hundredths of a nat.
         metric: what policies were compared by.
-        looks: repeats, or seeds, after which the comparison was looked at before.
+        looks: repeats, or seeds, after which the comparison was looked at, this time among them.
         most: repeats or seeds that a comparison that goes on until it is decided may have, else 0.
         tried_before: policies in the folder that count among the comparisons beside these.
     """

@@ -220,7 +220,8 @@ def describe(ladder: Ladder) -> str:
         parts.append(f"{len(dataset.test):,} for testing")
     design = plan.design
     if plan.cross_validated:
-        again = "" if plan.repeats == 1 else f"{plan.repeats} repeats of "
+        most = "up to " if ladder.until_decided else ""
+        again = "" if plan.repeats == 1 else f"{most}{plan.repeats} repeats of "
         design = f"{again}{plan.seeds}-fold cross-validation"
     kept = "" if plan.fraction == 1.0 else f", {plan.fraction:.4g} of the labels kept"
     steps = counted(plan.steps(Run(plan.baseline, 0)), "step")

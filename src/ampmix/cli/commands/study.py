@@ -264,6 +264,9 @@ def _opener(arguments: argparse.Namespace, slots: int, replicas: list[int]) -> A
 
 def _conclude(study: Study, outcome: Outcome, out: Path, screen: Console, messages: Console) -> int:
     """Say how it ended; 1 if there are runs without a record."""
+    from ampmix.analysis.groups import groups_of
+    from ampmix.analysis.overall import overall_sentences
+
     for path, reason in outcome.unreadable:
         note(f"set aside the unreadable record {path.name}: {reason}", messages)
     done = len(outcome.records) - len(outcome.diverged)
@@ -277,6 +280,8 @@ def _conclude(study: Study, outcome: Outcome, out: Path, screen: Console, messag
         say(screen, f"no record: {_named(study, task)}: {error}")
     if outcome.errors:
         say(screen, f"The same command tries these again; more is in {out / 'failures'}.")
+    for sentence in overall_sentences(groups_of(outcome.records.values())):
+        say(screen, f"Over data sets, {sentence}")
     say(screen, f"Written to {out}: study.json, records/.")
     return 1 if outcome.errors else 0
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ampmix._support.redact import without_folders
 from ampmix._support.wording import counted, duration
 from ampmix.analysis.comparison import ComparisonRow
 from ampmix.analysis.groups import Found, Group
 from ampmix.analysis.ladder import Times, costs
+from ampmix.analysis.overall import overall_sentences
 from ampmix.analysis.replication import MethodOf, judge, ours_of
 from ampmix.analysis.written import WrittenComparison
 from ampmix.errors import AmpmixError
@@ -57,7 +59,9 @@ def runs_document(
         summary = comparisons[0].summary
         title = f"{summary['dataset']}: which model, and does mixing help?"
         return Document(title, (SCALE,), tuple(sections), summary["answer"])
-    return Document("What the runs show", (_count(found, groups), APART), tuple(sections))
+    over_all = [f"Over data sets, {without_folders(one)}" for one in overall_sentences(groups)]
+    lead = (_count(found, groups), APART, *over_all)
+    return Document("What the runs show", lead, tuple(sections))
 
 
 SCALE = "Errors are in percent of new texts, differences in points; intervals are of 95 %."

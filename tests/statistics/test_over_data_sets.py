@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from ampmix.errors import AmpmixError
-from ampmix.statistics.overall import overall
+from ampmix.statistics.over_data_sets import overall
 
 # Thirteen trials of the BCG vaccine (Colditz et al. 1994): cases and others, vaccinated and not.
 TRIALS = [
