@@ -294,7 +294,7 @@ def test_where_nothing_fits_there_are_as_few_steps_and_repeats_as_do() -> None:
     shorter = found(16 * 10.0 * 0.8)  # 15 runs of one repeat, and one on all labels
     assert (shorter.backbone, shorter.repeats) == ("minilm[train_layers=1]", 1)
     assert shorter.steps == 128 and "there is no time for more" in shorter.note
-    assert found(1.0).steps == 100 and "(about 100 s in all): more than 1 s" in found(1.0).note
+    assert found(1.0).steps == 100 and "(about 2 min in all): more than 1 s" in found(1.0).note
 
 
 def test_auto_remembers_what_it_chose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
