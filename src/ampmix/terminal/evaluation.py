@@ -13,7 +13,8 @@ from ampmix._support.extras import needed
 from ampmix._support.wording import counted
 from ampmix.errors import AmpmixError, printable
 from ampmix.models.evaluate import BINS, Evaluation
-from ampmix.report import charts, drawing
+from ampmix.report import drawing
+from ampmix.report.confusion import confusion_chart
 
 
 def print_evaluation(found: Evaluation, console: Console) -> None:
@@ -71,7 +72,7 @@ def save_confusion(found: Evaluation, path: Path) -> None:
     for module in ("altair", "vl_convert"):
         needed(module, "plots")
     title = f"Error {found.error:.1%}, {counted(found.n, 'text')}"
-    spec = charts.confusion(found.confusion.tolist(), [one.name for one in found.classes], title)
+    spec = confusion_chart(found.confusion.tolist(), [one.name for one in found.classes], title)
     drawing.draw(spec, path, **{"scale": 2} if kind == "png" else {})
 
 
