@@ -15,7 +15,9 @@ COUNTED, NAMED = 30, 100  # classes whose counts and names are written
 NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-def confusion_chart(counts: Sequence[Sequence[int]], names: Sequence[str], title: str) -> dict[str, Any]:
+def confusion_chart(
+    counts: Sequence[Sequence[int]], names: Sequence[str], title: str
+) -> dict[str, Any]:
     """Counts in a square of a row for each true class and a column for each predicted one.
 
     Colours are shares of a row. Classes are told apart by their positions, so that two names which
