@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ampmix.errors import AmpmixError
+from ampmix.records.pack import is_pack, unpack
 from ampmix.records.result import problem_in
 from ampmix.records.store import BASELINE, RunRecord, read_record
 
@@ -38,7 +39,8 @@ class Found:
 def read_runs(folders: Sequence[str | Path]) -> Found:
     """Read folders of records, or output folders with a folder ``records`` in them.
 
-    The same run in several folders counts once. A file that holds no record, or another result for
+    A file ``NAME.jsonl.gz`` holds many records (:func:`ampmix.records.pack.pack`). The same run in
+    several folders counts once. A file that holds no record, or another result for
     a run already read, is named and left as it is.
 
     Raises:
@@ -58,25 +60,16 @@ def read_runs(folders: Sequence[str | Path]) -> Found:
             name = f"{given.resolve().name}/{path.relative_to(given).as_posix()}"
             if path.suffix.startswith(".unreadable"):
                 unreadable.append((name, "it was set aside by an earlier run"))
-            if path.suffix != ".json" or path.name.startswith(".") or _is_own(path, given):
-                continue
-            try:
-                record = read_record(path.read_bytes(), path.stem)
-            except (FileNotFoundError, IsADirectoryError, ValueError) as error:
-                unreadable.append((name, getattr(error, "strerror", None) or str(error)))
-                continue
-            except OSError as error:
-                raise AmpmixError(
-                    f"cannot read {name} ({error.strerror or error}): let it be read, or take it "
-                    "away"
-                ) from error
-            if wrong := problem_in(record.specification, record.result, record.provenance):
-                unreadable.append((name, wrong))
-                continue
-            if record.id in records and records[record.id].digest != record.digest:
-                unreadable.append((name, f"{places[record.id]} has another result for this run"))
-            elif record.id not in records:
-                records[record.id], places[record.id] = record, name
+            for record in _read(path, name, given):
+                if isinstance(record, ValueError):
+                    unreadable.append((name, str(record)))
+                elif wrong := problem_in(record.specification, record.result, record.provenance):
+                    unreadable.append((name, wrong))
+                elif record.id in records and records[record.id].digest != record.digest:
+                    other = f"{places[record.id]} has another result for this run"
+                    unreadable.append((name, other))
+                elif record.id not in records:
+                    records[record.id], places[record.id] = record, name
     if not records:
         why = f" ({len(unreadable)} unreadable: {unreadable[0][0]})" if unreadable else ""
         raise AmpmixError(
@@ -84,6 +77,29 @@ def read_runs(folders: Sequence[str | Path]) -> Found:
             "of ampmix compare, or its records"
         )
     return Found(tuple(records.values()), tuple(unreadable))
+
+
+def _read(path: Path, name: str, given: Path) -> Iterator[RunRecord | ValueError]:
+    """The records of a file, or why it has none; nothing for files of other kinds.
+
+    Raises:
+        AmpmixError: the system does not let it be read.
+    """
+    if is_pack(path) and not path.name.startswith("."):
+        yield from unpack(path)
+        return
+    if path.suffix != ".json" or path.name.startswith(".") or _is_own(path, given):
+        return
+    try:
+        yield read_record(path.read_bytes(), path.stem)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        yield ValueError(error.strerror or str(error))
+    except ValueError as error:
+        yield error
+    except OSError as error:
+        raise AmpmixError(
+            f"cannot read {name} ({error.strerror or error}): let it be read, or take it away"
+        ) from error
 
 
 def _is_own(path: Path, given: Path) -> bool:

@@ -1,0 +1,55 @@
+"""Many records in one file: gzipped JSON lines, small enough to keep beside code."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ampmix._support.files import whole
+from ampmix.errors import AmpmixError
+from ampmix.records.store import RunRecord, read_record, run_id
+
+SUFFIX = ".jsonl.gz"
+
+
+def is_pack(path: Path) -> bool:
+    """Return True for a file that is named as one of many records."""
+    return path.name.endswith(SUFFIX)
+
+
+def pack(files: Iterable[Path], into: Path) -> int:
+    """Write records, a line each in the order of their names, into one file; return how many.
+
+    The same records give the same bytes, whenever and wherever they are packed.
+
+    Raises:
+        AmpmixError: a file holds no record.
+    """
+    lines = []
+    for path in sorted(files, key=lambda one: one.name):
+        content = path.read_bytes()
+        try:
+            read_record(content, path.stem)
+        except ValueError as error:
+            raise AmpmixError(f"{path.name} is no record ({error}): leave it out") from error
+        told = json.dumps(json.loads(content), ensure_ascii=False, separators=(",", ":"))
+        lines.append(told.encode("utf-8") + b"\n")
+    with whole(into) as draft:
+        draft.write_bytes(gzip.compress(b"".join(lines), 9, mtime=0))
+    return len(lines)
+
+
+def unpack(path: Path) -> Iterator[RunRecord | ValueError]:
+    """The records of such a file; for a line that holds none, and a damaged rest, the reason."""
+    try:
+        with gzip.open(path) as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield read_record(line, run_id(json.loads(line)["specification"]))
+                except (ValueError, KeyError, TypeError) as error:
+                    yield ValueError(f"line {number}: {error}")
+    except (OSError, EOFError, zlib.error) as error:
+        yield ValueError(f"it is damaged: {error}")
