@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import ampmix
 from ampmix.analysis.groups import read_runs
 from ampmix.errors import AmpmixError
 from ampmix.records.pack import pack, unpack
@@ -30,6 +31,13 @@ def test_one_file_reads_as_many_do(packed: Path) -> None:
     assert all(ours[name].digest == theirs[name].digest for name in ours)
     assert all(ours[name].provenance == theirs[name].provenance for name in ours)
     assert len(read_runs([packed, MANY]).records) == 60
+
+
+def test_a_table_of_one_file_is_that_of_many(packed: Path) -> None:
+    ours, theirs = ampmix.load_records(packed), ampmix.load_records(MANY)
+    assert ours.equals(theirs) and len(ours) == 60
+    remote = pytest.importorskip("fsspec") and ampmix.load_records(f"file://{packed}")
+    assert remote.equals(theirs)
 
 
 def test_the_same_records_give_the_same_bytes(packed: Path, tmp_path: Path) -> None:
@@ -56,7 +64,7 @@ def test_a_changed_line_is_left_aside_and_told(packed: Path) -> None:
 def test_a_truncated_file_gives_what_it_has(packed: Path) -> None:
     path = packed / "records.jsonl.gz"
     path.write_bytes(path.read_bytes()[:-2000])
-    found = list(unpack(path))
+    found = list(unpack(path.read_bytes()))
     assert isinstance(found[-1], ValueError) and "damaged" in str(found[-1])
     assert 0 < len(found) - 1 < 60
 

@@ -85,13 +85,13 @@ def _read(path: Path, name: str, given: Path) -> Iterator[RunRecord | ValueError
     Raises:
         AmpmixError: the system does not let it be read.
     """
-    if is_pack(path) and not path.name.startswith("."):
-        yield from unpack(path)
-        return
-    if path.suffix != ".json" or path.name.startswith(".") or _is_own(path, given):
+    many = is_pack(path.name)
+    one = path.suffix == ".json" and not path.name.startswith(".") and not _is_own(path, given)
+    if not many and not one:
         return
     try:
-        yield read_record(path.read_bytes(), path.stem)
+        content = path.read_bytes()
+        yield from unpack(content) if many else [read_record(content, path.stem)]
     except (FileNotFoundError, IsADirectoryError) as error:
         yield ValueError(error.strerror or str(error))
     except ValueError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ampmix._support.extras import needed
 from ampmix.errors import AmpmixError
+from ampmix.records.pack import is_pack, unpack
 from ampmix.records.store import RunRecord, read_record
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ def load_records(path: str | Path) -> polars.DataFrame:
 
     found, bad = [], []
     for name, content in _remote(path) if "://" in str(path) else _local(Path(path)):
-        try:
-            found.append(_row(read_record(content, name.removesuffix(".json"))))
-        except ValueError as error:
-            bad.append(f"{name}: {error}")
+        for record in _records(name, content):
+            if isinstance(record, ValueError):
+                bad.append(f"{name}: {record}")
+            else:
+                found.append(_row(record))
     if bad:
         warnings.warn(f"records left aside: {'; '.join(sorted(bad))}", stacklevel=2)
     if not found:
@@ -60,6 +62,17 @@ def load_records(path: str | Path) -> polars.DataFrame:
         if name in frame and not frame[name].dtype.is_nested()
     ]
     return frame.sort(*order, "run")
+
+
+def _records(name: str, content: bytes) -> Iterator[RunRecord | ValueError]:
+    """The records of a file, or why it has none."""
+    if is_pack(name):
+        yield from unpack(content)
+        return
+    try:
+        yield read_record(content, name.removesuffix(".json"))
+    except ValueError as error:
+        yield error
 
 
 def _frame(rows: list[dict[str, Any]]) -> polars.DataFrame:
@@ -107,8 +120,13 @@ def _local(folder: Path) -> Iterator[tuple[str, bytes]]:
     folder = folder / "records" if (folder / "records").is_dir() else folder
     if not folder.is_dir():
         raise AmpmixError(f"there are no records in {folder}: give a folder that ampmix wrote")
-    for file in sorted(folder.glob("[!.]*.json")):
-        yield file.name, file.read_bytes()
+    for file in sorted(folder.iterdir()):
+        if _holds_records(file.name):
+            yield file.name, file.read_bytes()
+
+
+def _holds_records(name: str) -> bool:
+    return is_pack(name) or (name.endswith(".json") and not name.startswith("."))
 
 
 def _remote(url: Any) -> Iterator[tuple[str, bytes]]:
@@ -120,7 +138,8 @@ def _remote(url: Any) -> Iterator[tuple[str, bytes]]:
     folder = folder if system.isdir(folder) else root
     if not system.isdir(folder):
         raise AmpmixError(f"there are no records in {url}: give a folder that ampmix wrote")
-    names = [name for name in system.ls(folder, detail=False) if name.endswith(".json")]
-    contents = system.cat(names) if names else {}
-    for name in sorted(contents):
-        yield name.rsplit("/", 1)[-1], contents[name]
+    files = {path.rsplit("/", 1)[-1]: path for path in system.ls(folder, detail=False)}
+    wanted = {name: path for name, path in sorted(files.items()) if _holds_records(name)}
+    contents = system.cat(list(wanted.values())) if wanted else {}
+    for name, path in wanted.items():
+        yield name, contents[path]

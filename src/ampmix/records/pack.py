@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator
@@ -15,9 +16,13 @@ from ampmix.records.store import RunRecord, read_record, run_id
 SUFFIX = ".jsonl.gz"
 
 
-def is_pack(path: Path) -> bool:
-    """Return True for a file that is named as one of many records."""
-    return path.name.endswith(SUFFIX)
+def is_pack(name: str) -> bool:
+    """Return True for a file that is named as one of many records.
+
+    >>> is_pack("records.jsonl.gz"), is_pack(".hidden.jsonl.gz"), is_pack("x.json")
+    (True, False, False)
+    """
+    return name.endswith(SUFFIX) and not name.startswith(".")
 
 
 def pack(files: Iterable[Path], into: Path) -> int:
@@ -42,10 +47,10 @@ def pack(files: Iterable[Path], into: Path) -> int:
     return len(lines)
 
 
-def unpack(path: Path) -> Iterator[RunRecord | ValueError]:
+def unpack(content: bytes) -> Iterator[RunRecord | ValueError]:
     """The records of such a file; for a line that holds none, and a damaged rest, the reason."""
     try:
-        with gzip.open(path) as lines:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as lines:
             for number, line in enumerate(lines, 1):
                 try:
                     yield read_record(line, run_id(json.loads(line)["specification"]))
