@@ -278,6 +278,11 @@ def test_figures_in_files(tmp_path: Path) -> None:
     assert main(["report", str(folder), "--figures", "svg,pdf,png"]) == 0
     drawn = sorted(path.name for path in (folder / "figures").iterdir())
     assert "differences-1.svg" in drawn and len(drawn) % 3 == 0
+    shown = re.findall(
+        r"^!\[.*\]\((figures/.*)\)$", (folder / "report.md").read_text(), re.MULTILINE
+    )
+    assert len(shown) == len(drawn) // 3
+    assert all(name.endswith(".svg") and (folder / name).is_file() for name in shown)
     starts = {"svg": b"<svg", "pdf": b"%PDF", "png": b"\x89PNG"}
     for path in (folder / "figures").iterdir():
         assert path.read_bytes().startswith(starts[path.suffix[1:]])

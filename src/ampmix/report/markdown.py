@@ -10,15 +10,23 @@ from ampmix.report.document import Chart, Document, ReportTable
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&$])")
 
 
-def markdown(document: Document) -> str:
-    """The whole report; texts stand as they are, whatever markup they hold."""
+def markdown(document: Document, pictures: str = "") -> str:
+    """The whole report; texts stand as they are, whatever markup they hold.
+
+    Args:
+        document: what it says.
+        pictures: format of the charts that lie in the folder ``figures``; "" for none.
+    """
     answer = f"**{escaped(document.answer)}**" if document.answer else ""
     parts = [f"# {escaped(document.title)}", answer, *map(escaped, document.lead)]
     for section in document.sections:
         parts.append(f"## {escaped(section.title)}")
         for block in section.blocks:
             if isinstance(block, Chart):
-                parts += [f"### {escaped(block.title)}", escaped(block.alt)]
+                parts.append(f"### {escaped(block.title)}")
+                if pictures:
+                    parts.append(f"![{escaped(block.title)}](figures/{block.name}.{pictures})")
+                parts.append(escaped(block.alt))
                 parts += [_table(block.table)] if block.table else []
             else:
                 parts.append(_table(block) if isinstance(block, ReportTable) else escaped(block))

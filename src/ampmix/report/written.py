@@ -13,6 +13,9 @@ from ampmix.report.markdown import markdown
 from ampmix.report.page import page
 
 
+SHOWN = ("svg", "png")  # what viewers of Markdown draw
+
+
 def write(
     document: Document,
     out: Path,
@@ -23,7 +26,8 @@ def write(
 ) -> list[str]:
     """Write a document as Markdown, as a page and, in `formats`, its charts; what was written."""
     content = page(document, pairs, script)
-    write_text(out / f"{name}.md", markdown(document))
+    pictures = next((one for one in formats if one in SHOWN), "")
+    write_text(out / f"{name}.md", markdown(document, pictures))
     write_text(out / f"{name}.html", content)
     for chart in document.charts:
         for suffix in formats:
