@@ -12,7 +12,6 @@ from ampmix.report.drawing import save
 from ampmix.report.markdown import markdown
 from ampmix.report.page import page
 
-
 SHOWN = ("svg", "png")  # what viewers of Markdown draw
 
 
