@@ -250,10 +250,10 @@ def test_auto_takes_the_best_encoder_that_fits(budget: float, workers: int, spec
         return COST[plan.spec] * plan.steps / 160
 
     found = choose_encoder(Fake, budget, workers, measure=measure)  # type: ignore[arg-type]
-    assert (found.backbone, found.steps) == (spec, 160)
+    assert (found.backbone, found.steps) == (spec, 100 if budget == 1.0 else 160)
     for left_out in [other for other in COST if COST[other] > COST[spec]]:
         assert left_out in found.note or budget == 1.0
-    assert ("more than the 1 s of --budget" in found.note) == (budget == 1.0)
+    assert ("more than 1 s (--budget)" in found.note) == (budget == 1.0)
     shorter = choose_encoder(Fake, 9 * 10.0 * 0.7, 2, measure=measure)  # type: ignore[arg-type]
     assert shorter.steps is not None and 100 <= shorter.steps < 160
     assert shorter.backbone == "minilm[train_layers=1]"
@@ -283,6 +283,18 @@ def test_repeats_give_way_before_the_encoder_does() -> None:
         "minilm[train_layers=2]",
         None,
     )
+
+
+def test_where_nothing_fits_there_are_as_few_steps_and_repeats_as_do() -> None:
+    def found(budget: float) -> Choice:
+        return choose_encoder(
+            Repeated, budget, 1, measure=lambda p, *_: COST[p.spec] * p.steps / 160, fewest=1
+        )  # type: ignore[call-overload]
+
+    shorter = found(16 * 10.0 * 0.8)  # 15 runs of one repeat, and one on all labels
+    assert (shorter.backbone, shorter.repeats) == ("minilm[train_layers=1]", 1)
+    assert shorter.steps == 128 and "there is no time for more" in shorter.note
+    assert found(1.0).steps == 100 and "(about 2 min in all): more than 1 s" in found(1.0).note
 
 
 def test_auto_remembers_what_it_chose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

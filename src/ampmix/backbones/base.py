@@ -63,6 +63,11 @@ class CutModule(nn.Module, ABC):
         site = site or next(reversed(self.config.sites), "")
         return self._cut(ids, mask, site, generator)
 
+    @property
+    def at_once(self) -> int:
+        """How many texts are read at once where nothing is trained."""
+        return 256
+
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or a site of this module."""
         self.config.check_site(site)

@@ -18,7 +18,7 @@ from ampmix.backbones.base import Cut, CutModule
 from ampmix.backbones.encoder_cache import Cache
 from ampmix.backbones.encoder_heads import EncodeAndClassify, LayersAndClassify
 from ampmix.backbones.encoder_layers import Layers, Point, below, find_layers, probe
-from ampmix.backbones.feature_cache import AT_ONCE, Floats, batches, cached, distinct_rows
+from ampmix.backbones.feature_cache import Floats, at_once, batches, cached, distinct_rows
 from ampmix.backbones.heads import Classify
 from ampmix.backbones.hf_loading import bare_body, explained, put, whole_model
 from ampmix.backbones.hf_reader import HFReader
@@ -188,6 +188,11 @@ class EncoderModule(CutModule):
         hidden[mask] = made
         return hidden
 
+    @property
+    def at_once(self) -> int:
+        """See :attr:`ampmix.backbones.base.CutModule.at_once`."""
+        return at_once(self.output.weight.device)
+
     def _lower(self, ids: Tensor, mask: Tensor) -> Tensor:
         with torch.no_grad():
             embedded = self.body.get_input_embeddings()(ids)
@@ -204,8 +209,8 @@ class EncoderModule(CutModule):
             keep: what is frozen, for training; it is in any case while the module trains.
         """
         order, found = np.argsort(part.lengths, kind="stable"), []
-        for start in range(0, len(order), AT_ONCE):
-            ids, mask, _ = part.batch(order[start : start + AT_ONCE])
+        for start in range(0, len(order), self.at_once):
+            ids, mask, _ = part.batch(order[start : start + self.at_once])
             rows = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
             found.append(self._sentence(*rows, keep=keep))
         features = torch.cat(found)

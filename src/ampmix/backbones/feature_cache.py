@@ -24,7 +24,8 @@ from ampmix.text.encoded import Encoded
 if TYPE_CHECKING:
     from ampmix.backbones.encoder_module import EncoderModule
 
-AT_ONCE = 256  # texts that are read at once
+AT_ONCE = {"cpu": 32}  # texts that an encoder reads at once: more do not fit into a CPU's cache
+MANY = 256  # elsewhere
 LARGEST = 2 * 2**30  # bytes of all files: beyond them the oldest go
 Floats = npt.NDArray[np.float32]
 _log = logging.getLogger(__name__)
@@ -73,11 +74,16 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield padded ids and masks of distinct texts, in their order, without a graph."""
     tokens = [np.frombuffer(row, np.int32).astype(np.int64) for row in rows]
-    part = Encoded.of_ids(tokens, None, 2**31 - 1, padding)
+    part, size = Encoded.of_ids(tokens, None, 2**31 - 1, padding), at_once(device)
     with torch.no_grad():
-        for start in range(0, len(part), AT_ONCE):
-            ids, mask, _ = part.batch(range(start, min(start + AT_ONCE, len(part))))
+        for start in range(0, len(part), size):
+            ids, mask, _ = part.batch(range(start, min(start + size, len(part))))
             yield torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+
+
+def at_once(device: torch.device) -> int:
+    """How many texts an encoder reads at once on a device."""
+    return AT_ONCE.get(device.type, MANY)
 
 
 def cached(
@@ -119,7 +125,7 @@ def _key(module: EncoderModule, what: str, rows: Sequence[bytes]) -> str:
     digest = hashlib.sha256()
     place = Path(located(module.config.model)).expanduser()
     encoder = content_of(place) if place.is_dir() else module.config.model
-    told = ["2", encoder, what, torch.__version__, module.output.weight.device.type]
+    told = ["3", encoder, what, torch.__version__, module.output.weight.device.type]
     for one in (*(part.encode() for part in told), *rows):
         digest.update(len(one).to_bytes(8, "little") + one)
     return digest.hexdigest()[:32]

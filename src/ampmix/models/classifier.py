@@ -270,19 +270,23 @@ def _check_unaltered(path: Path, saved: str, found: str) -> None:
 
 
 def logits_of(
-    model: CutModule, part: Encoded, device: torch.device | str = "cpu", batch_size: int = 256
+    model: CutModule,
+    part: Encoded,
+    device: torch.device | str = "cpu",
+    batch_size: int | None = None,
 ) -> Tensor:
     """Logits of every text, ``[n, classes]`` on the CPU, without dropout or mixing.
 
-    Texts of like length go together, so that little is computed on padding. The model is left as it
+    Texts of like length go together, so that little is computed on padding, as many at once as suit
+    the model (``batch_size`` says otherwise). The model is left as it
     is (:func:`in_evaluation`), so that threads may share it.
     """
     model = in_evaluation(model)
     order = np.argsort(part.lengths, kind="stable")
-    logits = []
+    size, logits = batch_size or model.at_once, []
     with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            ids, mask, _ = part.batch(order[start : start + batch_size])
+        for start in range(0, len(order), size):
+            ids, mask, _ = part.batch(order[start : start + size])
             outputs = model(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
             logits.append(outputs.float().cpu())
     if not logits:

@@ -51,7 +51,7 @@ def predict_chunks(
 
     def predict(chunk: list[T]) -> Predicted[T]:
         encoded = classifier.reader.encode([text_of(item) for item in chunk])
-        size = min(BATCH, max(1, TOKENS // int(encoded.lengths.max())))
+        size = min(BATCH, model.at_once, max(1, TOKENS // int(encoded.lengths.max())))
         probabilities = logits_of(model, encoded, batch_size=size).softmax(1).numpy()
         coverage = coverage_of(classifier.reader, encoded)
         return Predicted(chunk, probabilities, encoded.truncated, coverage)

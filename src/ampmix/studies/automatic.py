@@ -148,8 +148,8 @@ def choose_encoder(
         fewest: repeats of cross-validation that do where there is no time for more.
 
     Returns:
-        The first of :data:`CHOICES` that fits; if none does, the last, with as many steps as fit if
-        those are enough, else with what it needs.
+        The first of :data:`CHOICES` that fits; if none does, the last that can have the policies,
+        with as many steps as fit, but 100 at least, and as few repeats as do.
     """
     left_out: list[str] = []
     for spec in CHOICES:
@@ -173,16 +173,20 @@ def choose_encoder(
             if shorter <= budget:
                 told = f"{told}: in {duration(budget)} there is time for {fewest} repeats"
                 return Choice(spec, own, told, fewest)
+            needed, repeats = shorter, fewest
+        else:
+            repeats = None
         left_out.append(spec)
-        fitting = int(own * budget / needed)
-    if left_out and steps is None and fitting >= LEAST:
-        told = f"{spec} is trained, {fitting:,} steps a run: there is no time for more"
-        return Choice(left_out[-1], fitting, told)
     if not left_out:
         raise AmpmixError(
             "no encoder has the sites of all these policies: name a --backbone, or other --policies"
         )
-    return Choice(left_out[-1], own, f"{told}: more than the {duration(budget)} of --budget")
+    if steps is None:
+        fitting = max(LEAST, int(own * budget / needed))
+        own, needed = min(own, fitting), needed * min(own, fitting) / own
+    told = f"{left_out[-1]} is trained, {own:,} steps a run (about {duration(needed)} in all)"
+    why = "there is no time for more" if needed <= budget else f"more than {duration(budget)}"
+    return Choice(left_out[-1], own, f"{told}: {why} (--budget)", repeats)
 
 
 def remembered(path: Path, key: Mapping[str, Any]) -> Choice | None:
