@@ -188,7 +188,8 @@ def simulated(
         truth = 0.0 if pair.endswith("equal") else float(np.mean(truths))
         rules = {rule: np.array([one[rule] for one in of_draws]) for rule in of_draws[0]}
         detectable = rules.pop("chosen, detectable")[:, 1]
-        off = {rule: (v[:, 0] - truth) / np.sqrt(1 - part) for rule, v in rules.items()}
+        limited = 0.0 if pair.endswith("equal") else part  # equal ones differ by seeds alone
+        off = {rule: (v[:, 0] - truth) / np.sqrt(1 - limited) for rule, v in rules.items()}
         own = rules["chosen"][:, 1], off["chosen"]
         rows.append(
             {
