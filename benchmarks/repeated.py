@@ -27,6 +27,7 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from _cheap_learners import Draw, Pool, Wrong, naive_bayes, nearest, ridge
+from ampmix.statistics.comparison import FewTexts
 from ampmix.statistics.crossed import mean_squares
 from ampmix.statistics.crossed import reach as crossed_reach
 from ampmix.statistics.repeated import RepeatedFolds
@@ -148,9 +149,18 @@ def reaches(d: Array, layout: RepeatedFolds) -> dict[str, tuple[float, float]]:
         "half of the chosen room for training": (
             mean, float(np.sqrt(parts.reach(1 - TAIL) ** 2 - room)),
         ),
-        "chosen": (mean, parts.reach(1 - TAIL)),
+        "chosen": chosen(mean, parts.reach(1 - TAIL), layout.few(d)),
         "chosen, detectable": (mean, parts.reach(1 - TAIL) + parts.reach(0.8)),
     }  # fmt: skip
+
+
+def chosen(mean: float, reach: float, few: FewTexts) -> tuple[float, float]:
+    """Middle and half-width of the chosen interval, exact where a handful of texts differ."""
+    low, high = mean - reach, mean + reach
+    if few.too_few(1 - 2 * TAIL):
+        exact = few.reach(1 - 2 * TAIL)
+        low, high = min(low, exact[0]), max(high, exact[1])
+    return (low + high) / 2, (high - low) / 2
 
 
 Study = tuple[Mapping[str, Wrong], RepeatedFolds, float]
@@ -184,11 +194,12 @@ def simulated(
                 found.setdefault((pair, r), []).append(reaches(d[:r], layouts[r]))
     (part,), rows = parts, []
     for (pair, r), of_draws in found.items():
-        truths = [one["chosen"][0] for one in found[pair, max(repeats)]]
+        truths = [one["per text"][0] for one in found[pair, max(repeats)]]
         truth = 0.0 if pair.endswith("equal") else float(np.mean(truths))
         rules = {rule: np.array([one[rule] for one in of_draws]) for rule in of_draws[0]}
         detectable = rules.pop("chosen, detectable")[:, 1]
-        off = {rule: (v[:, 0] - truth) / np.sqrt(1 - part) for rule, v in rules.items()}
+        limited = 0.0 if pair.endswith("equal") else part  # equal ones differ by seeds alone
+        off = {rule: (v[:, 0] - truth) / np.sqrt(1 - limited) for rule, v in rules.items()}
         own = rules["chosen"][:, 1], off["chosen"]
         rows.append(
             {
