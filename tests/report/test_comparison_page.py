@@ -143,3 +143,16 @@ def test_every_decision_has_a_colour() -> None:
     from ampmix.statistics import ClaimDecision, Decision
 
     assert {*get_args(Decision), *get_args(ClaimDecision)} <= {*DECIDED, "baseline"}
+
+
+def test_the_page_has_the_verdicts_of_the_comparison(folder: Path) -> None:
+    """Its metric and margin, and the policies that were tried before, are in the summary alone."""
+    path = folder / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["rows"][-1] |= {"difference": -12.3, "interval": [-20.0, -4.0]}
+    path.write_text(json.dumps(summary))
+    assert "| -12.3 | [-20.0, -4.0] |" in re.sub(r"\\(.)", r"\1", page_of(folder)[0])
+    of_an_earlier_version = [{k: v for k, v in r.items() if k != "recall"} for r in summary["rows"]]
+    for changed in ({"fraction": 0.5}, {"rows": of_an_earlier_version}):
+        path.write_text(json.dumps(summary | changed))
+        assert "-12.3" not in page_of(folder)[0]

@@ -1,4 +1,4 @@
-"""What `ampmix compare` and `ampmix errors` have left in their output folders."""
+"""Files that `ampmix compare` and `ampmix errors` leave in their output folders."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ampmix.analysis.comparison import ComparisonRow
+from ampmix.analysis.groups import Group
 
 ERRORS, SUMMARY = "errors.json", "summary.json"
 
@@ -28,6 +31,17 @@ class WrittenComparison:
         models = {row["model"] for row in self.summary["ladder"]}
         same = specification["data_hash"] == self.summary["data_hash"]
         return same and specification["backbone"] in models
+
+    def rows_of(self, group: Group) -> Mapping[str, Any] | None:
+        """The summary, if it is of this group's policies and this version can read it."""
+        told, own = group.specification, self.summary
+        fields = set(ComparisonRow.__dataclass_fields__)
+        same = (
+            (told["backbone"], told["fraction"]) == (own["backbone"], own.get("fraction"))
+            and told["training"].get("steps") == own.get("steps")
+            and all(set(row) == fields for row in own["rows"])
+        )
+        return own if same else None
 
 
 def written_in(folders: Sequence[str | Path]) -> tuple[WrittenComparison, ...]:

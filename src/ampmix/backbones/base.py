@@ -65,7 +65,7 @@ class CutModule(nn.Module, ABC):
 
     @property
     def at_once(self) -> int:
-        """How many texts are read at once where nothing is trained."""
+        """Number of texts that are read at once where nothing is trained."""
         return 256
 
     def check_site(self, site: str | None) -> None:

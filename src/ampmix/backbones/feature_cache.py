@@ -82,7 +82,7 @@ def batches(
 
 
 def at_once(device: torch.device) -> int:
-    """How many texts an encoder reads at once on a device."""
+    """Number of texts that an encoder reads at once on a device."""
     return AT_ONCE.get(device.type, MANY)
 
 

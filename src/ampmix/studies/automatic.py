@@ -96,7 +96,7 @@ def affordable(
     budget: float,
     measure: Callable[[Sequence[str]], float] = texts_per_second,
 ) -> int | None:
-    """How many of the texts an encoder can read in half of a time; None for all of them.
+    """Count the texts that an encoder can read in half of a time; None for all of them.
 
     Args:
         texts: all that there are.

@@ -48,7 +48,9 @@ def runs_document(
         own = [g for g in shown if one.holds(g.specification) and len(comparisons) == 1]
         rest = [group for group in rest if group not in own]
         suffix = "" if len(comparisons) == 1 else f": {one.summary['dataset']} #{number}"
-        mixing = [group_section(g, method_of, palette, _mixing_title(g, own)) for g in own]
+        mixing = [
+            group_section(g, method_of, palette, _mixing_title(g, own), one.rows_of(g)) for g in own
+        ]
         sections += comparison_sections(one.summary, one.errors, _times(groups), mixing, suffix)
     if ours:
         sections.append(claims_section(judged, paper_tables(ours, judged)))
@@ -99,7 +101,7 @@ def _rows(group: Group, method_of: MethodOf) -> list[ComparisonRow]:
 
 
 def _times(groups: Sequence[Group]) -> Times:
-    """What runs of each model on all labels cost, without mixing."""
+    """Cost of the runs of each model on all labels, without mixing."""
     runs: dict[str, list[RunRecord]] = {}
     for group in groups:
         for policy in (BASELINE, "none"):

@@ -24,9 +24,13 @@ from ampmix.report.runs.perturbation import perturbations
 
 
 def group_section(
-    group: Group, method_of: MethodOf, palette: Sequence[str], title: str = ""
+    group: Group,
+    method_of: MethodOf,
+    palette: Sequence[str],
+    title: str = "",
+    summary: Mapping[str, Any] | None = None,
 ) -> Section:
-    """How the policies of a group compare.
+    """Compare the policies of a group.
 
     Args:
         group: the runs.
@@ -34,22 +38,17 @@ def group_section(
         palette: policies in the order of their colours.
         title: of the section, where models without mixing have one of their own; by default the
             group's, with the TF-IDF baseline among the policies.
+        summary: of the comparison that these runs are, whose metric, margin and looks then hold.
     """
     blocks: list[Block] = []
     try:
-        rows = comparison_rows(group, method_of)
-        rows = [row for row in rows if not title or row.policy != BASELINE]
+        told = dict(summary) if summary is not None else _summed_up(group, method_of)
     except AmpmixError as error:
         blocks.append(f"Not compared: {without_folders(str(error))}.")
     else:
-        told: dict[str, Any] = {
-            "rows": [row.as_json() for row in rows],
-            "design": "cross-validation" if group.cross_validated else "test set",
-            "baseline": group.baseline,
-            "selection": group.specification["training"].get("selection"),
-            "model": None,
-            "majority": majority(group.records),
-        }
+        kept = [row for row in told["rows"] if not title or row["policy"] != BASELINE]
+        told |= {"rows": kept, "model": None, "ladder": []}
+        rows = [ComparisonRow(**row) for row in kept]
         if any(row.difference is not None for row in rows):
             blocks.append(_forest(group, rows, palette))
         table = _comparison_table(rows, told["selection"], told["majority"])
@@ -58,12 +57,23 @@ def group_section(
 
 
 def training_section(group: Group, palette: Sequence[str], alone: bool = False) -> Section:
-    """How the models of a group, of several or alone, were trained, and what AMP did meanwhile."""
+    """Tell how the models of a group were trained, and what AMP did meanwhile."""
     blocks: list[Block] = [without_folders(about.settings_of(group))]
     blocks += curve_charts(group, palette)
     blocks += perturbations(group, palette)
     title = "How they were trained" if alone else f"Training: {about.title_of(group)}"
     return Section(title, tuple(blocks))
+
+
+def _summed_up(group: Group, method_of: MethodOf) -> dict[str, Any]:
+    """Sum up a group's policies as ``summary.json`` does."""
+    return {
+        "rows": [row.as_json() for row in comparison_rows(group, method_of)],
+        "design": "cross-validation" if group.cross_validated else "test set",
+        "baseline": group.baseline,
+        "selection": group.specification["training"].get("selection"),
+        "majority": majority(group.records),
+    }
 
 
 def comparison_rows(group: Group, method_of: MethodOf) -> list[ComparisonRow]:
