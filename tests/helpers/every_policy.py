@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from ampmix._support.components import find
 from ampmix.policies.base import Policy
@@ -14,5 +14,20 @@ def every_policy_and_site() -> list[Policy]:
     for cls in find("ampmix.policies").values():
         policy = cls()
         sites = dict.fromkeys((policy.mixing_site, "word", "sent")) if policy.mixing_site else {}
-        made += [replace(policy, site=site) for site in sites] or [policy]
+        there = [site for site in sites if site != "sent" or not policy.needs_words]
+        made += [replace(policy, site=site) for site in there] or [policy]
+    return made
+
+
+def every_policy_and_choice() -> list[Policy]:
+    """Each policy as it is, with every one of its switches thrown, and with every name it takes."""
+    made: list[Policy] = []
+    for cls in find("ampmix.policies").values():
+        policy = cls()
+        made.append(policy)
+        for field in fields(cls):
+            names = policy.choices.get(field.name, ())
+            if isinstance(field.default, bool):
+                names = (not field.default,)
+            made += [replace(policy, **{field.name: n}) for n in names if n != field.default]
     return made

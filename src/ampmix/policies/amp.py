@@ -16,7 +16,8 @@ from ampmix._torch.random_state import random_state, with_random_state
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, interpolate_loss, loss_and_slope, mix
 from ampmix.mixing.heads import Head, partners_of
-from ampmix.policies.base import Mixed, Policy, check_alpha, decides_on_device
+from ampmix.policies._options import check_alpha
+from ampmix.policies.base import Mixed, Policy, decides_on_device
 from ampmix.policies.mixup import rand_op
 
 DIRECTIONS = ("gradient", "sign")
@@ -163,6 +164,7 @@ class AMP(Policy):
     name: ClassVar[str] = "amp"
     printed_whatever: ClassVar[frozenset[str]] = frozenset({"site", "clip_lam"})
     rank: ClassVar[int] = 2
+    printed: ClassVar[bool] = True
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"direction": DIRECTIONS}
     alpha: float = 1.0
     eps: float = 0.002

@@ -12,7 +12,8 @@ from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators, Ragged
 from ampmix.mixing import Loss, interpolate_loss, pair, sample_lam
 from ampmix.mixing.heads import Head, partners_of
-from ampmix.policies.base import Mixed, Policy, check_alpha
+from ampmix.policies._options import check_alpha
+from ampmix.policies.base import Mixed, Policy
 
 
 @uncompiled
@@ -58,6 +59,7 @@ class Mixup(Policy):
 
     name: ClassVar[str] = "mixup"
     rank: ClassVar[int] = 1
+    printed: ClassVar[bool] = True
     alpha: float = 1.0
     site: str = "word"
 

@@ -15,7 +15,8 @@ from ampmix._torch.generators import Generators
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, mix, pair, sample_lam, take_pairs
 from ampmix.mixing.heads import Hidden
-from ampmix.policies.base import Headed, Learner, Mixed, Policy, batch_of, check_alpha
+from ampmix.policies._options import check_alpha
+from ampmix.policies.base import Headed, Learner, Mixed, Policy, batch_of
 
 
 @dataclass(frozen=True)
