@@ -100,9 +100,12 @@ REDUCED = [
     "vat[weight=0.0]",
     "rdrop",
     "rdrop[weight=0.0]",
+    "cutoff[share=0.0]",
+    "cutoff[share=0.0,cut=tokens]",
+    "cutoff[share=0.0,cut=features]",
 ]
 AS_MIXUP = ["untied[kept=0.0,larger=false]", "amp[eps=0.0]"]
-AT_ONE = ["mixup", "amp[eps=0.0]", "untied", "untied[kept=0.0]"]
+AT_ONE = ["mixup", "cutmix", "amp[eps=0.0]", "untied", "untied[kept=0.0]"]
 
 
 def losses_and_gradients(policy: Policy, padded: bool = True, **options: Any) -> list[Tensor]:
@@ -205,6 +208,8 @@ REFUSED = {
     "pgd": ["eps=-1", "steps=0", "steps=-3", "weight=2.0"],
     "vat": ["eps=-1", "steps=0", "weight=-1.0", "weight=inf", "xi=0.0", "xi=nan"],
     "rdrop": ["weight=-0.1", "weight=nan", "weight=inf"],
+    "cutoff": ["share=-0.1", "share=1.5", "share=nan", "weight=-1.0", "cut=words"],
+    "cutmix": ["alpha=0.0", "alpha=nan"],
     "untied": ["alpha=0", "kept=-0.1", "kept=1.5", "kept=nan"],
 }
 
@@ -214,7 +219,7 @@ REFUSED = {
 )
 def test_an_option_out_of_range_is_refused_with_its_value(text: str) -> None:
     option, _, value = text.partition("[")[2].rstrip("]").partition("=")
-    with pytest.raises(AmpmixError, match=f"{option} is {value}.*: it must be"):
+    with pytest.raises(AmpmixError, match=f"{option} is '?{value}.*: it must be"):
         POLICIES.parse(text)
 
 
