@@ -54,12 +54,26 @@ def test_padding_is_neither_moved_nor_heeded(policy: Policy) -> None:
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
+def heeds_its_own_label_alone(policy: Policy, states: Tensor, mask: Tensor, y: Tensor) -> bool:
+    """True if no text's loss changes with the labels of others."""
+    kept = []
+    for i in range(len(y)):
+        others = (y + 1) % CLASSES
+        others[i] = y[i]
+        losses = [
+            ready(policy)(Reader(), (states, mask), t, generator=rng()).loss for t in (y, others)
+        ]
+        kept.append(torch.equal(losses[0][i], losses[1][i]))
+    return all(kept)
+
+
 @every
 def test_examples_that_are_not_mixed_are_their_own_partners(policy: Policy) -> None:
     states, mask, y = texts()
     mixed = ready(policy)(Reader(), (states, mask), y, generator=rng())
-    own = torch.arange(len(y))
-    assert bool((mixed.perm == own).all()) is (not policy.pairs or policy == NoMixup())
+    own = bool((mixed.perm == torch.arange(len(y))).all())
+    assert own or policy.pairs
+    assert heeds_its_own_label_alone(policy, states, mask, y) or not own
 
 
 @every
@@ -100,12 +114,19 @@ REDUCED = [
     "vat[weight=0.0]",
     "rdrop",
     "rdrop[weight=0.0]",
+    "r3f[eps=0.0]",
+    "r3f[weight=0.0]",
+    "freelb[eps=0.0]",
+    "freelb[steps=1]",
+    "avmixup[eps=0.0,kept=1.0]",
+    "avmixup[gamma=0.0,kept=1.0]",
+    "vmt[weight=0.0]",
     "cutoff[share=0.0]",
     "cutoff[share=0.0,cut=tokens]",
     "cutoff[share=0.0,cut=features]",
 ]
 AS_MIXUP = ["untied[kept=0.0,larger=false]", "amp[eps=0.0]"]
-AT_ONE = ["mixup", "cutmix", "amp[eps=0.0]", "untied", "untied[kept=0.0]"]
+AT_ONE = ["mixup", "vmt", "cutmix", "amp[eps=0.0]", "untied", "untied[kept=0.0]", "avmixup"]
 
 
 def losses_and_gradients(policy: Policy, padded: bool = True, **options: Any) -> list[Tensor]:
@@ -140,6 +161,7 @@ def test_lam_of_one_is_the_plain_loss(text: str, monkeypatch: pytest.MonkeyPatch
         return torch.ones(shape, dtype=dtype)
 
     monkeypatch.setattr("ampmix.policies.mixup.sample_lam", ones)
+    monkeypatch.setattr("ampmix.policies.avmixup.sample_lam", ones)
     reduced = losses_and_gradients(POLICIES.parse(text), padded=False)  # united masks are not own
     assert_same(reduced, losses_and_gradients(NoMixup(), padded=False))
 
@@ -210,6 +232,10 @@ REFUSED = {
     "rdrop": ["weight=-0.1", "weight=nan", "weight=inf"],
     "cutoff": ["share=-0.1", "share=1.5", "share=nan", "weight=-1.0", "cut=words"],
     "cutmix": ["alpha=0.0", "alpha=nan"],
+    "r3f": ["eps=-1", "weight=-1.0", "weight=nan"],
+    "freelb": ["steps=0", "eps=-0.1", "eps=nan"],
+    "avmixup": ["alpha=0.0", "gamma=-1.0", "kept=1.5", "steps=0", "eps=-1"],
+    "vmt": ["alpha=0.0", "weight=-1.0", "weight=inf"],
     "untied": ["alpha=0", "kept=-0.1", "kept=1.5", "kept=nan"],
 }
 
@@ -446,7 +472,12 @@ def test_the_table_has_every_policy_with_its_passes_site_and_needs() -> None:
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("pgd[steps=5]", 13), ("pgd[steps=2,weight=0.5]", 10), ("vat[steps=3]", 12)],
+    [
+        ("pgd[steps=5]", 13),
+        ("pgd[steps=2,weight=0.5]", 10),
+        ("vat[steps=3]", 12),
+        ("freelb[steps=5]", 23),
+    ],
 )
 def test_more_steps_cost_what_the_page_says(text: str, count: int) -> None:
     assert passes(POLICIES.parse(text)) == count

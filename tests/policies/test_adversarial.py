@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ampmix import AmpmixError
 from ampmix._support.components import POLICIES
+from ampmix.mixing import sample_lam
 from ampmix.mixing.adversary import Surroundings, climb
 from naive_texts import WIDTH, WORDS, Reader, divergence, length, rng, slope, surprise, texts
 
@@ -60,6 +61,41 @@ def test_adversarial_losses_and_gradients_equal_the_loop(
     theirs = torch.autograd.grad(torch.stack(expected).mean(), leaves)
     for own, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(("steps", "eps"), [(1, 0.1), (3, 0.1), (4, 0.5)])
+def test_freelb_equals_the_loop(steps: int, eps: float) -> None:
+    (states, mask, y), f = texts(), Reader()
+    policy = POLICIES.parse(f"freelb[steps={steps},eps={eps}]")
+    loss = policy(f, (states, mask), y, generator=rng()).loss
+    for i in range(len(y)):
+        losses = []
+        for t in range(steps):
+            noise = naive_noise(f, states[i], mask[i], y[i], eps, t, 2.5 * eps / steps)
+            z = f(states[i : i + 1] + noise, mask[i : i + 1])[0]
+            losses.append(surprise(z, y[i]).item())
+        assert loss[i].item() == pytest.approx(sum(losses) / steps, rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"gamma": 0.5, "kept": 0.6}, {"alpha": 0.3, "steps": 1, "eps": 0.4}],
+)
+def test_avmixup_equals_the_loop(options: dict[str, Any]) -> None:
+    (states, mask, y), f = texts(), Reader()
+    text = ",".join(f"{name}={value}" for name, value in options.items())
+    mixed = POLICIES.parse(f"avmixup[{text}]")(f, (states, mask), y, generator=rng(2))
+    used = {"alpha": 1.0, "gamma": 2.0, "kept": 0.1, "steps": 3, "eps": 0.1, **options}
+    eps, steps = used["eps"], used["steps"]
+    drawn = sample_lam(used["alpha"], y.shape, generator=rng(2), dtype=torch.float64)
+    assert torch.equal(mixed.lam, drawn)
+    for i, lam in enumerate(drawn.tolist()):
+        noise = naive_noise(f, states[i], mask[i], y[i], eps, steps, 2.5 * eps / steps)
+        at = states[i] + (1 - lam) * used["gamma"] * noise
+        z, share = f(at[None], mask[i : i + 1])[0], lam + (1 - lam) * used["kept"]
+        soft = [(1 - share) / 4 + share * (c == y[i]) for c in range(4)]
+        expected = torch.stack([w * surprise(z, c) for c, w in enumerate(soft)]).sum()
+        assert mixed.loss[i].item() == pytest.approx(expected.item(), rel=1e-7)
 
 
 VATS: list[tuple[str, float, float, int, float]] = [
@@ -135,7 +171,18 @@ class Dropping(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("text", "passes"), [("fgm", 3), ("pgd", 4), ("vat", 3), ("vat[steps=2]", 4)]
+    ("text", "passes"),
+    [
+        ("fgm", 3),
+        ("pgd", 4),
+        ("vat", 3),
+        ("vat[steps=2]", 4),
+        ("freelb", 5),
+        ("avmixup", 4),
+        ("r3f", 2),
+        ("vmt", 2),
+        ("cutoff", 2),
+    ],
 )
 def test_all_passes_have_the_same_dropout_and_are_as_many_as_said(text: str, passes: int) -> None:
     f, (states, mask, y) = Dropping(), texts()
@@ -145,7 +192,7 @@ def test_all_passes_have_the_same_dropout_and_are_as_many_as_said(text: str, pas
     assert not f.masks[0].all()
 
 
-@pytest.mark.parametrize("text", ["fgm", "pgd", "vat"])
+@pytest.mark.parametrize("text", ["fgm", "pgd", "vat", "freelb", "avmixup"])
 def test_an_f_without_a_gradient_is_refused(text: str) -> None:
     (states, mask, y), policy = texts(), POLICIES.parse(text)
     bias = torch.zeros(4, dtype=torch.float64, requires_grad=True)
@@ -154,7 +201,7 @@ def test_an_f_without_a_gradient_is_refused(text: str) -> None:
             policy(f, (states, mask), y)
 
 
-@pytest.mark.parametrize("text", ["fgm", "pgd", "vat"])
+@pytest.mark.parametrize("text", ["fgm", "pgd", "freelb", "avmixup"])
 def test_parts_are_one_vector_and_an_unused_one_stays(text: str) -> None:
     """Two parts side by side are moved as their concatenation is; a third that f ignores is not."""
     (states, mask, y), f = texts(), Reader()
@@ -165,7 +212,7 @@ def test_parts_are_one_vector_and_an_unused_one_stays(text: str) -> None:
         return f(torch.cat([first, second], -1), held)
 
     idle = torch.zeros(len(y), 2, dtype=torch.float64)
-    policy = POLICIES.parse(text.replace("vat", "fgm"))
+    policy = POLICIES.parse(text)
     together = policy(f, (states, mask), y, generator=rng()).loss
     parts = (states[..., :1], states[..., 1:], mask, idle)
     torch.testing.assert_close(policy(apart, parts, y, generator=rng()).loss, together)

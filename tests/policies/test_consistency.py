@@ -1,4 +1,4 @@
-"""R-Drop and Cutoff against plain loops over texts."""
+"""R-Drop, R3F and virtual Mixup against plain loops over texts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ampmix import Mixup
 from ampmix._support.components import POLICIES
 from ampmix.backbones.heads import Classify
 from ampmix.mixing.divergence import jensen_shannon, kl
-from naive_texts import Reader, divergence, rng, surprise, texts
+from naive_texts import Reader, divergence, length, rng, surprise, texts
 
 
 class Dropping(nn.Module):
@@ -72,6 +73,51 @@ def test_rdrop_redraws_masks_that_are_drawn_before_the_passes() -> None:
         plain = (surprise(logits[0][i], label) + surprise(logits[1][i], label)).item() / 2
         both = divergence(*(z[i] for z in logits)) + divergence(*(z[i] for z in logits[::-1]))
         assert found[i].item() == pytest.approx(plain + both / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize(("eps", "weight"), [(0.1, 1.0), (0.7, 3.0)])
+def test_r3f_equals_the_loop(eps: float, weight: float) -> None:
+    (states, mask, y), f = texts(), Reader()
+    policy = POLICIES.parse(f"r3f[eps={eps},weight={weight}]")
+    loss = policy(f, (states, mask), y, generator=rng(6)).loss
+    drawn = torch.randn(states.shape, generator=rng(6), dtype=torch.float64)
+    for i, label in enumerate(y):
+        noise = drawn[i] * mask[i].unsqueeze(-1)
+        noise = eps * length(states[i], mask[i]) * noise / length(noise, mask[i])
+        z, q = (f((states[i] + r)[None], mask[i : i + 1])[0].detach() for r in (0, noise))
+        expected = surprise(z, label).item() + weight * (divergence(z, q) + divergence(q, z))
+        assert loss[i].item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("alpha", "weight"), [(1.0, 1.0), (0.3, 4.0)])
+def test_virtual_mixup_equals_the_loop(alpha: float, weight: float) -> None:
+    (states, mask, y), f = texts(9), Reader()
+    policy = POLICIES.parse(f"vmt[alpha={alpha},weight={weight}]")
+    mixed = policy(f, (states, mask), y, generator=rng(6))
+    drawn = Mixup(alpha=alpha)(f, (states, mask), y, generator=rng(6))
+    for i, (own, j) in enumerate(zip(drawn.lam.tolist(), drawn.perm.tolist(), strict=True)):
+        a, b = (f(states[k : k + 1], mask[k : k + 1])[0].detach() for k in (i, j))
+        both = own * a.softmax(-1) + (1 - own) * b.softmax(-1)
+        z = f((own * states[i] + (1 - own) * states[j])[None], (mask[i] | mask[j])[None])[0]
+        expected = surprise(a, y[i]).item() + weight * divergence(both.log(), z.detach())
+        assert mixed.loss[i].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_target_of_virtual_mixup_is_constant() -> None:
+    """Only the mixture is pulled: the gradient is that of the cross-entropy with the target."""
+    (states, mask, y), f = texts(9), Reader()
+    policy, plain = POLICIES.parse("vmt[weight=1.0]"), POLICIES.parse("none")
+    drawn = Mixup()(f, (states, mask), y, generator=rng(6))
+    target = f(states, mask).softmax(-1).detach()
+    own = drawn.lam.unsqueeze(-1)
+    soft = own * target + (1 - own) * target[drawn.perm]
+    lam = drawn.lam.view(-1, 1, 1)
+    mixture = f(lam * states + (1 - lam) * states[drawn.perm], mask | mask[drawn.perm])
+    expected = plain(f, (states, mask), y).loss.sum() - (soft * mixture.log_softmax(-1)).sum()
+    loss = policy(f, (states, mask), y, generator=rng(6)).loss.sum()
+    pairs = (torch.autograd.grad(one, list(f.parameters())) for one in (loss, expected))
+    for mine, theirs in zip(*pairs, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_divergences_are_those_of_the_textbook() -> None:

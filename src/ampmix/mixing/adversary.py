@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -114,9 +114,9 @@ class Surroundings:
 
 
 @uncompiled
-def climb(
+def climbing(
     around: Surroundings, objective: Callable[..., Tensor], eps: float, steps: int, step: float
-) -> Noise:
+) -> Iterator[Noise]:
     """Projected gradient ascent, ``r <- P(r + step ||g_i|| d / ||d||)``, from r = 0.
 
     Here d is the gradient of `objective` at g + r, and P projects onto ``||r_i|| <= eps ||g_i||``.
@@ -127,12 +127,25 @@ def climb(
         eps: radius of the ball, as a share of ``||g_i||``.
         steps: how many.
         step: length of one, as a share of ``||g_i||``.
+
+    Yields:
+        r at the start and after each step.
     """
     noise = around.zeros()
+    yield noise
     for _ in range(steps):
         uphill = around.scaled(around.gradients(objective, noise), step)
-        noise = [own + more for own, more in zip(noise, uphill, strict=True)]
-        noise = around.within(noise, eps)
+        moved = [own + more for own, more in zip(noise, uphill, strict=True)]
+        noise = around.within(moved, eps)
+        yield noise
+
+
+@uncompiled
+def climb(
+    around: Surroundings, objective: Callable[..., Tensor], eps: float, steps: int, step: float
+) -> Noise:
+    """Return r after all steps of :func:`climbing`."""
+    *_, noise = climbing(around, objective, eps, steps, step)
     return noise
 
 

@@ -15,23 +15,32 @@ from ampmix.errors import AmpmixError
 def log_probabilities(logits: Tensor, y: Tensor, shape: torch.Size, policy: str) -> Tensor:
     """Log-probabilities of the classes, at least in float32, ``[..., B, C]``.
 
+    Raises as :func:`check_classes`.
+    """
+    check_classes(logits, y, shape, policy)
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+
+
+@uncompiled
+def check_classes(logits: Tensor, y: Tensor, shape: torch.Size, policy: str) -> None:
+    """Check that a policy is used to classify.
+
     Raises:
         AmpmixError: unless the logits are those of two classes or more, and the targets say which
             one it is, or how probable each.
     """
     if logits.shape[:-1] != shape or logits.shape[-1] < 2:
         raise AmpmixError(
-            f"policy {policy} compares probabilities of classes, and f gives outputs of shape "
+            f"policy {policy} works on probabilities of classes, and f gives outputs of shape "
             f"{list(logits.shape)} for a batch of {list(shape)}: it needs two classes or more"
         )
     if y.is_floating_point():
         whole = y.shape == logits.shape and bool(((y.sum(-1) - 1).abs() < 1e-2).all())
         if not whole:
             raise AmpmixError(
-                f"policy {policy} compares probabilities of classes, and was given targets of "
+                f"policy {policy} works on probabilities of classes, and was given targets of "
                 f"{y.dtype} that are none: give class indices, or probabilities that sum to 1"
             )
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
 
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
