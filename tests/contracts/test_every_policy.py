@@ -125,7 +125,7 @@ REDUCED = [
     "cutoff[share=0.0,cut=tokens]",
     "cutoff[share=0.0,cut=features]",
 ]
-AS_MIXUP = ["untied[kept=0.0,larger=false]", "amp[eps=0.0]"]
+AS_MIXUP = ["untied[kept=0.0,lam=any]", "amp[eps=0.0]"]
 AT_ONE = ["mixup", "vmt", "cutmix", "amp[eps=0.0]", "untied", "untied[kept=0.0]", "avmixup"]
 
 
@@ -193,8 +193,6 @@ def test_smoothed_labels_and_weighted_classes_reach_the_loss(policy: Policy) -> 
 
 @every
 def test_what_is_no_classification_is_refused_where_classes_are_compared(policy: Policy) -> None:
-    if policy.own_loss:
-        pytest.skip("a loss of its own")
     states, mask, y = texts()
 
     def several(logits: Tensor, y: Tensor) -> Tensor:
@@ -204,21 +202,27 @@ def test_what_is_no_classification_is_refused_where_classes_are_compared(policy:
         return (logits[..., 0] - y) ** 2
 
     for loss, targets in ((several, F.one_hot(y, CLASSES) + 1.0), (squared, y + 0.5)):
-        call = {"loss": loss, "generator": rng()}
-        if policy.needs_classes:
-            with pytest.raises(AmpmixError, match=f"policy {policy.name} .*give class indices"):
-                policy(Reader(), (states, mask), targets.double(), **call)
+        call = {"generator": rng(), **({} if policy.own_loss else {"loss": loss})}
+        if policy.needs_indices or policy.needs_classes:
+            with pytest.raises(AmpmixError, match="class indices"):
+                ready(policy)(Reader(), (states, mask), targets.double(), **call)
         else:
-            assert policy(Reader(), (states, mask), targets.double(), **call).loss.isfinite().all()
+            assert (
+                ready(policy)(Reader(), (states, mask), targets.double(), **call)
+                .loss.isfinite()
+                .all()
+            )
 
 
 @every
 def test_class_probabilities_are_targets_like_class_indices(policy: Policy) -> None:
-    if policy.own_loss:
-        pytest.skip("class indices alone")
     states, mask, y = texts()
-    plain = policy(Reader(), (states, mask), y, generator=rng()).loss
+    plain = ready(policy)(Reader(), (states, mask), y, generator=rng()).loss
     soft = F.one_hot(y, CLASSES).double()
+    if policy.needs_indices:
+        with pytest.raises(AmpmixError, match="class indices"):
+            ready(policy)(Reader(), (states, mask), soft, generator=rng())
+        return
     loss = policy(Reader(), (states, mask), soft, generator=rng()).loss
     torch.testing.assert_close(loss, plain, rtol=1e-6, atol=1e-6)
 
@@ -226,6 +230,8 @@ def test_class_probabilities_are_targets_like_class_indices(policy: Policy) -> N
 # --- options out of range ----------------------------------------------------------------------
 
 REFUSED = {
+    "mixup": ["pairing=near", "lam=min", "alpha=-1.0"],
+    "amp": ["pairing=near", "lam=min", "direction=down", "eps=-0.1"],
     "fgm": ["eps=-0.1", "eps=nan", "eps=inf", "weight=-0.1", "weight=1.1", "weight=nan"],
     "pgd": ["eps=-1", "steps=0", "steps=-3", "weight=2.0"],
     "vat": ["eps=-1", "steps=0", "weight=-1.0", "weight=inf", "xi=0.0", "xi=nan"],
@@ -236,7 +242,7 @@ REFUSED = {
     "freelb": ["steps=0", "eps=-0.1", "eps=nan"],
     "avmixup": ["alpha=0.0", "gamma=-1.0", "kept=1.5", "steps=0", "eps=-1"],
     "vmt": ["alpha=0.0", "weight=-1.0", "weight=inf"],
-    "untied": ["alpha=0", "kept=-0.1", "kept=1.5", "kept=nan"],
+    "untied": ["alpha=0", "kept=-0.1", "kept=1.5", "kept=nan", "lam=min"],
 }
 
 

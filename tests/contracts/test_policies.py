@@ -54,7 +54,9 @@ in_pairs = pytest.mark.parametrize(
     "policy", [NoMixup(), *MIXING, *(p for p in OTHERS if p.pairs)], ids=spec
 )
 any_targets = pytest.mark.parametrize(
-    "policy", [NoMixup(), *MIXING, *(p for p in OTHERS if not p.needs_classes)], ids=spec
+    "policy",
+    [NoMixup(), *MIXING, *(p for p in OTHERS if not (p.needs_classes or p.needs_indices))],
+    ids=spec,
 )
 none_and_mixing = pytest.mark.parametrize("policy", [NoMixup(), *MIXING], ids=spec)
 mixing = pytest.mark.parametrize("policy", MIXING, ids=spec)
@@ -743,7 +745,7 @@ def test_a_loss_with_values_for_every_output_is_refused(policy: Policy) -> None:
     def loss(logits: Tensor, y: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, y, reduction="none")
 
-    with pytest.raises(AmpmixError, match="one value per example|probabilities of classes"):
+    with pytest.raises(AmpmixError, match="one value per example|class indices"):
         policy(head(4), hidden(0, 6, 4), (hidden(1, 6, 3) > 0).double(), loss=loss)
 
 

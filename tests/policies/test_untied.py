@@ -11,16 +11,16 @@ from naive_texts import Reader, rng, surprise, texts
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("larger", ["true", "false"])
+@pytest.mark.parametrize("larger", ["max", "any"])
 @pytest.mark.parametrize("alpha", [0.4, 1.0])
 def test_untied_equals_the_loop(kept: float, larger: str, alpha: float) -> None:
     (states, mask, y), f = texts(9), Reader()
-    policy = POLICIES.parse(f"untied[kept={kept},larger={larger},alpha={alpha}]")
+    policy = POLICIES.parse(f"untied[kept={kept},lam={larger},alpha={alpha}]")
     mixed = policy(f, (states, mask), y, generator=rng(2))
     drawn = Mixup(alpha=alpha)(f, (states, mask), y, generator=rng(2)).lam
     for i, j in enumerate(mixed.perm.tolist()):
         own = drawn[i].item()
-        if larger == "true":
+        if larger == "max":
             own = max(own, 1 - own)
         assert mixed.lam[i].item() == own
         z = f((own * states[i] + (1 - own) * states[j])[None], (mask[i] | mask[j])[None])[0]

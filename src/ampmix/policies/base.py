@@ -115,6 +115,11 @@ class Policy(ABC):
         return False
 
     @property
+    def needs_indices(self) -> bool:
+        """True if targets must be class indices, and may not be class probabilities."""
+        return False
+
+    @property
     def stacks(self) -> bool:
         """True if what is drawn depends on no other text's length: seeds may train side by side."""
         return True

@@ -69,6 +69,11 @@ class NonlinearMixup(Policy):
             raise AmpmixError(f"label_dim is {self.label_dim}: it must be 0 or more")
 
     @property
+    def needs_indices(self) -> bool:
+        """True: label embeddings are looked up."""
+        return True
+
+    @property
     def reference_name(self) -> str:
         """``nonlinear-mixup`` with the defaults, else ""."""
         return "nonlinear-mixup" if self == NonlinearMixup() else ""

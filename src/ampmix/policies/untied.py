@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,9 +13,9 @@ from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators
 from ampmix.mixing import Loss, interpolate_loss
 from ampmix.mixing.heads import Head, partners_of
-from ampmix.policies._options import check_alpha, check_share
+from ampmix.policies._options import check_alpha, check_choice, check_share
 from ampmix.policies.base import Mixed, Policy
-from ampmix.policies.mixup import rand_op
+from ampmix.policies.mixup import LAMS, rand_op
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Untied(Policy):
     Args:
         alpha: lam ~ Beta(alpha, alpha), > 0.
         kept: share of the partner's label that the own one gets, in [0, 1]; 0 is Mixup's label.
-        larger: the larger of lam and 1 - lam is the text's own, so that a text is never trained to
-            be what is mostly another. False with ``kept=0`` is Mixup to the bit.
+        lam: ``max`` leaves a text the larger of lam and 1 - lam, so that it is never trained to be
+            what is mostly another; ``any`` with ``kept=0`` is Mixup to the bit.
         site: where to mix.
 
     Cost: 3 passes of f.
@@ -47,14 +48,16 @@ class Untied(Policy):
 
     name: ClassVar[str] = "untied"
     rank: ClassVar[int] = 4
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"lam": LAMS}
     alpha: float = 1.0
     kept: float = 1.0
-    larger: bool = True
+    lam: str = "max"
     site: str = "word"
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
         check_share("kept", self.kept)
+        check_choice("lam", self.lam, LAMS)
 
     @uncompiled
     def _train(
@@ -66,8 +69,7 @@ class Untied(Policy):
         loss: Loss,
         generator: Generators,
     ) -> Mixed:
-        lam, perm = rand_op(self.alpha, shape, g[0], generator)
-        lam = torch.maximum(lam, 1 - lam) if self.larger else lam
+        lam, perm = rand_op(self.alpha, shape, g[0], generator, lam=self.lam)
         logits = f.mixed_logits(g, lam, perm, partners_of(g, perm))
         label = lam + self.kept * (1 - lam)
         return Mixed(interpolate_loss(loss, logits, y, label, perm), lam, perm=perm)
