@@ -479,8 +479,8 @@ def test_the_table_has_every_policy_with_its_passes_site_and_needs() -> None:
 @pytest.mark.parametrize(
     ("text", "count"),
     [
-        ("pgd[steps=5]", 13),
-        ("pgd[steps=2,weight=0.5]", 10),
+        ("pgd[steps=5]", 16),
+        ("pgd[steps=2,weight=1.0]", 7),
         ("vat[steps=3]", 12),
         ("freelb[steps=5]", 23),
     ],

@@ -35,8 +35,8 @@ def naive_noise(
 CASES: list[tuple[str, float, int, float]] = [
     ("fgm", 0.1, 1, 0.5),
     ("fgm[eps=0.4,weight=0.2]", 0.4, 1, 0.2),
-    ("pgd", 0.1, 3, 1.0),
-    ("pgd[steps=1,eps=0.3]", 0.3, 1, 1.0),
+    ("pgd", 0.1, 3, 0.5),
+    ("pgd[steps=1,eps=0.3,weight=1.0]", 0.3, 1, 1.0),
     ("pgd[steps=4,eps=0.6,weight=0.7]", 0.6, 4, 0.7),
 ]
 
@@ -174,7 +174,7 @@ class Dropping(nn.Module):
     ("text", "passes"),
     [
         ("fgm", 3),
-        ("pgd", 4),
+        ("pgd", 5),
         ("vat", 3),
         ("vat[steps=2]", 4),
         ("freelb", 5),
