@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from ampmix._support.components import find, parse, parse_list, spec
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.errors import AmpmixError
+from ampmix.mixing.pairing import PAIRINGS
 from ampmix.policies.amp import AMP, DIRECTIONS
-from ampmix.policies.mixup import Mixup
+from ampmix.policies.mixup import LAMS, Mixup
 
 PACKAGES = {"ampmix.policies": "policy", "ampmix.backbones": "backbone"}
 KINDS = [
@@ -33,6 +34,8 @@ BY_DEFAULT: dict[type, Any] = {
 BY_NAME: dict[str, Any] = {
     "site": st.sampled_from(["word", "sent", "encoder.layer.3", "0"]),
     "direction": st.sampled_from(DIRECTIONS),
+    "pairing": st.sampled_from(PAIRINGS),
+    "lam": st.sampled_from(LAMS),
     "hidden_size": st.integers(1, 10**6).map(lambda n: 2 * n),
     "vectors": st.sampled_from(["glove.6B.50d", "my vectors/v.txt.gz"]),
 }

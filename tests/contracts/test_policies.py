@@ -24,9 +24,11 @@ from ampmix.policies.base import Learner, Mixed, Policy
 from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.policies.nonlinear import NonlinearMixup
+from every_policy import every_policy_and_choice
 
 EVERY = [cls() for cls in find("ampmix.policies").values()]
-ANY_LOSS = [policy for policy in EVERY if not policy.own_loss]
+ON_VECTORS = [policy for policy in EVERY if not policy.needs_words]
+ANY_LOSS = [policy for policy in ON_VECTORS if not policy.own_loss]
 AMPS = [
     AMP(),
     AMP(eps=0.1),
@@ -38,10 +40,25 @@ AMPS = [
     AMP(eps=0.0),
 ]
 MIXING = [Mixup(), Mixup(alpha=0.2, site="sent"), *AMPS]
+# with states of one vector a text and without parameters of their own
+OTHERS = [
+    policy
+    for policy in every_policy_and_choice()
+    if not (policy.needs_words or policy.learns or policy in [NoMixup(), *MIXING])
+]
 
-every = pytest.mark.parametrize("policy", EVERY, ids=spec)
+every = pytest.mark.parametrize("policy", ON_VECTORS, ids=spec)
 any_loss = pytest.mark.parametrize("policy", ANY_LOSS, ids=spec)
-variants = pytest.mark.parametrize("policy", [NoMixup(), *MIXING], ids=spec)
+variants = pytest.mark.parametrize("policy", [NoMixup(), *MIXING, *OTHERS], ids=spec)
+in_pairs = pytest.mark.parametrize(
+    "policy", [NoMixup(), *MIXING, *(p for p in OTHERS if p.pairs)], ids=spec
+)
+any_targets = pytest.mark.parametrize(
+    "policy",
+    [NoMixup(), *MIXING, *(p for p in OTHERS if not (p.needs_classes or p.needs_indices))],
+    ids=spec,
+)
+none_and_mixing = pytest.mark.parametrize("policy", [NoMixup(), *MIXING], ids=spec)
 mixing = pytest.mark.parametrize("policy", MIXING, ids=spec)
 amps = pytest.mark.parametrize("policy", AMPS, ids=spec)
 
@@ -275,7 +292,7 @@ def test_all_mixing_policies_draw_the_same_lam_and_partners() -> None:
         assert torch.equal(mixed.perm, plain.perm)
 
 
-@variants
+@in_pairs
 def test_a_batch_of_one_trains_unmixed(policy: Policy) -> None:
     f, g, y = head(4), hidden(0, 1, 4).requires_grad_(), labels(0, 1)
     plain, mixed = NoMixup()(f, g, y), policy(f, g, y, generator=rng())
@@ -360,7 +377,7 @@ def test_dropout_masks_differ_between_passes_if_asked_for_and_between_steps_alwa
 
 @any_loss
 @pytest.mark.parametrize("own_generator", [True, False])
-def test_dropout_advances_the_global_state_as_one_pass_does(
+def test_dropout_advances_the_global_state_as_its_draws_do(
     policy: Policy, own_generator: bool
 ) -> None:
     f, g, y = DropoutHead(), hidden(0, 20, 4), labels(0, 20)
@@ -368,7 +385,8 @@ def test_dropout_advances_the_global_state_as_one_pass_does(
         torch.manual_seed(3)
         if not own_generator:
             policy(lambda z: z, g, y)  # draws what it draws from the global generator
-        f(g)
+        for _ in range(policy.dropout_draws):
+            f(g)
         expected = torch.get_rng_state()
         torch.manual_seed(3)
         policy(f, g, y, generator=rng() if own_generator else None).loss.mean().backward()
@@ -591,13 +609,13 @@ def test_each_of_several_batches_goes_by_its_own_rows(
         torch.testing.assert_close(grad[s], grad_alone, rtol=0, atol=1e-12)
 
 
-@any_loss
+@in_pairs
 def test_batches_of_one_with_a_leading_axis_train_unmixed(policy: Policy) -> None:
     f, g, y = head(4), hidden(0, 3, 1, 4), labels(0, 3, 1)
     torch.testing.assert_close(policy(f, g, y, generator=rng()).loss, NoMixup()(f, g, y).loss)
 
 
-@variants
+@any_targets
 def test_batch_dims_says_how_many_axes_of_a_float_target_count_examples(policy: Policy) -> None:
     def loss(logits: Tensor, y: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, y, reduction="none").mean(-1)
@@ -615,7 +633,7 @@ def test_batch_dims_says_how_many_axes_of_a_float_target_count_examples(policy: 
 # --- tuples, masks, graphs ---------------------------------------------------------------------
 
 
-@variants
+@none_and_mixing
 def test_a_tuple_is_mixed_part_by_part_and_its_masks_are_united(policy: Policy) -> None:
     states, other = hidden(0, 6, 5, 4), hidden(1, 6, 4)
     mask = torch.arange(5) < torch.tensor([1, 2, 3, 4, 5, 2]).unsqueeze(-1)
@@ -727,7 +745,7 @@ def test_a_loss_with_values_for_every_output_is_refused(policy: Policy) -> None:
     def loss(logits: Tensor, y: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, y, reduction="none")
 
-    with pytest.raises(AmpmixError, match="one value per example"):
+    with pytest.raises(AmpmixError, match="one value per example|class indices"):
         policy(head(4), hidden(0, 6, 4), (hidden(1, 6, 3) > 0).double(), loss=loss)
 
 

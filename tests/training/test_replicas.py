@@ -37,6 +37,7 @@ from ampmix.training.fit import fit
 from ampmix.training.replicas import _Stack, automatic, fit_many, fitting, footprint, unstackable
 from ampmix.training.training_run import Diverged, Fit, TrainingRun
 from every_backbone import every_backbone
+from every_policy import at_sites, every_policy_and_site
 from small_studies import STUDY, contents, write_study, write_texts
 from tiny_encoders import TINY
 
@@ -138,6 +139,12 @@ def assert_equal(together: Fit, alone: Fit, tolerance: float) -> None:
             assert together.perturbation == alone.perturbation
 
 
+OTHERS = [
+    at_site
+    for policy in every_policy_and_site()
+    if type(policy) not in map(type, POLICIES) and not unstackable(CNN, policy)
+    for at_site in at_sites(policy)
+]
 OTHER = replace(SPLITS[0], classes=("x", "y", "zz"))
 LONG, BRIEF = CONFIG, replace(CONFIG, steps=30, eval_every=10)
 CASES = [
@@ -149,6 +156,9 @@ CASES = [
     (FROZEN, NoMixup(), BRIEF),
     (FROZEN, Mixup(site="sent"), BRIEF),
     (replace(CNN, tuned=False), AMP(), BRIEF),
+    *((CNN, policy, BRIEF) for policy in OTHERS),
+    *((LSTM, policy, BRIEF) for policy in OTHERS if policy.mixing_site == "word"),
+    *((FROZEN, policy, BRIEF) for policy in OTHERS if policy.mixing_site == "sent"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,25 @@ def gradient_of(loss: Tensor, of: Tensor, retain_graph: bool = False) -> Tensor:
             "f must use its argument differentiably"
         )
     return grad
+
+
+@uncompiled
+def gradients_of(loss: Tensor, of: Sequence[Tensor]) -> list[Tensor]:
+    """Gradients of the sum of `loss` by each of `of`, zero where it does not depend on one.
+
+    Raises:
+        AmpmixError: if it depends on none.
+    """
+    grads: Sequence[Tensor | None] = [None]
+    if loss.requires_grad:
+        grads = torch.autograd.grad(loss.sum(), of, allow_unused=True)
+    if all(grad is None for grad in grads):
+        raise AmpmixError(
+            "the loss does not depend on the hidden state, which so has no gradient: "
+            "f must use its argument differentiably"
+        )
+    pairs = zip(of, grads, strict=True)
+    return [torch.zeros_like(x) if grad is None else grad for x, grad in pairs]
 
 
 def wanted(ctx: Any, position: int) -> bool:

@@ -231,6 +231,11 @@ class Backbone(ABC):
         """The site for policies whose own default this model does not have; "" for none."""
         return ""
 
+    @property
+    def drops(self) -> bool:
+        """True if the model has dropout, as one without an option ``dropout`` may."""
+        return getattr(self, "dropout", None) != 0
+
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or one of :attr:`all_sites`."""
         if site is not None and site not in self.all_sites:

@@ -180,6 +180,11 @@ class Encoder(Backbone):
         """The first site that training reaches, where words are not mixed."""
         return self.all_sites[0] if self.freeze or self.train_layers else ""
 
+    @property
+    def drops(self) -> bool:
+        """True if the last layer has dropout, or the body trains, whose own is not looked up."""
+        return self.dropout != 0 or not self.freeze
+
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None or a site that this model can be mixed at."""
         known = self.freeze or (site in (None, *self.sites) and not self.train_layers)

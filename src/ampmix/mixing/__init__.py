@@ -98,6 +98,18 @@ def sample_lam(
 
 
 @never_compiled
+def uniform(
+    shape: Sequence[int], generator: Generators, device: torch.device | str | None
+) -> Tensor:
+    """Uniform numbers in [0, 1) of a shape ``[..., B, *]``, in float32."""
+
+    def draw(shape: Sequence[int], one: torch.Generator | None) -> Tensor:
+        return torch.rand(*shape, generator=one, device=device)
+
+    return draw_each(draw, shape, generator)
+
+
+@never_compiled
 def pair(
     shape: Sequence[int],
     *,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ampmix._torch.compiling import uncompiled
+from ampmix._torch.random_state import random_state, with_random_state
 from ampmix.errors import AmpmixError
 from ampmix.mixing import mix, take_pairs
 
@@ -103,9 +104,33 @@ class _Plain(Head):
 
 
 @uncompiled
+class SameDraws:
+    """An f whose passes all draw the same dropout masks: those of the first.
+
+    Masks drawn before the passes are the same anyway; for those drawn within, PyTorch's random
+    state is replayed, so that afterwards it is where one pass leaves it.
+    """
+
+    def __init__(self, f: Head, like: Tensor) -> None:
+        self.f, self.state, self.first = f, None if f.knows_slope else random_state(like), True
+
+    def __call__(self, *g: Tensor) -> Tensor:
+        """Return logits, as f does."""
+        state, self.first = None if self.first else self.state, False
+        with with_random_state(state):
+            return self.f(*g)
+
+
+@uncompiled
 def head_of(f: Callable[..., Tensor]) -> Head:
     """Return f itself if it is a :class:`Head`, else a Head that calls it."""
     return f if isinstance(f, Head) else _Plain(f)
+
+
+@uncompiled
+def copied(g: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Copies of the floating-point parts of g, for an f that may change what it is given."""
+    return tuple(part.clone() if part.is_floating_point() else part for part in g)
 
 
 @uncompiled

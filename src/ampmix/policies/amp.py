@@ -16,8 +16,9 @@ from ampmix._torch.random_state import random_state, with_random_state
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, interpolate_loss, loss_and_slope, mix
 from ampmix.mixing.heads import Head, partners_of
-from ampmix.policies.base import Mixed, Policy, check_alpha, decides_on_device
-from ampmix.policies.mixup import rand_op
+from ampmix.policies._options import check_alpha, check_choice
+from ampmix.policies.base import Mixed, Policy, decides_on_device
+from ampmix.policies.mixup import OF_PAIRS, check_pairs, rand_op
 
 DIRECTIONS = ("gradient", "sign")
 
@@ -129,6 +130,7 @@ class AMP(Policy):
             replayed. Otherwise MinOp chooses between two dropout draws, whose
             difference is about 100 times what eps = 0.002 causes. The paper is silent on it.
         clip_lam: keep lam_adv in [0, 1] (see :func:`max_op`); false for the paper's letter.
+        pairing, lam: as of :class:`~ampmix.Mixup`.
 
     Cost: where no row of a batch has a lower loss at lam_adv, beyond what rounding decides, Eq. 19
     is the loss at lam_adv alone, and one backward pass through it does; the graph at lam is gone by
@@ -163,7 +165,8 @@ class AMP(Policy):
     name: ClassVar[str] = "amp"
     printed_whatever: ClassVar[frozenset[str]] = frozenset({"site", "clip_lam"})
     rank: ClassVar[int] = 2
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"direction": DIRECTIONS}
+    printed: ClassVar[bool] = True
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"direction": DIRECTIONS, **OF_PAIRS}
     alpha: float = 1.0
     eps: float = 0.002
     site: str = "word"
@@ -171,15 +174,20 @@ class AMP(Policy):
     direction: str = "gradient"
     shared_dropout: bool = True
     clip_lam: bool = True
+    pairing: str = "any"
+    lam: str = "any"
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
         if not 0 <= self.eps < float("inf"):
             raise AmpmixError(f"eps is {self.eps}: it must be 0 or above (the paper uses 0.002)")
-        if self.direction not in DIRECTIONS:
-            raise AmpmixError(
-                f"direction is {self.direction!r}: it must be {' or '.join(DIRECTIONS)}"
-            )
+        check_choice("direction", self.direction, DIRECTIONS)
+        check_pairs(self.pairing, self.lam)
+
+    @property
+    def needs_indices(self) -> bool:
+        """True if partners go by class."""
+        return self.pairing != "any"
 
     @uncompiled
     def _train(
@@ -191,7 +199,7 @@ class AMP(Policy):
         loss: Loss,
         generator: Generators,
     ) -> Mixed:
-        lam, perm = rand_op(self.alpha, shape, g[0], generator)
+        lam, perm = rand_op(self.alpha, shape, g[0], generator, y, self.pairing, self.lam)
         repeatable = self.shared_dropout or not self.min_op
         state = random_state(g[0]) if self.shared_dropout and not f.knows_slope else None
         passes = _Passes(f, y, loss, lam, perm, partners_of(g, perm), self.shared_dropout, state)

@@ -92,11 +92,37 @@ class Policy(ABC):
     """The loss that the policy minimises in place of any ``loss=``, in words; "" for none."""
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Values of options that are one of several names; contract tests try each."""
+    printed: ClassVar[bool] = False
+    """True if the paper's tables have the policy."""
     printed_whatever: ClassVar[frozenset[str]] = frozenset({"site"})
     """Options that leave a policy what the paper's tables name, whatever they are."""
     learns: ClassVar[bool] = False
     """True if the policy trains parameters, or f does not give logits: :meth:`prepare` must then be
     called before training. Set by itself in a class that overrides :meth:`prepare`."""
+
+    pairs: ClassVar[bool] = True
+    """False if the policy changes examples on their own, so that also a batch of one is changed."""
+    dropout_draws: ClassVar[int] = 1
+    """How many times the passes of f in a step draw dropout masks anew."""
+    needs_classes: ClassVar[bool] = False
+    """True if the policy compares class probabilities: f gives logits, the targets are classes."""
+    needs_dropout: ClassVar[bool] = False
+    """True if the policy does nothing to a model without dropout."""
+
+    @property
+    def needs_words(self) -> bool:
+        """True if hidden states must have an axis of words, as those of ``sent`` have not."""
+        return False
+
+    @property
+    def needs_indices(self) -> bool:
+        """True if targets must be class indices, and may not be class probabilities."""
+        return False
+
+    @property
+    def stacks(self) -> bool:
+        """True if what is drawn depends on no other text's length: seeds may train side by side."""
+        return True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -107,7 +133,7 @@ class Policy(ABC):
     def reference_name(self) -> str:
         """Name of this policy in the paper's tables (``word-amp``), "" if they lack it."""
         changed = {f.name for f in fields(self) if getattr(self, f.name) != f.default}
-        if changed - self.printed_whatever:
+        if not self.printed or changed - self.printed_whatever:
             return ""
         return f"{self.mixing_site}-{self.name}" if self.mixing_site else self.name
 
@@ -270,11 +296,3 @@ def batch_of(g: Hidden, y: Tensor, batch_dims: int | None) -> tuple[tuple[Tensor
                 f"{list(y.shape)}: both must begin with the batch's {list(shape)}"
             )
     return parts, shape
-
-
-def check_alpha(alpha: float) -> None:
-    """Raise unless alpha parametrises a Beta distribution."""
-    if not 1e-6 <= alpha <= 1e6:
-        raise AmpmixError(
-            f"alpha is {alpha}: it must be above 0, from 1e-6 to 1e6 (the paper uses 1)"
-        )

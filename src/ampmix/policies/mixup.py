@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,28 +13,59 @@ from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators, Ragged
 from ampmix.mixing import Loss, interpolate_loss, pair, sample_lam
 from ampmix.mixing.heads import Head, partners_of
-from ampmix.policies.base import Mixed, Policy, check_alpha
+from ampmix.mixing.pairing import PAIRINGS, pair_by_class
+from ampmix.policies._options import check_alpha, check_choice
+from ampmix.policies.base import Mixed, Policy
+
+LAMS = ("any", "max")
+OF_PAIRS = {"pairing": PAIRINGS, "lam": LAMS}
+"""Values of the options that say how texts are paired."""
+
+
+def check_pairs(pairing: str, lam: str) -> None:
+    """Raise unless these options are what they may be."""
+    check_choice("pairing", pairing, PAIRINGS)
+    check_choice("lam", lam, LAMS)
 
 
 @uncompiled
 def rand_op(
-    alpha: float, shape: torch.Size, like: Tensor, generator: Generators = None
+    alpha: float,
+    shape: torch.Size,
+    like: Tensor,
+    generator: Generators = None,
+    y: Tensor | None = None,
+    pairing: str = "any",
+    lam: str = "any",
 ) -> tuple[Tensor, Tensor]:
     """RandOp: a coefficient and a partner for every example (Eq. 10 and Section 3.2).
 
-    A batch of one cannot be paired: its lam is 1, so that it trains unmixed. lam is at least
-    float32 whatever the precision of `like`.
+    An example that finds no partner, as in a batch of one, has a lam of 1, so that it trains
+    unmixed. lam is at least float32 whatever the precision of `like`.
+
+    Args:
+        alpha: lam ~ Beta(alpha, alpha).
+        shape: the batch's, ``[..., B]``.
+        like: hidden states.
+        generator: source of randomness.
+        y: class indices, for a `pairing` by class.
+        pairing: see :func:`ampmix.mixing.pairing.pair_by_class`.
+        lam: ``max`` gives the larger of lam and 1 - lam.
 
     Returns:
         lam and perm, each of `shape` and on the device of `like`.
     """
     dtype = torch.promote_types(like.dtype, torch.float32)
-    lam = sample_lam(alpha, shape, generator=generator, device=like.device, dtype=dtype)
+    drawn = sample_lam(alpha, shape, generator=generator, device=like.device, dtype=dtype)
+    drawn = torch.maximum(drawn, 1 - drawn) if lam == "max" else drawn
+    if pairing != "any" and y is not None:
+        perm, fits = pair_by_class(y, shape, pairing, generator)
+        return torch.where(fits, drawn, 1.0), perm
     perm = pair(shape, generator=generator, device=like.device)
     if isinstance(generator, Ragged):  # a batch may be of one among larger ones
         own = torch.arange(shape[-1], device=like.device)
-        return torch.where(perm == own, 1.0, lam), perm
-    return (torch.ones_like(lam) if shape[-1] == 1 else lam), perm
+        return torch.where(perm == own, 1.0, drawn), perm
+    return (torch.ones_like(drawn) if shape[-1] == 1 else drawn), perm
 
 
 @dataclass(frozen=True)
@@ -47,9 +79,15 @@ class Mixup(Policy):
         site: the layer that a backbone is cut at: ``word`` (WordMixup: embeddings), ``sent``
             (SentMixup: last hidden state), or of an encoder ``layer.K``. The arithmetic does not
             depend on it.
+        pairing: ``any`` partner, one of the ``same`` class or of an ``other``; those for which the
+            batch has none are not mixed.
+        lam: ``max`` leaves a text the larger of lam and 1 - lam (MixMatch: Berthelot et al. 2019).
+
+    Cost: 3 passes of f.
 
     Raises:
-        AmpmixError: for alpha <= 0.
+        AmpmixError: for alpha <= 0, another pairing or lam, or a pairing by class of targets that
+            are not class indices.
 
     >>> f = torch.nn.Linear(4, 3)
     >>> mixed = Mixup()(f, torch.randn(8, 4), torch.randint(3, (8,)))
@@ -58,11 +96,21 @@ class Mixup(Policy):
 
     name: ClassVar[str] = "mixup"
     rank: ClassVar[int] = 1
+    printed: ClassVar[bool] = True
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = OF_PAIRS
     alpha: float = 1.0
     site: str = "word"
+    pairing: str = "any"
+    lam: str = "any"
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+        check_pairs(self.pairing, self.lam)
+
+    @property
+    def needs_indices(self) -> bool:
+        """True if partners go by class."""
+        return self.pairing != "any"
 
     @uncompiled
     def _train(
@@ -74,7 +122,7 @@ class Mixup(Policy):
         loss: Loss,
         generator: Generators,
     ) -> Mixed:
-        lam, perm = rand_op(self.alpha, shape, g[0], generator)
+        lam, perm = rand_op(self.alpha, shape, g[0], generator, y, self.pairing, self.lam)
         logits = f.mixed_logits(g, lam, perm, partners_of(g, perm))
         per_example = interpolate_loss(loss, logits, y, lam, perm)
         return Mixed(per_example, lam, perm=perm)

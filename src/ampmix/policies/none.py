@@ -27,6 +27,7 @@ class NoMixup(Policy):
 
     name: ClassVar[str] = "none"
     rank: ClassVar[int] = 0
+    printed: ClassVar[bool] = True
 
     @uncompiled
     def _train(

@@ -15,7 +15,8 @@ from ampmix._torch.generators import Generators
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, mix, pair, sample_lam, take_pairs
 from ampmix.mixing.heads import Hidden
-from ampmix.policies.base import Headed, Learner, Mixed, Policy, batch_of, check_alpha
+from ampmix.policies._options import check_alpha
+from ampmix.policies.base import Headed, Learner, Mixed, Policy, batch_of
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class NonlinearMixup(Policy):
         check_alpha(self.alpha)
         if self.label_dim < 0:
             raise AmpmixError(f"label_dim is {self.label_dim}: it must be 0 or more")
+
+    @property
+    def needs_indices(self) -> bool:
+        """True: label embeddings are looked up."""
+        return True
 
     @property
     def reference_name(self) -> str:

@@ -43,11 +43,22 @@ def sited(policies: Sequence[Policy], backbone: Backbone) -> list[Policy]:
 def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: TrainConfig) -> None:
     """Raise AmpmixError if :func:`fit` could not train so; nothing is built or read for it.
 
-    That is: a site that the backbone does not have, more classes than the policy allows, or class
+    That is: a site that the backbone does not have, or one without words or a backbone without
+    dropout for a policy that needs them, more classes than the policy allows, or class
     weights or label smoothing with a policy that has a loss of its own, a precision that the
     device does not have, or a selection on a test set that is not there.
     """
     backbone.check_site(policy.mixing_site)
+    if policy.needs_words and policy.mixing_site == "sent":
+        raise AmpmixError(
+            f"policy {policy.name} changes some words of a text, and site 'sent' has none left: "
+            "take another site, such as word"
+        )
+    if policy.needs_dropout and not backbone.drops:
+        raise AmpmixError(
+            f"policy {policy.name} compares two draws of dropout, which {backbone.name} has not "
+            "with dropout=0: give it some, such as dropout=0.1"
+        )
     policy.outputs(len(data.classes))
     policy.check_loss(_loss(data, config))
     if isinstance(backbone, Baseline) and config.label_smoothing:

@@ -98,6 +98,8 @@ def unstackable(backbone: Backbone, policy: Policy) -> str:
     """
     if policy.learns:
         return f"policy {policy.name} has parameters of its own"
+    if not policy.stacks:
+        return f"policy {policy.name} draws a number for each word, of however long a batch"
     if backbone.stacking is None:
         return f"backbone {backbone.name} has no form with an axis of seeds"
     return ""
