@@ -41,7 +41,7 @@ def records(data: bytes) -> None:
 def report(data: bytes) -> None:
     """As `ampmix report` tells of them; no text may become markup."""
     from ampmix.analysis.groups import groups_of, read_runs
-    from ampmix.report import charts
+    from ampmix.report import drawing
     from ampmix.report.markdown import markdown
     from ampmix.report.page import page
     from ampmix.report.runs.document import runs_document
@@ -51,7 +51,7 @@ def report(data: bytes) -> None:
     groups = [named(group) for group in groups_of(found.records)]
     document = runs_document(found, groups, method_of)
     markdown(document).encode()
-    with patch.object(charts, "library", lambda: ""):  # a megabyte, the same in each page
+    with patch.object(drawing, "library", lambda: ""):  # a megabyte, the same in each page
         assert "<img" not in page(document)
 
 

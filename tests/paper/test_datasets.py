@@ -168,9 +168,8 @@ def test_ten_folds_test_every_text_once(folded: TextDataset) -> None:
 
 @pytest.mark.parametrize("fold", [-1, 10, 99])
 def test_a_fold_out_of_range_is_an_error(folded: TextDataset, fold: int) -> None:
-    plan = Plan(folded, TextCNN(), (NoMixup(),), seeds=10)
     with pytest.raises(AmpmixError, match=f"fold is {fold}: with 10 folds it must be 0 to 9"):
-        plan.split(fold)
+        split_fold(folded, fold, 10)
 
 
 # ------------------------------------------------------------------ Table 3

@@ -276,6 +276,6 @@ def _picture(judged: Mapping[str, statistics.Judgement], unit: str) -> str:
     foot = f"{-most:.1f} to {most:.1f} {unit}; left of the line is better"
     parts.append(f'<text x="140" y="{height - 8}" fill="#888">{html.escape(foot)}</text>')
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        f'<svg width="{WIDTH}" height="{height}" '
         f'font-family="sans-serif" font-size="12">{"".join(parts)}</svg>'
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ampmix.analysis.groups import groups_of, read_runs
 from ampmix.analysis.written import written_in
+from ampmix.errors import printable
 from ampmix.report.runs.document import runs_document
 from ampmix.report.written import write
 from ampmix.studies.paper_names import method_of, named
@@ -32,4 +33,4 @@ def write_report(
     groups = [named(group) for group in groups_of(found.records)]
     document = runs_document(found, groups, method_of, written_in(runs))
     said = document.answer or document.lead[0]
-    return " ".join(said.split()), write(document, out, "report", formats)
+    return printable(" ".join(said.split())), write(document, out, "report", formats)

@@ -15,6 +15,7 @@ from ampmix._support.redact import without_paths
 from ampmix.analysis.answer import answer
 from ampmix.analysis.comparison import ComparisonRow
 from ampmix.analysis.ladder import Rung, Times
+from ampmix.errors import printable
 from ampmix.models.classifier import Classifier
 from ampmix.records.store import BASELINE
 from ampmix.statistics.metrics import MARGIN
@@ -133,12 +134,14 @@ class Summary:
     def _repr_html_(self) -> str:
         """The answer and the tables, for a notebook."""
         rows = [
-            "<tr>" + "".join(f"<td>{html.escape(_cell(cell))}</td>" for cell in row) + "</tr>"
+            "<tr>"
+            + "".join(f"<td>{html.escape(printable(_cell(cell)))}</td>" for cell in row)
+            + "</tr>"
             for row in self.table.drop("kind").iter_rows()
         ]
         heads = "".join(f"<th>{name}</th>" for name in self.table.columns[1:])
         return (
-            f"<p><strong>{html.escape(self.answer)}</strong></p><table><thead><tr>{heads}</tr>"
+            f"<p><strong>{html.escape(printable(self.answer))}</strong></p><table><thead><tr>{heads}</tr>"
             f"</thead><tbody>{''.join(rows)}</tbody></table>"
         )
 
