@@ -150,7 +150,7 @@ def test_more_steps_find_a_larger_loss_and_stay_in_the_ball() -> None:
         def loss(words: Tensor, held: Tensor) -> Tensor:
             return torch.nn.functional.cross_entropy(f(words, held), y, reduction="none")
 
-        noise = climb(around, loss, 0.8, steps, 2.5 * 0.8 / steps)
+        noise = climb(around, loss, 0.8, steps)
         norms = torch.tensor([length(r, m) for r, m in zip(noise[0], mask, strict=True)])
         sizes = torch.tensor([length(x, m) for x, m in zip(states, mask, strict=True)])
         assert (norms <= 0.8 * sizes * (1 + 1e-6)).all()

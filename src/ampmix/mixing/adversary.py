@@ -13,6 +13,7 @@ from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators, draw_each
 from ampmix.mixing.words import beside, presence
 
+STEP = 2.5  # all steps together, in radii of the ball
 Noise = list[Tensor]
 """A perturbation: for each floating-point part of g a tensor of its shape, at least float32."""
 
@@ -115,23 +116,23 @@ class Surroundings:
 
 @uncompiled
 def climbing(
-    around: Surroundings, objective: Callable[..., Tensor], eps: float, steps: int, step: float
+    around: Surroundings, objective: Callable[..., Tensor], eps: float, steps: int
 ) -> Iterator[Noise]:
-    """Projected gradient ascent, ``r <- P(r + step ||g_i|| d / ||d||)``, from r = 0.
+    """Projected gradient ascent, ``r <- P(r + (2.5 eps / steps) ||g_i|| d / ||d||)``, from r = 0.
 
     Here d is the gradient of `objective` at g + r, and P projects onto ``||r_i|| <= eps ||g_i||``.
+    Steps are as long as Madry et al. (2018) make them, so that r can reach any side of the ball.
 
     Args:
         around: the hidden states.
         objective: values ``[..., B]`` of hidden states, to be made larger.
         eps: radius of the ball, as a share of ``||g_i||``.
         steps: how many.
-        step: length of one, as a share of ``||g_i||``.
 
     Yields:
         r at the start and after each step.
     """
-    noise = around.zeros()
+    noise, step = around.zeros(), STEP * eps / steps
     yield noise
     for _ in range(steps):
         uphill = around.scaled(around.gradients(objective, noise), step)
@@ -141,11 +142,9 @@ def climbing(
 
 
 @uncompiled
-def climb(
-    around: Surroundings, objective: Callable[..., Tensor], eps: float, steps: int, step: float
-) -> Noise:
+def climb(around: Surroundings, objective: Callable[..., Tensor], eps: float, steps: int) -> Noise:
     """Return r after all steps of :func:`climbing`."""
-    *_, noise = climbing(around, objective, eps, steps, step)
+    *_, noise = climbing(around, objective, eps, steps)
     return noise
 
 

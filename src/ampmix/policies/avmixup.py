@@ -84,8 +84,7 @@ class AVMixup(Policy):
         def losses(*hidden: Tensor) -> Tensor:
             return per_example(loss, again(*hidden), y, shape)
 
-        step = 2.5 * self.eps / self.steps
-        noise = climb(around, losses, self.eps, self.steps, step)
+        noise = climb(around, losses, self.eps, self.steps)
         noise = [r * beside((1 - lam) * self.gamma, r).to(r.dtype) for r in noise]
         logits = again(*around.moved(noise))
         check_classes(logits, y, shape, self.name)

@@ -79,15 +79,12 @@ def adversarial(
     steps: int,
     weight: float,
 ) -> Mixed:
-    """Mix the losses at g and at g + r, r found in `steps` (:func:`ampmix.mixing.adversary.climb`).
-
-    Steps have the length 2.5 eps / steps (Madry et al. 2018), so that r can reach any side.
-    """
+    """Mix the losses at g and at g + r, r found by :func:`ampmix.mixing.adversary.climb`."""
     around, again = Surroundings.of(g, shape), SameDraws(f, g[0])
 
     def losses(*hidden: Tensor) -> Tensor:
         return per_example(loss, again(*hidden), y, shape)
 
-    noise = climb(around, losses, eps, steps, 2.5 * eps / steps)
+    noise = climb(around, losses, eps, steps)
     moved = losses(*around.moved(noise))
     return Mixed(moved if weight == 1 else torch.lerp(losses(*copied(g)), moved, weight))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -70,5 +71,5 @@ class FreeLB(Policy):
         def losses(*hidden: Tensor) -> Tensor:
             return per_example(loss, again(*hidden), y, shape)
 
-        way = climbing(around, losses, self.eps, self.steps - 1, 2.5 * self.eps / self.steps)
+        way = islice(climbing(around, losses, self.eps, self.steps), self.steps)
         return Mixed(torch.stack([losses(*around.moved(noise)) for noise in way]).mean(0))

@@ -18,7 +18,11 @@ Summary = Mapping[str, Any]
 
 
 def comparison_sections(
-    summary: Summary, errors: Summary | None, times: Times, mixing: Sequence[Section], suffix: str
+    summary: Summary,
+    errors: Summary | None,
+    times: Times,
+    mixing: Sequence[Section],
+    number: int | None = None,
 ) -> list[Section]:
     """All sections on a comparison, those that there is nothing for left out.
 
@@ -27,14 +31,16 @@ def comparison_sections(
         errors: the content of ``errors.json``, None without one.
         times: by model the seconds of a run and the texts predicted in a second.
         mixing: the sections on its policies.
-        suffix: of titles and of the names of charts, for a page of several comparisons.
+        number: in titles and in the names of charts, on a page of several comparisons.
     """
-    made = [_models(summary, times, suffix), *mixing, _help(summary, suffix)]
+    suffix = "" if number is None else f": {summary['dataset']} #{number}"
+    mark = "" if number is None else f"-{number}"
+    made = [_models(summary, times, suffix, mark), *mixing, _help(summary, suffix, mark)]
     made.append(_errors(errors, suffix))
     return [section for section in made if section is not None]
 
 
-def _models(summary: Summary, times: Times, suffix: str) -> Section | None:
+def _models(summary: Summary, times: Times, suffix: str, mark: str) -> Section | None:
     rows = summary.get("ladder") or []
     measured = [row for row in rows if row["mean"] is not None]
     if not measured:
@@ -53,7 +59,7 @@ def _models(summary: Summary, times: Times, suffix: str) -> Section | None:
     columns = ("model", "error %", "95 % interval", "to the best", "95 % interval", *COSTS)
     blocks: list[Block] = []
     if any(row["interval"] for row in measured):
-        blocks.append(_errors_chart(measured, str(summary.get("best")), suffix))
+        blocks.append(_errors_chart(measured, str(summary.get("best")), mark))
     blocks.append(ReportTable(columns, table, "Models without mixing, the simplest first."))
     if summary.get("model"):
         blocks.append(model_sentence(summary))
@@ -71,7 +77,7 @@ def _costs(known: tuple[float | None, float | None] | None) -> tuple[str, str]:
     )
 
 
-def _errors_chart(rows: Sequence[Mapping[str, Any]], best: str, suffix: str) -> Chart:
+def _errors_chart(rows: Sequence[Mapping[str, Any]], best: str, mark: str) -> Chart:
     lines = []
     for row in rows:
         low, high = row["interval"] or (None, None)
@@ -80,24 +86,24 @@ def _errors_chart(rows: Sequence[Mapping[str, Any]], best: str, suffix: str) -> 
         f"{row['model']} {row['mean']:.1f}{quoted_range(row['interval'])}" for row in rows
     )
     return Chart(
-        _named("models", suffix),
+        f"models{mark}",
         "Error of each model",
         f"Error in percent of new texts, with 95 % intervals: {told}.",
         charts.errors(lines, [row["model"] for row in rows], best),
     )
 
 
-def _help(summary: Summary, suffix: str) -> Section | None:
+def _help(summary: Summary, suffix: str, mark: str) -> Section | None:
     """More labels, and leaving texts to a person."""
     curve, points = summary.get("learning_curve") or [], summary.get("abstention") or []
     told: list[Block] = []
     drawn: list[Block] = []
     if len(curve) > 1:
         told.append(f"More labels? {labels_sentence(summary)}")
-        drawn.append(_labels_chart(curve, suffix))
+        drawn.append(_labels_chart(curve, mark))
     if len(points) > 1:
         told.append(f"A person beside it? {abstention_sentence(points)} {TO_A_PERSON}")
-        drawn.append(_abstention_chart(points, suffix))
+        drawn.append(_abstention_chart(points, mark))
     return Section(f"What would help more{suffix}", (*told, *drawn)) if told else None
 
 
@@ -107,7 +113,7 @@ TO_A_PERSON = (
 )
 
 
-def _labels_chart(curve: Sequence[Mapping[str, Any]], suffix: str) -> Chart:
+def _labels_chart(curve: Sequence[Mapping[str, Any]], mark: str) -> Chart:
     model = curve[-1]["model"]
     points = [{"x": point["labels"], "y": round(point["error"], 3)} for point in curve]
     table = tuple(
@@ -115,7 +121,7 @@ def _labels_chart(curve: Sequence[Mapping[str, Any]], suffix: str) -> Chart:
         for point in curve
     )
     return Chart(
-        _named("labels", suffix),
+        f"labels{mark}",
         f"Error of {model} by labels",
         "; ".join(f"{row[1]} labels: {row[2]} %" for row in table) + ".",
         charts.trend(points, "labels", "error, percent"),
@@ -123,13 +129,13 @@ def _labels_chart(curve: Sequence[Mapping[str, Any]], suffix: str) -> Chart:
     )
 
 
-def _abstention_chart(points: Sequence[Mapping[str, float]], suffix: str) -> Chart:
+def _abstention_chart(points: Sequence[Mapping[str, float]], mark: str) -> Chart:
     table = tuple(
         (f"{one['coverage']:.0f}", f"{one['error']:.1f}", f"{one['confidence']:.3f}")
         for one in points
     )
     return Chart(
-        _named("abstention", suffix),
+        f"abstention{mark}",
         "Error on the texts that the model is surest of",
         "; ".join(f"{row[0]} % of the texts: {row[1]} % wrong" for row in table) + ".",
         charts.trend(
@@ -183,8 +189,3 @@ def _texts(caption: str, indices: Sequence[int], shown: Mapping[str, Any]) -> Re
         rows.append((one["label"], one["predicted"] or "", probability, one["text"]))
     columns = ("label", "predicted", "probability of the label", "text")
     return ReportTable(columns, tuple(rows), caption)
-
-
-def _named(chart: str, suffix: str) -> str:
-    number = "".join(filter(str.isdigit, suffix.rpartition("#")[2])) if "#" in suffix else ""
-    return f"{chart}-{number}" if number else chart

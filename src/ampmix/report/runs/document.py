@@ -47,11 +47,11 @@ def runs_document(
     for number, one in enumerate(comparisons, 1):
         own = [g for g in shown if one.holds(g.specification) and len(comparisons) == 1]
         rest = [group for group in rest if group not in own]
-        suffix = "" if len(comparisons) == 1 else f": {one.summary['dataset']} #{number}"
+        told = number if len(comparisons) > 1 else None
         mixing = [
             group_section(g, method_of, palette, _mixing_title(g, own), one.rows_of(g)) for g in own
         ]
-        sections += comparison_sections(one.summary, one.errors, _times(groups), mixing, suffix)
+        sections += comparison_sections(one.summary, one.errors, _times(groups), mixing, told)
     if ours:
         sections.append(claims_section(judged, paper_tables(ours, judged)))
     sections += [group_section(group, method_of, palette) for group in rest]
