@@ -10,7 +10,7 @@ OLDEST := .venv-min
 SEED ?= 0
 N ?= 100000
 TARGETS ?=
-FAST := policies mixstep text data records statistics analysis report torch_support backbones
+FAST := policies mixstep text data records statistics analysis report torch_support
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # one thread a process: two processes beat one with two threads
 export OMP_NUM_THREADS ?= 1
@@ -40,11 +40,14 @@ report-demo: $(TESTED)  ## from nothing to a page: a small comparison and its re
 	$(BIN)/ampmix report ampmix-runs/report-demo
 	@echo "Open ampmix-runs/report-demo/report.html"
 
-test: $(TESTED)  ## all tests (AMPMIX_DATA=FOLDER for those on the real data sets)
+test: $(TESTED)  ## all tests but the slow ones (AMPMIX_DATA=FOLDER for those on the real data sets)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow'
+
+test-all: $(TESTED)  ## all tests: before anything lands that more than one room sees, and before a release
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-fast: $(TESTED)  ## tests of single parts: no processes, browsers or libraries' trainers
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(addprefix tests/,$(FAST)) src
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow' $(addprefix tests/,$(FAST)) src
 
 fuzz: $(TESTED)  ## hostile input for every reader (SEED=0 N=100000 TARGETS=; pip install atheris: by coverage)
 	PYTHONPATH=src $(BIN)/python -m fuzz --seed $(SEED) --inputs $(N) $(TARGETS)
@@ -93,4 +96,4 @@ format: $(TESTED)  ## put the code into shape
 clean:  ## remove what was built (not ampmix-runs/)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 
-.PHONY: help install demo report-demo test test-fast test-min fuzz check paper-smoke kill-test torture bench format clean
+.PHONY: help install demo report-demo test test-all test-fast test-min fuzz check paper-smoke kill-test torture bench format clean

@@ -59,6 +59,7 @@ def test_sentences_are_said_where_they_hold_alone() -> None:
     assert class_sentences({"rows": [one]}) == []
 
 
+@pytest.mark.slow
 def test_a_rare_class_that_nobody_finds_is_told(
     tmp_path: Path, serial: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

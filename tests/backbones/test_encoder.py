@@ -241,6 +241,7 @@ def predictions_of_pipeline(folder: Path, texts: list[str]) -> list[dict[str, An
     return list(transformers.pipeline("text-classification", str(folder))(texts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("options", [{}, {"pooling": "mean"}, {"freeze": True}])
 def test_a_saved_model_gives_the_same_probabilities_to_the_bit(
@@ -298,6 +299,7 @@ def test_of_a_copy_new_weights_drop_the_features_and_of_the_original_none(
     assert not torch.equal(other(ids, mask), model(ids, mask))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"label_dim": 5}], ids=str)
 @pytest.mark.parametrize("pooling", ["head", "mean"])
 def test_nonlinear_mixing_learns_words_and_leaves_an_ordinary_model(
@@ -322,6 +324,7 @@ def test_nonlinear_mixing_on_a_frozen_encoder_is_refused() -> None:
         fit(MiniLM(freeze=True), NonlinearMixup(), split(), TrainConfig(steps=1))
 
 
+@pytest.mark.slow
 def test_nonlinear_mixing_on_minilm(trec_data: Path) -> None:
     data = split_holdout(datasets.load("trec"), 0, 0.03)
     data = replace(data, test=data.test.take(range(40)))
@@ -367,6 +370,7 @@ def test_a_frozen_body_runs_once_a_text_and_stays_as_it_is(
     assert {name for name, equal in same.items() if not equal} == {"output.weight", "output.bias"}
 
 
+@pytest.mark.slow
 def test_minilm_trains_from_the_package(trec_data: Path, tmp_path: Path) -> None:
     data = split_holdout(datasets.load("trec"), 0, 0.03)
     data = replace(data, test=data.test.take(range(40)))
@@ -381,6 +385,7 @@ def test_minilm_trains_from_the_package(trec_data: Path, tmp_path: Path) -> None
     assert [one["label"] for one in told] == labels
 
 
+@pytest.mark.slow
 def test_frozen_minilm_tells_questions_apart_in_seconds(trec_data: Path) -> None:
     """Logistic regression on the same features errs on 32 %, TF-IDF on 36 %."""
     backbone, data = MiniLM(freeze=True), split_holdout(datasets.load("trec"), 0, 0.03)

@@ -82,6 +82,7 @@ def hooked(model: EncoderModule, ids: Tensor, mask: Tensor, at: int, change: Any
 # --- sites -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_kind
 @every_pooling
 @pytest.mark.parametrize("training", [True, False])
@@ -228,6 +229,7 @@ def test_the_loss_path_of_a_loaded_model_goes_through_its_layers(
 # --- upper layers alone ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_place
 def test_what_the_lower_layers_keep_gives_what_they_would(
     kind: str, pooling: str, at: int, folders: dict[str, str]

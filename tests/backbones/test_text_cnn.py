@@ -318,6 +318,7 @@ def test_hidden_states_may_lie_in_memory_in_any_order() -> None:
     torch.testing.assert_close(f(turned, windows), f(h, windows), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @every_word_site  # an encoder has too many parameters, and is compared with transformers' own
 def test_gradients_of_all_parameters_pass_gradcheck(backbone: Any, site: str) -> None:
     """Through the module's own operations; the embedding's row 0, padding, gets none."""

@@ -64,6 +64,7 @@ def test_it_is_saved_loaded_and_asked_like_any_model(
     assert (tmp_path / "model" / "README.md").read_text()
 
 
+@pytest.mark.slow
 @of_each
 def test_it_is_the_same_every_time_and_heeds_what_it_says(made: Any, split: Split) -> None:
     plain, again = (ampmix.fit(made, NONE, split).test_probabilities for _ in range(2))
@@ -80,6 +81,7 @@ def test_it_is_the_same_every_time_and_heeds_what_it_says(made: Any, split: Spli
         assert np.array_equal(plain, other) != (heeded in made.heeds), heeded
 
 
+@pytest.mark.slow
 @of_each
 def test_it_can_be_exported(made: Any, split: Split, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -137,6 +139,7 @@ def test_majority_gives_the_shares_of_the_classes(split: Split) -> None:
     assert np.allclose(found, np.bincount(labels) / len(labels), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_and_mended(
     folders: Any, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -254,6 +254,7 @@ def test_list_names_everything_with_its_options(capsys: pytest.CaptureFixture[st
     assert any(word.startswith("cnn[embedding_dim=300,filter_sizes=3+4+5") for word in words)
 
 
+@pytest.mark.slow
 def test_debug_shows_where_it_went_wrong_and_the_exit_code_stays(here: Path) -> None:
     command = [sys.executable, "-m", "ampmix", "compare", "absent.csv"]
     plain = forked.run(command, capture_output=True, text=True)
@@ -442,6 +443,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return made
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
 def test_an_interruption_keeps_what_is_done_and_the_same_command_goes_on(

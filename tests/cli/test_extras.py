@@ -118,6 +118,7 @@ def test_every_extra_is_asked_for_here() -> None:
     assert set(NEEDED) == set(PROJECT["optional-dependencies"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", NEEDED)
 def test_without_its_packages_the_extra_is_named(extra: str, told: dict[str, str]) -> None:
     assert f"ampmix[{extra}]" in told[extra]

@@ -36,6 +36,7 @@ def words(command: str, case: Case, folder: Path) -> list[str]:
     return [*given, *SHORT[name], *more, *(["--out", "runs"] if name == "compare" else [])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_what_people_have_is_taken_for_what_it_is(
     name: str,

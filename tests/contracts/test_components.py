@@ -51,6 +51,7 @@ def anything_of(cls: type) -> Any:
     return st.builds(cls, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cls", "package", "kind"), KINDS)
 @given(st.data())
 @settings(deadline=None)

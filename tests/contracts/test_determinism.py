@@ -71,6 +71,7 @@ def on_ray(plans: Any, models: Any, on_step: Any) -> Any:
     return Ray(plans, models, limit=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [
@@ -96,6 +97,7 @@ def test_the_records_are_the_same_to_the_bit(
     assert digests(tmp_path) == expected
 
 
+@pytest.mark.slow
 def test_another_seed_of_pythons_hashes_changes_nothing(
     study: Study, expected: dict[str, str], tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_compare_goes_on_to_the_bit_and_leaves_a_model_that_works(
     trec_data: Path,

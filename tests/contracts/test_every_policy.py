@@ -348,6 +348,7 @@ def others() -> list[Policy]:
     return [policy for policy in EVERY if not policy.learns]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", others(), ids=spec)
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 def test_the_trainer_of_transformers_trains_with_it(policy: Policy, tmp_path: Path) -> None:

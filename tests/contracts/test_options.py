@@ -104,6 +104,7 @@ BACKBONE_OPTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", backbones(), indirect=True)
 @pytest.mark.parametrize(("cls", "option"), POLICY_OPTIONS)
 def test_every_option_of_a_policy_changes_training(

@@ -50,6 +50,7 @@ def content(data: Any) -> Any:
     return data.train.texts, data.train.labels.tolist(), data.classes, groups, data.columns, notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [None, "user"])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_table_is_what_its_file_is(form: str, group: str | None, tmp_path: Path) -> None:

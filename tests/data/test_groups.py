@@ -195,6 +195,7 @@ def test_near_duplicates_are_those_of_a_loop() -> None:
     assert near_duplicates(["a", "b"])[0] == near_duplicates([])[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["keep", "merge", "drop"])
 def test_rare_classes_are_kept_merged_or_dropped(
     how: str, tmp_path: Path, serial: Any, capsys: pytest.CaptureFixture[str]

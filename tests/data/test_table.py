@@ -62,6 +62,7 @@ def test_what_csv_writes_is_read_back(
     assert list(zip(read_back.strings("text"), read_back.strings("label"), strict=True)) == table
 
 
+@pytest.mark.slow
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
 )

@@ -39,6 +39,7 @@ def test_blocks_are_left_out_for_a_reason_only() -> None:
     assert blocks(page.replace("needs 8 GPUs", "")) == ["1\n", "2\n"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize(

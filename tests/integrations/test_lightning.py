@@ -585,6 +585,7 @@ runner.fit(model, t.loader(batch=4))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_average_the_gradients_of_their_mixed_batches(tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO.format(tests=str(Path(__file__).parent), out=str(tmp_path / "rank")))

@@ -320,6 +320,7 @@ def test_column_transformer_hands_on_a_column(expected: Any) -> None:
     assert (model.predict_proba(new) == expected).all()
 
 
+@pytest.mark.slow
 def test_grid_search_in_two_processes_is_a_loop_over_settings() -> None:
     cv = StratifiedKFold(2)
     grid = {"policy": ["none", AMP(eps=0.1)], "lr": [1e-5, 0.01]}
@@ -357,6 +358,7 @@ def test_random_search_draws_numpy_numbers() -> None:
     assert config.lr == search.best_params_["lr"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [list, np.array, pd.Series, pl.Series])
 def test_cross_validation_is_a_loop_over_folds(kind: Callable[[Any], Any]) -> None:
     if kind is pl.Series and tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 5):
@@ -646,6 +648,7 @@ with warnings.catch_warnings():
     checks = parametrize_with_checks([small(), OfNumbers("mixup", CNN, **CHECKED)])
 
 
+@pytest.mark.slow
 @checks
 def test_scikit_learns_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
@@ -654,6 +657,7 @@ def test_scikit_learns_checks(estimator: Any, check: Callable[[Any], None]) -> N
 # --- the guide -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_the_guide_shows_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(blocks) >= 3

@@ -165,6 +165,7 @@ def by_example(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 # --------------------------------------------------------------- a whole run on real questions
 
 
+@pytest.mark.slow
 def test_minilm_on_trec(trec_data: Path, tmp_path: Path) -> None:
     from ampmix.backbones.hf_loading import located
 
@@ -259,6 +260,7 @@ class Killed(transformers.TrainerCallback):  # type: ignore[misc]
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_ends_as_undisturbed(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib, torch; sys.path.insert(0, sys.argv[1]); "
@@ -299,6 +301,7 @@ def test_killed_and_resumed_ends_as_undisturbed(tmp_path: Path) -> None:
 # ----------------------------------------------------------- without mixing: Trainer to the bit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -424,6 +427,7 @@ def cases() -> dict[str, dict[str, Any]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", [Mixup(), AMP(eps=0.2)], ids=["mixup", "amp"])
 @pytest.mark.parametrize("case", cases())
 def test_accumulated_batches_are_one_batch(
@@ -514,6 +518,7 @@ def in_processes(file: Path) -> None:
         torch.save(result, file)
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(tmp_path: Path) -> None:
     """Under DistributedDataParallel, as torchrun starts it: half the batch in each process."""
     script = tmp_path / "run.py"
@@ -653,6 +658,7 @@ def test_a_step_can_be_pickled_after_it_was_attached() -> None:
         assert again.model.train()(**batch).loss.requires_grad
 
 
+@pytest.mark.slow
 def test_compiled_code_is_used_again_from_step_to_step(tmp_path: Path) -> None:
     """A new function at every step would be compiled at every step."""
     import torch._dynamo
@@ -784,6 +790,7 @@ def test_integer_labels_stay_classes(tmp_path: Path) -> None:
     assert trainer.model.config.problem_type == "single_label_classification"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "label"),
     [
@@ -809,6 +816,7 @@ def test_other_losses_are_those_of_trainer(config: Any, label: Any, tmp_path: Pa
 # --------------------------------------------------------------------------------- PEFT
 
 
+@pytest.mark.slow
 def test_adapters_train_and_are_saved(tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(task_type="SEQ_CLS", r=2, lora_alpha=4, lora_dropout=0.1)
@@ -886,6 +894,7 @@ class OfParameters(MixupTrainer):
         return sum(p.square().sum() for p in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cls", "rows", "words"),
     [
@@ -920,6 +929,7 @@ class Penalised(MixupTrainer):
         return (loss, outputs) if return_outputs else loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", [NoMixup(), Mixup(), AMP(eps=0.1)], ids=lambda p: p.name)
 def test_a_further_term_of_the_loss_trains(policy: Any, tmp_path: Path) -> None:
     found = []
@@ -951,6 +961,7 @@ def test_a_batch_loss_serves_evaluation_beside_one_for_training(tmp_path: Path) 
     assert trainer.evaluate(examples(8))["eval_loss"] == 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["accelerate", "transformers"])
 def test_what_is_not_installed_is_named_with_its_extra(missing: str) -> None:
     code = (

@@ -126,6 +126,7 @@ def test_there_are_enough() -> None:
     assert len(tiny.FAMILIES) >= EXPECTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tiny.FAMILIES)
 def test_every_whole_site_is_cut_exactly(name: str) -> None:
     model, inputs, sites = family(name)
@@ -145,6 +146,7 @@ def test_every_whole_site_is_cut_exactly(name: str) -> None:
                 torch.testing.assert_close(mine, wanted, rtol=1e-7, atol=1e-9, msg=path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tiny.FAMILIES)
 def test_at_lam_0_logits_are_the_partners(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of texts of one length, for which no mask is to be united."""

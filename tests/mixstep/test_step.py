@@ -199,6 +199,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "site", "policy"), CASES)
 def test_losses_and_gradients_are_those_of_a_forward_pass_written_by_hand(
     name: str, site: str, policy: Policy

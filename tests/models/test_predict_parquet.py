@@ -232,6 +232,7 @@ def test_a_full_disk_in_whatever_words_of_polars_is_a_sentence_and_leaves_nothin
     assert os.listdir(tmp_path) == ["in.parquet"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_memory_does_not_grow_with_the_rows(folder: Path, tmp_path: Path) -> None:
     """Four times the rows, the same peak but for a few slices; one row group, the worst case."""

@@ -79,6 +79,7 @@ USES: dict[str, Callable[[Classifier, Path], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", USES)
 def test_a_use_changes_nothing_that_is_shared(
     trained: Classifier, use: str, tmp_path: Path

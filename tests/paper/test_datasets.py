@@ -28,6 +28,8 @@ from ampmix.terminal.data_statistics import differences
 from ampmix.text.tokenizers import kim, kim_sst
 from every_policy import every_policy_and_site
 
+pytestmark = pytest.mark.slow
+
 # ------------------------------------------------------------------ Table 1
 
 

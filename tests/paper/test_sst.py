@@ -18,6 +18,8 @@ from ampmix.datasets._trees import read_trees
 from ampmix.errors import AmpmixError
 from ampmix.text.tokenizers import kim_sst
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sst(trec_data: Path, load_once: Any) -> dict[str, TextDataset]:

@@ -19,6 +19,7 @@ def smoothed(logits: Tensor, y: Tensor) -> Tensor:
     return cross_entropy(logits, y, weights=torch.tensor([1.0, 2.0, 0.5, 1.0]), smoothing=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("loss", [cross_entropy, smoothed], ids=lambda loss: loss.__name__)
 @pytest.mark.parametrize("eps", [0.0, 0.002, 0.1, 1.0, 5.0])

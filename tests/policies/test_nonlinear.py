@@ -293,6 +293,7 @@ def toy(n: int = 45) -> Split:
     return split_holdout(dataset, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label_dim", [0, 8])
 def test_a_separable_problem_is_learnt_and_saved(label_dim: int, tmp_path: Path) -> None:
     data, config = toy(120), TrainConfig(steps=150, batch_size=16, lr=0.02, eval_every=50)
@@ -368,6 +369,7 @@ def test_evaluation_never_mixes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert often.curve[-1].dev_loss == seldom.curve[-1].dev_loss
 
 
+@pytest.mark.slow
 def test_compare_runs_it_on_trec(
     trec_data: Path, serial: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,7 @@ def together(*command: str) -> subprocess.CompletedProcess[str]:
     return forked.together([sys.executable, "-m", "ampmix", *command], imports=["accelerate"])
 
 
+@pytest.mark.slow
 def test_train_in_two_processes_is_one_model_and_close_to_one_process(
     small: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +129,7 @@ def test_train_in_two_processes_is_one_model_and_close_to_one_process(
     assert about["processes"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["amp[eps=0.1]", "nonlinear"])
 def test_policies_train_in_two_processes(policy: str, small: Path, tmp_path: Path) -> None:
     model = str(tmp_path / "model")
@@ -138,6 +140,7 @@ def test_policies_train_in_two_processes(policy: str, small: Path, tmp_path: Pat
     assert len(Classifier.load(tmp_path / "model").predict(["where is my parcel"])) == 1
 
 
+@pytest.mark.slow
 def test_compare_in_two_processes_makes_the_records_of_one(small: Path, tmp_path: Path) -> None:
     command = ("compare", str(small), "--backbone", "cnn", "--policies", "none,amp")
     command += ("--seeds", "2", *QUICK)

@@ -43,6 +43,7 @@ def check_gradients(case: Case, results: list[dict[str, dict[str, Any]]]) -> dic
     return own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [*two.DDP, *two.ACCUMULATED], ids=str)
 def test_ddp_has_the_gradients_of_one_process(case: Case, results: Any) -> None:
     own = check_gradients(case, results)
@@ -107,6 +108,7 @@ def test_fsdp1_is_refused_with_the_way_out(tmp_path: Path) -> None:
         distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_the_example_runs_on_two_processes(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     script = str(root / "examples" / "ddp.py")
@@ -162,6 +164,7 @@ def test_parts_of_a_batch_add_up_to_it(policy: Policy, items: bool) -> None:
 # ------------------------------------------------------------------------------ half precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", two.POLICIES, ids=lambda policy: policy.name)
 @pytest.mark.parametrize("site", ["word", "bert.encoder.layer.0", "sent"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.2), (torch.float16, 0.03)])
@@ -266,6 +269,7 @@ AGAIN = [(bert_checkpointed, site) for site in ("word", f"{LAYER}.0", f"{LAYER}.
 AGAIN += [(checkpointed, site) for site in ("embed", "block", "last", "head:input")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", two.POLICIES, ids=lambda policy: policy.name)
 @pytest.mark.parametrize(("make", "site"), AGAIN)
 @pytest.mark.filterwarnings("ignore:site block. part of what")
@@ -321,6 +325,7 @@ FROZEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", two.POLICIES, ids=lambda policy: policy.name)
 @pytest.mark.parametrize("site", ["word", f"{LAYER}.0", f"{LAYER}.1", "sent"])
 @pytest.mark.parametrize("frozen", FROZEN, ids=str)
@@ -455,6 +460,7 @@ COMPILED += [("in place", AMPED, site) for site in ("embed", "blocks.1", "head:i
 COMPILED += [("step", MIXUP, "embed"), ("step", AMPED, "blocks.1"), ("step", NONE, "head:input")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "policy", "site"), COMPILED)
 def test_compiling_changes_nothing_and_ends(
     how: str, policy: Policy, site: str, graphs: Callable[[], int]
@@ -464,6 +470,7 @@ def test_compiling_changes_nothing_and_ends(
     assert made == 1 if how != "step" else 1 < made <= 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "policy", "site"), [("in place", AMPED, "blocks.1"), ("step", MIXUP, "head:input")]
 )
@@ -487,6 +494,7 @@ def dropping() -> tuple[nn.Module, Tensor, Tensor]:
     return Dropping(), torch.randn(two.B, 8), torch.randint(3, (two.B,))
 
 
+@pytest.mark.slow
 def test_compiled_passes_of_amp_drop_the_same(graphs: Callable[[], int], cpp: None) -> None:
     """At an eps of nothing AMP is Mixup; if its passes drop alike, and only then."""
     losses = []
@@ -504,6 +512,7 @@ def test_compiled_passes_of_amp_drop_the_same(graphs: Callable[[], int], cpp: No
     assert graphs() == 1  # three steps, one architecture
 
 
+@pytest.mark.slow
 def test_a_graph_that_cannot_be_gone_back_through_twice_is_said_to_be(
     graphs: Callable[[], int], cpp: None
 ) -> None:
@@ -524,6 +533,7 @@ def test_evaluating_compiles_into_one_graph(graphs: Callable[[], int]) -> None:
     assert graphs() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["wrapped", "in place", "attached"])
 def test_parts_may_be_compiled(how: str, graphs: Callable[[], int]) -> None:
     model, own = reader(), reader()
@@ -566,6 +576,7 @@ def test_compiled_statistics_are_counted_once(graphs: Callable[[], int]) -> None
     assert made[1] == made[3]
 
 
+@pytest.mark.slow
 def test_a_transformer_compiles(graphs: Callable[[], int]) -> None:
     make = partial(two.bert, torch.float32)
     check_compiled(

@@ -70,6 +70,7 @@ def until(condition: Any, seconds: float = 60) -> None:
 # ------------------------------------------------------------------ kill -9
 
 
+@pytest.mark.slow
 def test_killed_at_random_it_ends_with_the_records_of_an_undisturbed_one(tmp_path: Path) -> None:
     """Twelve runs; after each kill one more record at least, so that it ends."""
     study = study_of(tmp_path, TWELVE)
@@ -104,6 +105,7 @@ def digests_or_none(out: Path) -> dict[str, str]:
     return digests(out) if out.exists() else {}
 
 
+@pytest.mark.slow
 @needs_proc
 def test_killed_workers_cost_their_runs_alone_which_are_begun_anew(tmp_path: Path) -> None:
     study = study_of(tmp_path, TWELVE)
@@ -137,6 +139,7 @@ def test_killed_workers_cost_their_runs_alone_which_are_begun_anew(tmp_path: Pat
 # ------------------------------------------------------------------ several processes
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_store_train_each_run_once(tmp_path: Path) -> None:
     study = study_of(tmp_path, TWELVE)
     with started(command(tmp_path)) as one, started(command(tmp_path)) as other:

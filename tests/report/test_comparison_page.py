@@ -13,6 +13,8 @@ import pytest
 from ampmix.analysis.written import written_in
 from ampmix.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 TICKETS = str(Path(__file__).parents[2] / "examples" / "support-tickets.csv")
 SMALL, MAIN = "cnn[embedding_dim=4,feature_maps=2]", "cnn[embedding_dim=8,feature_maps=3]"
 EVIL = "<script>document.title='broken'</script> | *b*"

@@ -259,6 +259,7 @@ def test_folders_without_records(given: str, tmp_path: Path, capsys: Any) -> Non
     assert "give the output folder of ampmix compare" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_many_groups_stays_under_three_megabytes(tmp_path: Path) -> None:
     curve = [
         {"step": s, "train_loss": 1.0, "dev_error": 1 / s, "dev_loss": 1 / s}

@@ -17,6 +17,7 @@ FEW = {"parquet": 40, "report": 8, "model": 60, "encoder": 0, "study": 60, "text
 NEVER_REFUSED = {"records", "report", "archive", "text"}  # leave aside, say in a word, or take all
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forked_probes")
 @pytest.mark.parametrize("name", [name for name in TARGETS if FEW.get(name, 1)])
 def test_mutated_inputs_are_read_or_refused_in_a_sentence(name: str) -> None:

@@ -488,6 +488,7 @@ PROVENANCES: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "case"),
     [

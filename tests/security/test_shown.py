@@ -57,6 +57,7 @@ def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return out + err
 
 
+@pytest.mark.slow
 def test_every_command_shows_names_and_obeys_none(
     made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, serial: Any
 ) -> None:

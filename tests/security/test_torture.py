@@ -19,6 +19,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_half_written_and_all_can_be_resumed(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     command = [sys.executable, str(SCRIPT), "--seed", "7", "--faults", "26", "--forked"]

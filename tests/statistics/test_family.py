@@ -30,6 +30,7 @@ def studies(rng, truths, seeds=5, texts=40, spread=0.2):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("margin", [0.0, 0.5])
 def test_any_false_claim_is_rare_and_all_intervals_hold(margin):
     rng, truths = np.random.default_rng(0), {"a": 0.0, "b": 0.5, "c": -1.0}
@@ -51,6 +52,7 @@ def test_any_false_claim_is_rare_and_all_intervals_hold(margin):
     assert missed / n < 0.065
 
 
+@pytest.mark.slow
 def test_power_at_what_could_have_been_shown_is_that_of_the_corrected_test():
     rng = np.random.default_rng(1)
     alone, together = [], []

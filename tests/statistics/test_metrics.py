@@ -44,6 +44,7 @@ def test_means_are_the_metrics(name, classes):
         assert values.mean() == pytest.approx(EXPECTED[name](labels, one))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
 def test_variances_are_those_of_the_bootstrap(name):
     rng = np.random.default_rng(1)

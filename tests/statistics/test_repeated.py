@@ -165,6 +165,7 @@ def test_expected_parts_of_more_repeats():
     assert same.blur == pytest.approx(truth[0].blur)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [2, 3, 5])
 @pytest.mark.parametrize("spread", [0.0, 0.3])
 def test_equal_policies_raise_an_alarm_in_5_percent_at_most(repeats, spread):

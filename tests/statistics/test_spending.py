@@ -63,6 +63,7 @@ def studies(rng, truths, repeats, texts=60, folds=4, shared=0.7, noise=0.7, runs
     ]
 
 
+@pytest.mark.slow
 def test_looks_alarm_no_more_often_than_one():
     rng, alarms, naive = np.random.default_rng(1), 0, 0
     for _ in range(250):

@@ -242,6 +242,7 @@ def test_a_small_true_difference_is_covered_where_it_often_shows_in_no_text():
     assert held / 1000 >= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 5])
 @pytest.mark.parametrize(
     ("worse", "better"), [(0.002, 0.0), (0.008, 0.0), (0.004, 0.004), (0.001, 0.006), (0.014, 0.0)]
@@ -705,6 +706,7 @@ def test_pigeonhole_of_a_stack_uses_the_same_counts_for_all():
         assert found[:, k] == pytest.approx(alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sds", "lowest", "highest"),
     [((0.3, 1.0, 0.0), 0.92, 0.97), ((0.0, 1.0, 1.0), 0.93, 0.98), ((0.0, 0.0, 1.0), 0.99, 1.0)],

@@ -33,6 +33,7 @@ def by_another_solver(split: Split) -> np.ndarray:
     return model.predict(tfidf.transform(split.test.texts)) != split.test.labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fold", range(3))
 def test_it_is_the_optimum_on_the_example(fold: int) -> None:
     split = split_fold(datasets.load(TICKETS), fold, 5)
@@ -43,6 +44,7 @@ def test_it_is_the_optimum_on_the_example(fold: int) -> None:
     assert (wrong != by_another_solver(split)).sum() <= 1
 
 
+@pytest.mark.slow
 def test_it_is_the_optimum_on_trec(trec_data: Path) -> None:
     split = split_holdout(datasets.load("trec"), 0)
     wrong = errors(split)

@@ -91,6 +91,7 @@ def test_no_file_of_a_study_holds_a_path_a_name_or_the_environment(
 # ------------------------------------------------------------------ a run that takes too long
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_worker_that_hangs_is_ended_and_its_run_tried_again(tmp_path: Path) -> None:
     """A stopped process answers nothing but kill -9."""
@@ -171,6 +172,7 @@ def some_fail(monkeypatch: pytest.MonkeyPatch, error: Exception | None, lost: Ru
     monkeypatch.setattr("ampmix.studies.runner.Pool", Failing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [Run("mixup", 1), Run("none", 0), Run("tfidf-logreg", 0)])
 def test_a_comparison_goes_on_without_a_run_and_the_same_command_tries_it_again(
     tmp_path: Path,

@@ -22,6 +22,8 @@ from ampmix.studies.automatic import Choice, choose_encoder
 from ampmix.studies.ladder import Ladder
 from ampmix.studies.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 TICKETS = str(Path(__file__).parents[2] / "examples" / "support-tickets.csv")
 CNN = "cnn[embedding_dim=8,feature_maps=3]"
 STEPS = ["--steps", "4", "--seeds", "2", "--backbone", CNN, "--policies", "none,mixup"]

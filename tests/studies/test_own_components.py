@@ -104,6 +104,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 # ------------------------------------------------------------------ by object
 
 
+@pytest.mark.slow
 def test_a_policy_of_a_script_is_compared_on_workers(folder: Path) -> None:
     (folder / "script.py").write_text(SCRIPT.replace("CNN", CNN))
     done = run(folder, "script.py")
@@ -118,6 +119,7 @@ def test_a_policy_of_a_script_is_compared_on_workers(folder: Path) -> None:
     assert "mine" in (folder / "out" / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_told_of_it(folder: Path) -> None:
     guarded = SCRIPT.replace("CNN", CNN)
     (folder / "script.py").write_text(guarded.replace('if __name__ == "__main__":', "if True:"))
@@ -206,6 +208,7 @@ def test_what_cannot_be_had_is_one_sentence(
 # ------------------------------------------------------------------ by entry point
 
 
+@pytest.mark.slow
 def test_entry_points_are_listed_and_compared(folder: Path) -> None:
     done = run(folder, "-m", "ampmix", "list")
     assert done.returncode == 0

@@ -20,6 +20,8 @@ from ampmix.studies.run import run_study
 from ampmix.studies.study import build
 from paper_stand_ins import stand_in
 
+pytestmark = pytest.mark.slow
+
 PAPER = Path(__file__).parents[2] / "paper"
 STUDIES = ("table2", "table3", "table4", "table5", "figure2")
 QUICK = {"steps": 1, "seeds": 1, "eval_every": 1, "batch_size": 8}

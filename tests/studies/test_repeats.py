@@ -134,6 +134,7 @@ def test_a_time_that_is_up_ends_it(tmp_path: Path, serial: list[Any]) -> None:
     assert compare(steps, tmp_path).plan.repeats == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["macro-f1", "log-loss", "calibration"])
 def test_the_metric_is_what_is_compared(metric: str, tmp_path: Path, serial: list[Any]) -> None:
     whole = replace(plan(2), config=replace(CONFIG, steps=12, lr=0.05))

@@ -113,6 +113,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 POLICIES = [NoMixup(), Mixup(), AMP(), AMP(site="sent", eps=0.1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "policy"),
     [(CNN, policy) for policy in POLICIES] + [(LSTM, AMP())],

@@ -42,6 +42,7 @@ def data() -> Split:
     return split_holdout(TextDataset("made up", ("x", "y", "z"), train=train, test=test), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", every_policy_and_site(), ids=spec)
 @pytest.mark.parametrize("backbone", [CNN, LSTM, Encoder(model=TINY)], indirect=True, ids=str)
 def test_bfloat16_is_close_but_not_the_same(backbone: Any, policy: Policy, data: Split) -> None:

@@ -162,6 +162,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(
     ("backbone", "policy", "config"),
@@ -200,6 +201,7 @@ def test_splits_that_do_not_go_together_are_refused(
         fit_many(CNN, AMP(), splits, BRIEF, seeds)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(
     "changes",
@@ -277,6 +279,7 @@ def test_no_step_waits_for_the_device(
     assert not watched.waited
 
 
+@pytest.mark.slow
 def test_in_single_precision_they_differ_as_roundings_do() -> None:
     """Two runs whose sums are taken in another order differ by as much (decision 13)."""
     for together, alone in zip(*both(CNN, AMP(), CONFIG), strict=True):

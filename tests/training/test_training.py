@@ -109,6 +109,7 @@ def same_weights(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 # --- reproducible, and paired across policies ---------------------------------------------------
 
 
+@pytest.mark.slow
 @every_pair
 def test_the_same_call_gives_the_same_run_to_the_bit(backbone: Any, policy: Policy) -> None:
     one, other = (fit(backbone, policy, toy(), SHORT, seed=3) for _ in range(2))
@@ -119,6 +120,7 @@ def test_the_same_call_gives_the_same_run_to_the_bit(backbone: Any, policy: Poli
     assert changed.curve != one.curve
 
 
+@pytest.mark.slow
 @every_pair
 def test_the_state_of_global_generators_neither_matters_nor_moves(
     backbone: Any, policy: Policy
@@ -170,6 +172,7 @@ class Watched:
         monkeypatch.setattr(heads, "dropout_scale", watched_scale)
 
 
+@pytest.mark.slow
 @every_backbone
 def test_policies_share_initial_weights_batches_and_dropout_masks(
     backbone: Any, monkeypatch: pytest.MonkeyPatch
@@ -228,6 +231,7 @@ def test_streams_are_the_same_in_every_process() -> None:
     assert torch_seed(3, "mixing") == 51355822907851994
 
 
+@pytest.mark.slow
 @every_backbone
 @pytest.mark.parametrize("site", ["word", "sent"])
 @pytest.mark.parametrize("options", [{"eps": 0.0}, {"eps": 1e-12}, {"eps": 0.0, "min_op": False}])
@@ -336,6 +340,7 @@ def test_evaluation_neither_mixes_nor_drops(monkeypatch: pytest.MonkeyPatch) -> 
 # --- optimisation ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pairs(SITED, WORDS)
 def test_a_separable_problem_is_learnt(backbone: Any, policy: Policy) -> None:
     config = TrainConfig(steps=150, batch_size=16, lr=0.02, eval_every=50)
@@ -499,6 +504,7 @@ def test_the_order_changes_from_epoch_to_epoch() -> None:
     assert first[2].tolist() != second[2].tolist() != list(range(30))
 
 
+@pytest.mark.slow
 @every_pair
 def test_a_last_batch_of_one_trains(backbone: Any, policy: Policy) -> None:
     data = toy()
@@ -602,6 +608,7 @@ def test_a_saved_classifier_predicts_the_same_to_the_bit(
     )
 
 
+@pytest.mark.slow
 def test_a_new_process_predicts_the_same_to_the_bit(trained: Classifier, tmp_path: Path) -> None:
     trained.save(tmp_path / "model")
     code = (
