@@ -109,6 +109,19 @@ def test_mean_pooling_leaves_padding_out(folders: dict[str, str]) -> None:
         torch.testing.assert_close(model(ids, mask)[i], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_pooling_of_layers_is_a_mean_of_each(kind: str, folders: dict[str, str]) -> None:
+    model = built(folders[kind], pooling="layers", freeze=True)
+    ids, mask, _ = batch()
+    depth = model.body.config.num_hidden_layers
+    for i, length in enumerate(mask.sum(1).tolist()):
+        states = model.body(input_ids=ids[i : i + 1, :length], output_hidden_states=True)
+        thirds = sorted({depth * k // 3 for k in range(4)})
+        read = [states.hidden_states[k][0] for k in thirds]
+        expected = model.output(torch.cat([state.mean(0) for state in read]))
+        torch.testing.assert_close(model(ids, mask)[i], expected, rtol=1e-9, atol=1e-12)
+
+
 # --- mixing ----------------------------------------------------------------------------------
 
 
@@ -237,13 +250,21 @@ def test_nonlinear_mixing_is_the_textbook_one_in_loss_and_every_gradient(
 TEXTBOOK = {"optimizer": "adam", "lr": 1e-5, "schedule": "constant", "warmup": 0.0}
 
 
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"pooling": "mean"},
+    {"freeze": True},
+    {"freeze": True, "pooling": "layers"},
+]
+
+
 def predictions_of_pipeline(folder: Path, texts: list[str]) -> list[dict[str, Any]]:
     return list(transformers.pipeline("text-classification", str(folder))(texts))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CONFIGS)
-@pytest.mark.parametrize("options", [{}, {"pooling": "mean"}, {"freeze": True}])
+@pytest.mark.parametrize("options", KINDS)
 def test_a_saved_model_gives_the_same_probabilities_to_the_bit(
     kind: str, options: dict[str, Any], folders: dict[str, str], tmp_path: Path
 ) -> None:
@@ -263,7 +284,7 @@ def test_a_saved_model_gives_the_same_probabilities_to_the_bit(
     loaded.save(tmp_path / "model")
     assert (Classifier.load(tmp_path / "model").predict_proba(texts) == probabilities).all()
     assert not list(tmp_path.rglob("*.bin")) + list(tmp_path.rglob("*.pt"))
-    if not backbone.mean_pooled:
+    if backbone.pooled == "head":
         told = predictions_of_pipeline(tmp_path / "model", list(TEXTS))
         assert [one["label"] for one in told] == loaded.predict(TEXTS)
         expected = probabilities[: len(TEXTS)].max(1)
@@ -271,7 +292,7 @@ def test_a_saved_model_gives_the_same_probabilities_to_the_bit(
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-@pytest.mark.parametrize("options", [{}, {"pooling": "mean"}, {"freeze": True}])
+@pytest.mark.parametrize("options", KINDS)
 def test_pickled_and_copied_it_is_the_same_classifier(
     kind: str, options: dict[str, Any], folders: dict[str, str]
 ) -> None:
@@ -458,7 +479,8 @@ def test_what_is_given_goes_before_a_backbones_own_recipe() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("pooling=max", ["'max'", "auto, head, mean"]),
+        ("pooling=max", ["'max'", "auto, head, mean, layers"]),
+        ("pooling=layers", ["frozen", "freeze=true"]),
         ("dropout=1", ["dropout is 1.0", "[0, 1)"]),
         ("freeze=perhaps", ["true or false"]),
     ],

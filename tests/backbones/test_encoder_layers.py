@@ -409,6 +409,8 @@ def test_layers_that_are_one_are_refused(folders: dict[str, str]) -> None:
     backbone = Encoder(model=folders["albert"], train_layers=1)
     with pytest.raises(AmpmixError, match=r"albert.*cannot be run apart.*without train_layers"):
         backbone.build(backbone.reader([], "words", 16), 3, rng())
+    with pytest.raises(AmpmixError, match=r"albert.*cannot be told apart: use pooling=mean"):
+        built(folders["albert"], pooling="layers", freeze=True)(*batch()[:2])
     model = built(folders["albert"])
     ids, mask, _ = batch()
     with pytest.raises(AmpmixError, match="cannot be run apart"):

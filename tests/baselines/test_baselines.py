@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import transformers
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -15,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 import ampmix
 from ampmix._support.components import BASELINES, find, parse_model, spec
 from ampmix.backbones import feature_cache
+from ampmix.baselines import encoder_logreg
 from ampmix.baselines.encoder_logreg import EncoderLogreg
 from ampmix.baselines.majority import Majority
 from ampmix.baselines.tfidf_logreg import TfidfLogreg
@@ -165,6 +169,49 @@ def test_features_are_computed_once_and_mended(
     monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path / "a file"))
     unkept = ampmix.fit(model, NONE, split)
     assert np.array_equal(unkept.test_probabilities, first.test_probabilities)
+
+
+@pytest.mark.parametrize("pooling", ["layers", "mean"])
+def test_encoder_logreg_is_scikit_learns_on_transformers_states(
+    pooling: str, folders: Any, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
+    monkeypatch.setattr(encoder_logreg, "_best_strength", lambda *_: 3.0)
+    model = EncoderLogreg(folders["bert"], pooling)
+    found = ampmix.fit(model, NONE, split).test_probabilities
+    body = transformers.AutoModel.from_pretrained(folders["bert"]).eval()
+    reader = model.reader([], "words", 128)
+
+    def states(texts: Sequence[str]) -> list[np.ndarray]:
+        read = []
+        for text in texts:
+            ids = torch.from_numpy(reader.encode([text]).tokens.astype(np.int64))[None]
+            with torch.no_grad():
+                made = body(input_ids=ids, output_hidden_states=True).hidden_states
+            read.append([state[0].mean(0).double().numpy() for state in made])
+        kept = (
+            [len(made) - 1] if pooling == "mean" else [(len(made) - 1) * k // 3 for k in range(4)]
+        )
+        return [np.array([one[k] for one in read]) for k in kept]
+
+    parts = states([*split.train.texts, *split.dev.texts])
+    lengths = [np.sqrt(len(parts) * (part**2).sum(1).mean()) for part in parts]
+    x = np.hstack([part / one for part, one in zip(parts, lengths, strict=True)])
+    y = np.concatenate([split.train.labels, split.dev.labels])
+    by_hand = LogisticRegression(C=3.0, max_iter=1000).fit(x, y)
+    tests = zip(states(split.test.texts), lengths, strict=True)
+    expected = by_hand.predict_proba(np.hstack([part / one for part, one in tests]))
+    assert np.allclose(found, expected, atol=2e-3)
+
+
+def test_the_pooling_of_encoder_logreg_is_named_in_records() -> None:
+    assert EncoderLogreg().identity == "encoder-logreg[pooling=layers]"
+    assert EncoderLogreg(pooling="mean").public_spec == "encoder-logreg[pooling=mean]"
+    assert (
+        EncoderLogreg("bert-base-uncased").public_spec == "encoder-logreg[model=bert-base-uncased]"
+    )
+    with pytest.raises(AmpmixError, match="'head': it must be one of layers, mean"):
+        EncoderLogreg(pooling="head")
 
 
 def test_the_commands_take_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

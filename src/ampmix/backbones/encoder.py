@@ -31,7 +31,7 @@ from ampmix.text.coverage import SAMPLE, coverage_of
 from ampmix.text.lost_words import lost
 from ampmix.text.reader import Reader, WordReader
 
-POOLINGS = ("auto", "head", "mean")
+POOLINGS = ("auto", "head", "mean", "layers")
 STARTS = ("random", "linear")
 
 
@@ -52,7 +52,9 @@ class Encoder(Backbone):
     MiniLM and 160 TREC labels it errs no more than ``mean``, the mean over the tokens, for which
     transformers has no such class: saved, its body opens with ``AutoModel``, the head here alone.
     A frozen [CLS] of a model made for mean pooling tells little (64 % error against 32 %), so
-    ``auto`` means ``mean`` if frozen and ``head`` if not.
+    ``auto`` means ``mean`` if frozen and ``head`` if not. ``layers`` puts side by side the means
+    over the tokens of the embedded words and of the hidden states after a third, two thirds and all
+    of the layers; of a frozen encoder alone.
 
     Departures from the paper: its recipe for BERT (Adam at 1e-5, constant, 8,000 steps of 24) stays
     selectable, but :attr:`training_defaults` are AdamW at 1e-4 with warm-up and decay, and the last
@@ -62,7 +64,7 @@ class Encoder(Backbone):
     Args:
         model: ``minilm`` (extra ``minilm``: needs no network), a hub name such as
             ``bert-base-uncased``, or a folder that transformers saved. Its code is never run.
-        pooling: ``auto``, ``head`` or ``mean``.
+        pooling: ``auto``, ``head``, ``mean`` or ``layers``.
         dropout: share of the last layer's input dropped while training, in [0, 1). The body keeps
             the dropout of its own configuration.
         freeze: encode every text once and train the last layer only; site ``sent`` alone.
@@ -102,6 +104,10 @@ class Encoder(Backbone):
         if self.pooling not in POOLINGS:
             raise AmpmixError(
                 f"pooling is {self.pooling!r}: it must be one of {', '.join(POOLINGS)}"
+            )
+        if self.pooling == "layers" and not self.freeze:
+            raise AmpmixError(
+                "pooling=layers is for a frozen encoder: add freeze=true, or use mean"
             )
         if not 0 <= self.dropout < 1:
             raise AmpmixError(f"dropout is {self.dropout}: it must be in [0, 1)")
@@ -149,7 +155,7 @@ class Encoder(Backbone):
 
     def notes(self, split: Split, max_length: int) -> list[str]:
         """See :meth:`ampmix.backbones.base.Backbone.notes`; with the layers that begin anew."""
-        new = [] if self.mean_pooled else new_layers(self.model)
+        new = new_layers(self.model) if self.pooled == "head" else []
         drawn = f"{self.public_spec}: layers that begin from random numbers: {', '.join(new)}"
         low = [f"{one} (another encoder may know more, or backbone cnn)" for one in
                super().notes(split, max_length)]  # fmt: skip
@@ -166,9 +172,9 @@ class Encoder(Backbone):
         return [said] if (said := found.sentence(pieces=True)) else []
 
     @property
-    def mean_pooled(self) -> bool:
-        """True if the sentence is the mean of its tokens, rather than the first one."""
-        return self.pooling == "mean" or (self.pooling == "auto" and self.freeze)
+    def pooled(self) -> str:
+        """The pooling that ``auto`` stands for."""
+        return self.pooling if self.pooling != "auto" else "mean" if self.freeze else "head"
 
     @property
     def all_sites(self) -> tuple[str, ...]:

@@ -98,6 +98,29 @@ class Layers:
         output = _with(body, self.path, layers)(inputs_embeds=words, attention_mask=mask.long())
         return output, found[-1] if found else None
 
+    def read(
+        self, body: nn.Module, mask: Tensor, embedded: Tensor, at: Sequence[int]
+    ) -> tuple[Any, list[Tensor]]:
+        """Run the whole body; return what it returns, and what some of its layers read.
+
+        Args:
+            body: the transformers model.
+            mask: true where there is a token, ``[B, L]``.
+            embedded: words, ``[B, L, e]``.
+            at: numbers of layers, from 0 on, in rising order.
+        """
+        own = list(body.get_submodule(self.path).children())
+        layers, found = list[nn.Module](own), list[Tensor]()
+
+        def take(hidden: Tensor) -> Tensor:
+            found.append(hidden)
+            return hidden
+
+        for i in at:
+            layers[i] = _Enter(own[i], take)
+        output = _with(body, self.path, layers)(inputs_embeds=embedded, attention_mask=mask.long())
+        return output, found
+
 
 def probe(body: Any) -> tuple[Tensor, Tensor]:
     """Make token ids and mask ``[2, 5]`` of a batch to try a body on, the second text shorter."""

@@ -55,9 +55,10 @@ class EncoderModule(CutModule):
         super().__init__()
         self.config = config
         model = folder if trained else config.model  # what messages name
-        if config.mean_pooled:
+        if config.pooled != "head":
             self.body, self.path = bare_body(model, folder), ""
-            self.output = nn.Linear(self.body.config.hidden_size, classes)
+            means = len(self._read) + 1 if config.pooled == "layers" else 1
+            self.output = nn.Linear(means * self.body.config.hidden_size, classes)
             nn.init.normal_(self.output.weight, std=0.02)
             nn.init.zeros_(self.output.bias)
             if trained:
@@ -100,11 +101,19 @@ class EncoderModule(CutModule):
         """Number of layers below those that train."""
         return self._count - self.config.train_layers
 
+    @property
+    def _read(self) -> list[int]:
+        """Numbers of layers before which ``pooling=layers`` reads: 0 and after each third."""
+        return sorted({self._count * thirds // 3 for thirds in range(3)})
+
     # --- passes ------------------------------------------------------------------------------
 
     def features(self, embedded: Tensor, mask: Tensor, seed: int | None = None) -> Tensor:
         """Compute the input of the last layer, ``[B, d]``, from embedded words ``[B, L, d]``."""
         with seeded(seed, embedded.device):
+            if self.config.pooled == "layers":
+                made, states = self._found_layers().read(self.body, mask, embedded, self._read)
+                return _means([*states, made.last_hidden_state], mask)
             made = self.body(inputs_embeds=embedded, attention_mask=mask.long())
         return self._pooled(made, mask)
 
@@ -115,10 +124,9 @@ class EncoderModule(CutModule):
         return self._pooled(made, mask)
 
     def _pooled(self, made: Any, mask: Tensor) -> Tensor:
-        if not self.config.mean_pooled:
+        if self.config.pooled == "head":
             return made.logits  # type: ignore[no-any-return]
-        kept = mask.unsqueeze(-1).to(made.last_hidden_state.dtype)
-        return (made.last_hidden_state * kept).sum(1) / kept.sum(1)  # type: ignore[no-any-return]
+        return _means([made.last_hidden_state], mask)
 
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         like = self.output.weight.new_empty(()).expand(ids.shape[0], self.output.in_features)
@@ -275,6 +283,19 @@ class EncoderModule(CutModule):
         self._layers, self._known = layers, self._known | {at}
         return layers
 
+    def _found_layers(self) -> Layers:
+        """The layers, each of which can be read."""
+        if self._layers is None:
+            body, (ids, mask) = in_evaluation(self.body), probe(self.body)
+            with torch.no_grad():
+                self._layers = find_layers(body, body.get_input_embeddings()(ids), mask)
+        if self._layers is None:
+            raise AmpmixError(
+                f"the layers of {self.config.public_spec} ({self.body.config.model_type}) cannot "
+                "be told apart: use pooling=mean"
+            )
+        return self._layers
+
     def _agrees(
         self, layers: Layers, body: nn.Module, embedded: Tensor, mask: Tensor, at: int
     ) -> bool:
@@ -323,6 +344,12 @@ class EncoderModule(CutModule):
 def _forget(module: EncoderModule, _: Any) -> None:
     """Drop the features of other weights; no closure, so that modules can be pickled and copied."""
     module.encoded.clear()
+
+
+def _means(states: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """Means over the tokens of some hidden states ``[B, L, d]`` side by side."""
+    kept = mask.unsqueeze(-1).to(states[0].dtype)
+    return torch.cat([(state * kept).sum(1) / kept.sum(1) for state in states], 1)
 
 
 def _head_path(whole: Any, classes: int, model: str) -> str:

@@ -52,7 +52,7 @@ def features(module: EncoderModule, parts: Sequence[Encoded], device: torch.devi
         return np.concatenate(made).astype(np.float32, copy=False)
 
     shape = len(distinct), module.output.in_features
-    found = cached(module, f"features {module.config.mean_pooled}", distinct, shape, compute)
+    found = cached(module, f"features {module.config.pooled}", distinct, shape, compute)
     place = {row: i for i, row in enumerate(distinct)}
     everything = found[[place[row] for row in rows]]
     return np.split(everything, np.cumsum([len(part) for part in parts])[:-1])
