@@ -20,12 +20,14 @@ import torch
 import ampmix
 from ampmix import datasets, statistics
 from ampmix.backbones.feature_cache import features
-from ampmix.baselines.encoder_logreg import EncoderLogreg, _chosen
+from ampmix.baselines._logistic import fitted, rotated
+from ampmix.baselines.encoder_logreg import EncoderLogreg, best_strength, lengths
 from ampmix.baselines.tfidf_logreg import TfidfLogreg
 from ampmix.data.dataset import Examples, TextDataset
 from ampmix.data.splits import split_all, split_fold
 
 FOLDS, HELD = 5, 4000
+WIDTH = 384  # of MiniLM
 RESULTS = Path(__file__).parent / "results" / "refit.json"
 
 
@@ -55,8 +57,10 @@ def by_encoder(
     """As :func:`by_tfidf`, on features of all texts that were computed once."""
 
     def wrong(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        length = np.sqrt((x[train] ** 2).sum(1).mean())
-        slopes, bias = _chosen(x[train] / length, y[train], np.ones(len(train)), len(data.classes))
+        length = lengths(x[train], x.shape[1] // WIDTH)
+        own, ones = x[train] / length, np.ones(len(train))
+        strength = best_strength(rotated(own), y[train], ones)
+        slopes, bias = fitted(own, y[train], ones, len(data.classes), C=strength)
         return ((x[test] / length) @ slopes.T + bias).argmax(1) != y[test]
 
     folds = []

@@ -13,13 +13,17 @@ import torch
 import transformers
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
 import ampmix
 from ampmix._support.components import BASELINES, find, parse_model, spec
 from ampmix.backbones import feature_cache
-from ampmix.baselines import encoder_logreg
+from ampmix.baselines import encoder_logreg, encoder_tfidf
+from ampmix.baselines._logistic import rotated
 from ampmix.baselines.encoder_logreg import EncoderLogreg
+from ampmix.baselines.encoder_tfidf import EncoderTfidf
 from ampmix.baselines.majority import Majority
 from ampmix.baselines.tfidf_logreg import TfidfLogreg
 from ampmix.cli.main import main
@@ -176,7 +180,7 @@ def test_encoder_logreg_is_scikit_learns_on_transformers_states(
     pooling: str, folders: Any, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
-    monkeypatch.setattr(encoder_logreg, "_best_strength", lambda *_: 3.0)
+    monkeypatch.setattr(encoder_logreg, "best_strength", lambda *_: 3.0)
     model = EncoderLogreg(folders["bert"], pooling)
     found = ampmix.fit(model, NONE, split).test_probabilities
     body = transformers.AutoModel.from_pretrained(folders["bert"]).eval()
@@ -202,6 +206,70 @@ def test_encoder_logreg_is_scikit_learns_on_transformers_states(
     tests = zip(states(split.test.texts), lengths, strict=True)
     expected = by_hand.predict_proba(np.hstack([part / one for part, one in tests]))
     assert np.allclose(found, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_encoder_tfidf_is_the_sum_of_both(
+    share: float, folders: Any, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
+    monkeypatch.setattr(encoder_logreg, "best_strength", lambda *_: 3.0)
+    monkeypatch.setattr(encoder_tfidf, "_chosen", lambda *_: (3.0, share))
+    model = EncoderTfidf(folders["bert"])
+    found = ampmix.fit(model, NONE, split)
+    alone = ampmix.fit(EncoderLogreg(folders["bert"]), NONE, split).test_probabilities
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folders["bert"])
+
+    def pieces(text: str) -> list[str]:
+        return tokenizer.tokenize(text)[:30]  # and two special ones
+
+    texts = [*split.train.texts, *split.dev.texts]
+    pipeline = make_pipeline(  # without what every text has
+        TfidfVectorizer(analyzer=pieces, sublinear_tf=True, max_df=len(texts) - 1),
+        LogisticRegression(C=10.0, solver="sag", tol=1e-3, max_iter=1000, random_state=0),
+    )
+    pipeline.fit(texts, np.concatenate([split.train.labels, split.dev.labels]))
+    both = (1 - share) * np.log(alone) + share * pipeline.predict_log_proba(split.test.texts)
+    expected = np.exp(both) / np.exp(both).sum(1, keepdims=True)
+    assert np.allclose(found.test_probabilities, expected, atol=1e-5)
+    again = found.classifier.predict_proba(split.test.texts)
+    assert np.allclose(again, found.test_probabilities, atol=1e-5)
+
+
+def test_the_share_of_tfidf_is_that_of_a_grid_search() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 40)
+    x, pieces = (rng.normal(size=(120, 5)) + np.eye(3, 5)[labels] * k for k in (1.0, 2.0))
+    weights = rng.uniform(0.5, 1.5, 120)
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+
+    def held_out(x: np.ndarray, c: float, **options: Any) -> np.ndarray:
+        log_p = np.empty((120, 3))
+        for rest, held in folds.split(x, labels):
+            own = LogisticRegression(C=c, max_iter=1000, random_state=0, **options)
+            log_p[held] = own.fit(x[rest], labels[rest], weights[rest]).predict_log_proba(x[held])
+        return log_p
+
+    def loss(log_p: np.ndarray) -> float:
+        p = np.exp(log_p) / np.exp(log_p).sum(1, keepdims=True)
+        return float(log_loss(labels, p, sample_weight=weights))
+
+    c = min(encoder_logreg.STRENGTHS, key=lambda c: loss(held_out(x, c)))
+    states, bag = held_out(x, c), held_out(pieces, 10.0, solver="sag", tol=1e-3)
+    share = min(encoder_tfidf.SHARES, key=lambda s: loss((1 - s) * states + s * bag))
+    assert encoder_tfidf._chosen(x, pieces, labels, weights, 10.0) == (c, share)
+    assert share > 0, "more is told by the second"
+    few = np.arange(3)
+    assert encoder_tfidf._chosen(x[:3], pieces[:3], few, weights[:3], 10.0) == (3.0, 0.2)
+
+
+def test_fewer_dimensions_than_texts_make_the_same_model() -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(30, 80)), np.repeat([0, 1, 2], 10)
+    turned = rotated(x)
+    assert turned.shape == (30, 30) and np.allclose(turned @ turned.T, x @ x.T)
+    one, other = (LogisticRegression(tol=1e-8).fit(a, labels).predict_proba(a) for a in (x, turned))
+    assert np.allclose(one, other, atol=1e-4)
 
 
 def test_the_pooling_of_encoder_logreg_is_named_in_records() -> None:

@@ -319,7 +319,7 @@ def test_auto_remembers_what_it_chose(monkeypatch: pytest.MonkeyPatch, tmp_path:
     plan: Plan = first.plans[0]
     assert plan.config.steps == 7 and plan.backbone.name == "minilm"
     assert plan.policy_names == ("none", "mixup[site=layer.5]", "amp[site=layer.5]")
-    assert [p.backbone.name for p in first.rungs] == ["encoder-logreg", "minilm"]
+    assert [p.backbone.name for p in first.rungs] == ["encoder-logreg", "encoder-tfidf", "minilm"]
     Ladder.of(TICKETS, out=tmp_path, seeds=2, budget="1m")
     assert len(asked) == 2, "another budget is another question"
     (tmp_path / "auto.json").write_text("{")

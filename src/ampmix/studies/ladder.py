@@ -126,7 +126,7 @@ class Ladder:
             way = replace(way, sample=choice.texts)
             main: Any = parse_model(choice.backbone)
             if asked is None and automatic.encoder_installed():
-                asked = _models(automatic.FEATURES)
+                asked = _models(automatic.CHEAP)
         else:
             main = parse_model(backbone, True) if isinstance(backbone, str) else backbone
         plan = make.plan(main, listed, steps)

@@ -1,0 +1,179 @@
+"""Logistic regression on a frozen encoder and on TF-IDF of its word pieces, together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ampmix.backbones.base import Cut, CutModule
+from ampmix.backbones.encoder_module import EncoderModule
+from ampmix.backbones.feature_cache import features
+from ampmix.baselines._logistic import (
+    STRENGTHS,
+    USUAL,
+    fitted,
+    losses,
+    out_of_fold,
+    rotated,
+    some_of,
+)
+from ampmix.baselines.base import Numbers
+from ampmix.baselines.encoder_logreg import EncoderLogreg, lengths
+from ampmix.baselines.tfidf_logreg import (
+    SOLVER,
+    TfidfLogreg,
+    TfidfModule,
+    counted,
+    idf_of,
+    rank_anywhere,
+    weighted,
+)
+from ampmix.text.encoded import Encoded
+from ampmix.text.reader import Reader
+
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+FEW_TEXTS = 0.2  # the share where texts are too few to choose
+BAG = "ampmix_bag.safetensors"
+
+
+@dataclass(frozen=True)
+class EncoderTfidf(EncoderLogreg):
+    """What a frozen encoder and the words themselves tell: mostly fewer errors than either.
+
+    The logits are ``(1 - s) a + s b``, with a of ``encoder-logreg`` and b of a logistic regression
+    on TF-IDF of the encoder's word pieces (weights and C as of ``tfidf-logreg``; a piece that every
+    training text has, or none, counts for nothing). The share s is the one of 0, 0.1, ..., 0.8
+    with the lowest log loss in the cross-validation inside the training part that chooses C, too;
+    0.2 with fewer than 2 texts of a class.
+
+    Args:
+        model: as of backbone ``encoder``.
+        pooling: as of ``encoder-logreg``.
+
+    Raises:
+        AmpmixError: for another pooling.
+    """
+
+    name: ClassVar[str] = "encoder-tfidf"
+    described: ClassVar[str] = "a frozen encoder with TF-IDF"
+    rank: ClassVar[int] = 3
+
+    def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
+        """A module whose last layers wait for :meth:`solve`."""
+        encoder = super().build(reader, classes, generator)
+        assert isinstance(encoder, EncoderModule)
+        return EncoderTfidfModule(self, encoder, len(reader), classes)
+
+    def load(self, folder: Path, config: Mapping[str, Any]) -> tuple[CutModule, Reader]:
+        """See :meth:`ampmix.backbones.base.Backbone.load`."""
+        from safetensors.torch import load_file
+
+        encoder, reader = self._encoder.load(folder, config)
+        assert isinstance(encoder, EncoderModule)
+        model = EncoderTfidfModule(self, encoder, len(reader), len(config["classes"]))
+        model.bag.load_state_dict(load_file(folder / BAG))
+        return model, reader
+
+    def solve(
+        self, model: CutModule, train: Encoded, weights: Numbers, others: Sequence[Encoded] = ()
+    ) -> Sequence[Tensor]:
+        """See :meth:`ampmix.baselines.base.Baseline.solve`."""
+        assert isinstance(model, EncoderTfidfModule)
+        encoder, bag, y = model.encoder, model.bag, train.labels
+        classes, device = encoder.output.out_features, encoder.output.weight.device
+        x, *asked = features(encoder, [train, *others], device)
+        wide = x.astype(np.float64)
+        length = lengths(wide, encoder.output.in_features // encoder.body.config.hidden_size)
+        counts = counted(train, len(bag.idf))
+        idf = idf_of(counts)
+        having = np.diff(counts.tocsc().indptr)
+        idf[(having == 0) | (having == len(train))] = 0
+        pieces = weighted(counts, idf)
+
+        some = some_of(y)
+        own = rotated(wide[some] / length), pieces[some], y[some], weights[some]
+        strength, share = _chosen(*own, bag.config.C)
+        slopes, bias = fitted(wide / length, y, weights, classes, C=strength)
+        encoder.output.weight.data.copy_(torch.from_numpy((1 - share) * slopes / length))
+        encoder.output.bias.data.copy_(torch.from_numpy((1 - share) * bias))
+        slopes, bias = fitted(pieces, y, weights, classes, C=bag.config.C, **SOLVER)
+        bag.idf.data.copy_(torch.from_numpy(idf))
+        bag.weight.data.copy_(torch.from_numpy(share * slopes.T))
+        bag.bias.data.copy_(torch.from_numpy(share * bias))
+        found = []
+        for part, states in zip(others, asked, strict=True):
+            read = weighted(counted(part, len(idf)), idf) @ (share * slopes.T) + share * bias
+            with torch.no_grad():
+                above = encoder.output(torch.from_numpy(states).to(device)).cpu()
+            found.append(above + torch.from_numpy(read).to(above.dtype))
+        return found
+
+
+def _chosen(
+    x: Numbers, pieces: Any, labels: Any, weights: Numbers, bag_strength: float
+) -> tuple[float, float]:
+    """C of the encoder's part, and the share of TF-IDF, by the log loss in a cross-validation."""
+    states = out_of_fold(x, labels, weights, STRENGTHS)
+    bag = out_of_fold(pieces, labels, weights, [bag_strength], **SOLVER)
+    if states is None or bag is None:
+        return USUAL, FEW_TEXTS
+    best = int(np.argmin(losses(states, labels, weights)))
+    mixed = np.stack([(1 - share) * states[best] + share * bag[0] for share in SHARES])
+    return STRENGTHS[best], SHARES[int(np.argmin(losses(mixed, labels, weights)))]
+
+
+class EncoderTfidfModule(CutModule):
+    """The sum of an encoder's logits and those of a bag of its word pieces."""
+
+    config: EncoderTfidf
+
+    def __init__(
+        self, config: EncoderTfidf, encoder: EncoderModule, words: int, classes: int
+    ) -> None:
+        super().__init__()
+        self.config, self.encoder = config, encoder
+        self.bag = TfidfModule(TfidfLogreg(), words, classes)
+
+    @property
+    def at_once(self) -> int:
+        """See :attr:`ampmix.backbones.base.CutModule.at_once`."""
+        return self.encoder.at_once
+
+    def logit_parameters(self) -> list[nn.Parameter]:
+        """See :meth:`ampmix.backbones.base.CutModule.logit_parameters`."""
+        return self.encoder.logit_parameters() + self.bag.logit_parameters()
+
+    def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
+        return self._logits, (ids, mask)
+
+    def _logits(self, ids: Tensor, mask: Tensor) -> Tensor:
+        logits: Tensor = self.encoder(ids, mask)
+        return logits + self.bag.logits(ids, mask, rank_anywhere(ids))
+
+    def exportable(self) -> nn.Module:
+        """See :meth:`ampmix.backbones.base.CutModule.exportable`."""
+        return _Exportable(self)
+
+    def save(self, folder: Path, reader: Reader, classes: tuple[str, ...]) -> dict[str, Any]:
+        """The encoder as it saves itself, and the weights of word pieces in a file beside it."""
+        from safetensors.torch import save_file
+
+        told = self.encoder.save(folder, reader, classes)
+        save_file({k: v.cpu().contiguous() for k, v in self.bag.state_dict().items()}, folder / BAG)
+        return told
+
+
+class _Exportable(nn.Module):
+    def __init__(self, module: EncoderTfidfModule) -> None:
+        super().__init__()
+        self.encoder, self.bag = module.encoder.exportable(), module.bag.exportable()
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        logits: Tensor = self.encoder(ids, mask) + self.bag(ids, mask)
+        return logits
