@@ -8,7 +8,9 @@ import json
 import re
 from pathlib import Path
 
+from ampmix.analysis.effects import effects_in
 from ampmix.cli.main import build_parser
+from ampmix.report.leaderboard import leaderboard, told
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = Path(__file__).parent / "output"
@@ -29,6 +31,7 @@ def all_pages() -> dict[str, str]:
         "gallery/README.md": gallery(),
         "decisions/README.md": decisions(),
         "commands.md": commands(),
+        "leaderboard.md": leaderboard_page(),
     }
 
 
@@ -82,6 +85,25 @@ def decisions() -> str:
         number, _, title = path.read_text(encoding="utf-8").splitlines()[0][2:].partition(". ")
         lines.append(f"{number}. [{title}]({path.name})")
     return "\n".join(["# Decisions", "", "Why things are as they are.", "", *lines, ""])
+
+
+def leaderboard_page() -> str:
+    """Every effect in paper/results, to be filtered and sorted."""
+    effects, _ = effects_in(ROOT / "paper/results")
+    return f"""---
+hide: [navigation, toc]
+---
+
+# Leaderboard
+
+{told(effects)} A difference is a policy's error minus that without mixing, in points, paired by seed and text; left of zero is
+a lower error. Intervals are of 95 %, for new seeds and new texts, and hold for all policies of a data set and model at once.
+
+{leaderboard(effects)}
+
+A study of yours is added by `make leaderboard ADD=ampmix-runs/NAME MACHINE="two cores"`: its records are packed into
+[paper/results](results.md), from which this page is made. `ampmix leaderboard FOLDER --add RUNS` makes one of your own.
+"""
 
 
 def commands() -> str:
