@@ -96,13 +96,15 @@ hide: [navigation, toc]
 
 # Leaderboard
 
-{told(effects)} A difference is a policy's error minus that without mixing, in points, paired by seed and text; left of zero is
-a lower error. Intervals are of 95 %, for new seeds and new texts, and hold for all policies of a data set and model at once.
+{told(effects)} A difference is a policy's error minus that without mixing, in points, paired by
+seed and text; left of zero is a lower error. Intervals are of 95 %, for new seeds and new texts,
+and hold for all policies of a data set and model at once.
 
 {leaderboard(effects)}
 
-A study of yours is added by `make leaderboard ADD=ampmix-runs/NAME MACHINE="two cores"`: its records are packed into
-[paper/results](results.md), from which this page is made. `ampmix leaderboard FOLDER --add RUNS` makes one of your own.
+A study of yours is added by `make leaderboard ADD=ampmix-runs/NAME MACHINE="two cores"`: its
+records are packed into [paper/results](results.md), from which this page is made. `ampmix
+leaderboard FOLDER --add RUNS` makes one of your own.
 """
 
 

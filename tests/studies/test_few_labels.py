@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ FOLDER = Path(__file__).parents[2] / "paper/few-labels"
 
 
 def script(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    path, name = FOLDER / f"{name}.py", f"few_labels_{name}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -104,3 +106,30 @@ def test_the_choice_is_written_into_the_confirmation(
     assert read(target).cells[0].policies == ("none", "mixup", "amp", "vat", "fgm")
     with pytest.raises(SystemExit, match="1 cells of 6"):
         choose.main(str(write(tmp_path / "one", record("none", 0, 0.2), record("amp", 0, 0.1))))
+
+
+def test_a_policy_wins_if_it_errs_less_than_both_beyond_doubt() -> None:
+    verdict = script("verdict")
+    errors = {"none": 0.4, "mixup": 0.35, "amp": 0.1, "vat": 0.36, "fgm": 0.5}
+    runs = [record(p, s, e) for p, e in errors.items() for s in range(5)]
+    (group,) = groups_of(runs)
+    cells = {cell.policy: cell for cell in verdict.cells_of(group)}
+    assert cells.keys() == {"amp", "vat", "fgm"}
+    assert cells["amp"].p < 1e-3 and cells["vat"].p == cells["fgm"].p == 1.0
+    assert cells["vat"].differences[0] < 0 < cells["vat"].differences[1]
+    made = list(cells.values())
+    assert verdict.wins(made) == {"amp": {"trec"}, "vat": set(), "fgm": set()}
+    several = [verdict.Cell(str(i), 1.0, "amp", (-1.0, -1.0), None, 0.004) for i in range(3)]
+    assert verdict.wins(several) == {"amp": set()}  # 3 x 0.004 is above 0.01
+    assert verdict.wins(several[:2]) == {"amp": {"0", "1"}}
+
+
+def test_failed_runs_of_the_confirmation_are_wrong_on_every_text() -> None:
+    verdict = script("verdict")
+    errors = {"none": 0.4, "mixup": 0.4, "amp": 0.1}
+    runs = [record(p, s, e) for p, e in errors.items() for s in range(5)]
+    failed = record("amp", 0, 0.1, result={"status": "failed", "error": "no memory"})
+    (whole,), (one_lost,) = (groups_of(own) for own in (runs, [*runs[:10], failed, *runs[11:]]))
+    (first,), (second,) = (verdict.cells_of(group) for group in (whole, one_lost))
+    wrong = runs[10].test_wrong.mean()
+    assert second.differences[0] == pytest.approx(first.differences[0] + 100 * (1 - wrong) / 5)
