@@ -14,8 +14,12 @@ from ampmix.studies.study import build
 
 ROOT = Path(__file__).parents[2]
 GUIDES = ROOT / "docs" / "guides"
-PAGES = [*sorted(GUIDES.glob("*.md")), ROOT / "docs" / "extending.md"]
-LINKED = [*PAGES, *(ROOT / f"{n}.md" for n in ("CONTRIBUTING", "SECURITY", "docs/releasing"))]
+STARTS = [ROOT / "docs" / f"{name}.md" for name in ("csv", "trainer", "paper")]
+PAGES = [*sorted(GUIDES.glob("*.md")), *STARTS, ROOT / "docs" / "extending.md"]
+LINKED = [
+    *PAGES,
+    *(ROOT / f"{n}.md" for n in ("README", "CONTRIBUTING", "SECURITY", "docs/releasing")),
+]
 ELSEWHERE = {
     "README.md": "lists the others",
     "scikit-learn.md": "test_sklearn.py runs it, with fewer steps",
