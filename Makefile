@@ -87,8 +87,8 @@ bench: $(TESTED)  ## what steps, runs and studies cost (half an hour; benchmarks
 	$(BIN)/python benchmarks/page.py
 
 docs: $(TESTED)  ## the site, into site/: strictly, every link checked
-	$(BIN)/python -m mkdocs build --strict --quiet
-	@echo "Open site/index.html"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Open site/index.html; with its search: python -m http.server -d site"
 
 pictures: $(TESTED)  ## the demo's picture, and what the examples print, for the site (minutes)
 	$(BIN)/python website/picture.py

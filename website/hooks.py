@@ -31,8 +31,21 @@ PAGES = {  # files elsewhere that are pages here
     "paper/results/README.md": "results.md",
 }
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)#\s]+)(#[^)\s]*)?(?=\))")
-ROLE = re.compile(r":(?:class|func|meth|data|mod|attr|exc):<code>~?([^<]*)</code>")
 CODE = re.compile(r"```.*?```", re.DOTALL)
+
+
+def on_config(config: Any) -> Any:
+    """Put the pages of a folder where the navigation names the folder."""
+    config.nav = _unfolded(config.nav)
+    return config
+
+
+def _unfolded(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_unfolded(one) for one in part]
+    if isinstance(part, dict):
+        return {title: _unfolded(own) for title, own in part.items()}
+    return made_pages.pages_in(part) if part.endswith("/") else part
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -44,6 +57,9 @@ def on_files(files: Files, config: Any) -> Files:
     own = {f"docs/{file.src_uri}": file.src_uri for file in files if file.src_uri not in texts}
     places = own | PAGES | {f"docs/{uri}": uri for uri in texts} | made_pages.PLACES
     config.extra["places"] = places
+    for path in (*made_pages.EXAMPLES, *made_pages.NOTEBOOKS):
+        uri = f"repository/examples/{path.name}"
+        files.append(File.generated(config, uri, abs_src_path=str(path)))
     pages = [file for file in files if file.is_documentation_page()]
     for file in pages:
         for target in _targets(file.content_string, _place_of(file.src_uri)):
@@ -66,11 +82,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return posixpath.relpath(found, posixpath.dirname(uri) or ".") + (match[2] or "")
 
     return LINK.sub(moved, markdown)
-
-
-def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
-    """Show Sphinx's roles of docstrings as the names that they hold."""
-    return ROLE.sub(r"<code>\1</code>", html)
 
 
 def _targets(text: str, place: str) -> Iterator[str]:

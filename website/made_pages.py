@@ -35,6 +35,15 @@ def all_pages() -> dict[str, str]:
     }
 
 
+def pages_in(folder: str) -> list[str]:
+    """Places of the pages in a folder, its first page first."""
+    stems = {
+        "gallery/": [path.stem for path in [*NOTEBOOKS, *EXAMPLES]],
+        "decisions/": [path.stem for path in sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))],
+    }
+    return [f"{folder}README.md", *(f"{folder}{stem}.md" for stem in stems[folder])]
+
+
 def example_page(path: Path) -> str:
     """An example: what it is, its code, what it prints."""
     source = path.read_text(encoding="utf-8")
