@@ -36,7 +36,7 @@ def tokenizers_file(tokenizer: str, words: Sequence[str], max_length: int) -> st
     """
     normalizers, splits = _PARTS[tokenizer]()
     names = {PAD: PADDING, UNK: UNKNOWN, **{word: i for i, word in enumerate(words, 2)}}
-    content = {
+    content: Part = {
         "version": "1.0",
         "truncation": {"direction": "Right", "max_length": max_length, "strategy": "LongestFirst",
                        "stride": 0},
