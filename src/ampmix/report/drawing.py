@@ -21,7 +21,7 @@ DPI = 300  # of a PNG
 
 @dataclass(frozen=True)
 class Look:
-    """How pictures in files look.
+    """Size and letters of pictures in files.
 
     Attributes:
         width: of the whole picture, in points, whose letters are of the size that charts say.

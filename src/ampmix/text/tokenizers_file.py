@@ -66,7 +66,7 @@ BLANKS: Part = {"type": "WhitespaceSplit"}
 
 
 def _kim(lower: bool = True, clitics: bool = True) -> tuple[list[Part], list[Part]]:
-    """As :func:`ampmix.text.tokenizers.kim`: a clitic is parted by a blank put before it."""
+    """Parts for :func:`ampmix.text.tokenizers.kim`: a blank before a clitic parts it."""
     parts = [_replace(own.KIM_DROPPED.pattern, " ")]
     for clitic in own.KIM_CLITICS if clitics else ():  # none overlaps another
         parts.append({**_replace("", f" {clitic}"), "pattern": {"String": clitic}})
@@ -75,7 +75,7 @@ def _kim(lower: bool = True, clitics: bool = True) -> tuple[list[Part], list[Par
 
 
 def _words() -> tuple[list[Part], list[Part]]:
-    """As :func:`ampmix.text.tokenizers.words`."""
+    """Parts for :func:`ampmix.text.tokenizers.words`."""
     marks = own.marks()
     parts = [
         _replace(f"(?<=[{marks}]{{{own.MOST_MARKS}}})[{marks}]+", ""),
