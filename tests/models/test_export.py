@@ -203,7 +203,7 @@ def test_an_export_cut_short_leaves_whole_files_that_say_they_do_not_match(
         onnx.save(onnx.helper.make_model(named), path)
 
     monkeypatch.setattr(export, "_export", graph)
-    path, _ = export_onnx(classifier(BACKBONES[0]), tmp_path / "a.onnx")
+    path, *_ = export_onnx(classifier(BACKBONES[0]), tmp_path / "a.onnx")
     before, real = path.read_bytes(), Path.replace
 
     def replace(self: Path, target: Path) -> Path:
@@ -217,7 +217,7 @@ def test_an_export_cut_short_leaves_whole_files_that_say_they_do_not_match(
     assert path.read_bytes() == before
     beside = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert beside["files"]["a.onnx"] != sha256_of(path)
-    assert {file.name for file in tmp_path.iterdir()} == {"a.onnx", "a.json"}
+    assert {file.name for file in tmp_path.iterdir()} == {"a.onnx", "a.json", "a.tokenizer.json"}
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
