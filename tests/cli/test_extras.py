@@ -54,6 +54,9 @@ from ampmix.backbones.encoder import Encoder
 Encoder(model='bert-base-uncased').reader([], 'words', 8)""",
     "trainer": "ampmix.MixupTrainer",
     "serve": "from ampmix.integrations.serving import app_of; app_of(None)",
+    "completion": """
+from ampmix.cli.commands import completion
+completion.run(type('Given', (), {'shell': 'bash'}))""",
     "remote": "ampmix.load_records('memory://x')",
     "ray": "from ampmix.studies.executors.on_ray import Ray; Ray([], None)",
     "mlflow": "from ampmix.studies.trackers import MLflow; MLflow('s', [], Path('.'))",
