@@ -96,7 +96,7 @@ def decisions() -> str:
 
 
 def with_effects(markdown: str) -> str:
-    """The page of the leaderboard, with every effect in paper/results, to be filtered and sorted."""
+    """The page of the leaderboard, with every effect in paper/results."""
     effects, _ = effects_in(ROOT / "paper/results")
     made = f"{told(effects)}\n\n{leaderboard(effects)}"
     found, count = BOARD.subn(lambda _: made, markdown)

@@ -18,9 +18,6 @@ STARTS = [ROOT / "docs" / f"{name}.md" for name in ("csv", "trainer", "paper")]
 PAGES = [*sorted(GUIDES.glob("*.md")), *STARTS, ROOT / "docs" / "extending.md"]
 OUTSIDE = ("README", "CONTRIBUTING", "SECURITY", "benchmarks/README", "paper/results/README")
 LINKED = [*sorted((ROOT / "docs").rglob("*.md")), *(ROOT / f"{name}.md" for name in OUTSIDE)]
-    *PAGES,
-    *(ROOT / f"{n}.md" for n in ("README", "CONTRIBUTING", "SECURITY", "docs/releasing")),
-]
 ELSEWHERE = {
     "README.md": "lists the others",
     "scikit-learn.md": "test_sklearn.py runs it, with fewer steps",
