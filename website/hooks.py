@@ -81,9 +81,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
             return match[0]
         return posixpath.relpath(found, posixpath.dirname(uri) or ".") + (match[2] or "")
 
-    if uri == "leaderboard.md":
-        markdown = made_pages.with_effects(markdown)
-    return LINK.sub(moved, markdown)
+    return LINK.sub(moved, made_pages.filled(uri, markdown))
 
 
 def _targets(text: str, place: str) -> Iterator[str]:

@@ -6,9 +6,11 @@ import argparse
 import ast
 import json
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from ampmix.analysis.effects import effects_in
+from ampmix.analysis.effects import Effect, effects_in
 from ampmix.cli.main import build_parser
 from ampmix.report.leaderboard import leaderboard, told
 
@@ -95,17 +97,37 @@ def decisions() -> str:
     return "\n".join(["# Decisions", "", "Why things are as they are.", "", *lines, ""])
 
 
-def with_effects(markdown: str) -> str:
-    """The page of the leaderboard, with every effect in paper/results."""
+def filled(uri: str, markdown: str) -> str:
+    """The text of a page of docs/ with what is put into it here."""
+    if uri not in FILLED:
+        return markdown
     effects, _ = effects_in(ROOT / "paper/results")
-    made = f"{told(effects)}\n\n{leaderboard(effects)}"
-    found, count = BOARD.subn(lambda _: made, markdown)
+    made = FILLED[uri](effects)
+    found, count = PLACE.subn(lambda _: made, markdown)
     if count != 1:
-        raise ValueError("the page of the leaderboard does not say where it goes")
+        raise ValueError(f"docs/{uri} does not say once where something goes")
     return found
 
 
-BOARD = re.compile(r"<!-- here `make docs` puts every effect .*-->")
+PLACE = re.compile(r"<!-- here `make docs` puts .*-->")
+
+
+def board(effects: Sequence[Effect]) -> str:
+    """Every effect, to be filtered and sorted."""
+    return f"{told(effects)}\n\n{leaderboard(effects)}"
+
+
+def evidence(effects: Sequence[Effect]) -> str:
+    """Number of effects of each policy by verdict."""
+    verdicts = ("lower error", "the same", "no difference shown", "higher error")
+    counts = Counter((one.policy.partition("[")[0], one.decision) for one in effects)
+    lines = [f"| policy | {' | '.join(verdicts)} |", "|---" * 5 + "|"]
+    for policy in sorted({policy for policy, _ in counts}):
+        lines.append(f"| `{policy}` | {' | '.join(str(counts[policy, v]) for v in verdicts)} |")
+    return "\n".join(lines)
+
+
+FILLED = {"leaderboard.md": board, "policies.md": evidence}
 
 
 def commands() -> str:

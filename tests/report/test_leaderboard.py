@@ -77,6 +77,13 @@ def test_a_study_grows_but_loses_nothing(
     assert {row["study"] for row in table(folder)} == {"mine", "theirs"}
 
 
+def test_names_of_strangers_are_no_formulas(tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    study(folder / "mine", dataset="=1+1\x1b[2J")
+    assert main(["leaderboard", str(folder)]) == 0
+    assert {row["dataset"] for row in table(folder)} == {r"'=1+1\x1b[2J"}
+
+
 @pytest.mark.parametrize("name", ["../out", ".hidden", "a/b"])
 def test_a_name_leads_nowhere_else(name: str, tmp_path: Path) -> None:
     assert add(tmp_path / "all", study(tmp_path / "mine"), "--name", name) == 2

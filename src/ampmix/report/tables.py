@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ampmix._support.files import write_text
+from ampmix.data.tables.spreadsheet import guarded
 from ampmix.errors import printable
 from ampmix.report.document import Document, ReportTable
 
@@ -93,5 +94,5 @@ def comma_separated(table: ReportTable) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.columns)
-    writer.writerows([" ".join(cell.split("\n")) for cell in row] for row in table.rows)
+    writer.writerows([guarded(" ".join(cell.split("\n"))) for cell in row] for row in table.rows)
     return text.getvalue()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 from ampmix._support.files import write_text
 from ampmix._support.json_files import write_json
 from ampmix.analysis.effects import ABOUT, effects_in, machine_told
 from ampmix.analysis.groups import read_runs
-from ampmix.errors import AmpmixError
+from ampmix.data.tables.spreadsheet import guarded
+from ampmix.errors import AmpmixError, printable
 from ampmix.records.pack import pack_records
 from ampmix.report.leaderboard import leaderboard_page, told
 
@@ -69,6 +71,14 @@ def write_leaderboard(folder: Path, out: Path) -> tuple[str, list[str]]:
     text = io.StringIO()
     writer = csv.DictWriter(text, effects[0].as_json(), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(effect.as_json() for effect in effects)
+    writer.writerows(_safe(effect.as_json()) for effect in effects)
     write_text(out / TABLE, text.getvalue())
     return told(effects), notes
+
+
+def _safe(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose texts, a stranger's, no spreadsheet runs as formulas."""
+    return {
+        name: guarded(printable(value)) if isinstance(value, str) else value
+        for name, value in row.items()
+    }
