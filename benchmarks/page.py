@@ -174,7 +174,26 @@ def looks(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-SIMULATED = {"repeated": cover, "until_decided": looks}
+def served(found: Mapping[str, Any]) -> Iterator[str]:
+    """The lines on ``serve.json``."""
+    yield "## A model served to many at once"
+    yield ""
+    yield f"`serve.py`, {found['date']}, {found['machine']}, torch {found['versions']['torch']}."
+    yield ""
+    yield "| model | requests, clients | requests a second | median, 99 % ms | memory, MiB |"
+    yield "|---|---|---|---|---|"
+    for name, own in found["models"].items():
+        first, *_, last = own["memory_mib"]
+        yield (
+            f"| {name} | {own['requests']:,}, {own['clients']} | "
+            f"{own['requests_per_second']:,.0f} | {own['median_ms']:.0f}, {own['p99_ms']:.0f} | "
+            f"{first:.0f} to {last:.0f} |"
+        )
+    yield ""
+
+
+ELSEWHERE = {"repeated": cover, "until_decided": looks, "serve": served}
+"""Pages of results that are no times of candidates in turn."""
 
 
 def main() -> None:
@@ -192,8 +211,8 @@ def main() -> None:
             found = json.loads(path.read_text(encoding="utf-8"))
             if "median_ms" in found:
                 lines += section(name, found)
-            if name in SIMULATED:
-                lines += SIMULATED[name](found)
+            if name in ELSEWHERE:
+                lines += ELSEWHERE[name](found)
             if name == "backbones":
                 steps = found["median_ms"]
     lines += table2(steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -39,3 +40,11 @@ def test_example(path: Path, tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip()
+    kept = (ROOT / "website/output" / f"{path.stem}.txt").read_text(encoding="utf-8")
+    assert outline(run.stdout) == outline(kept), "make pictures keeps what examples print"
+
+
+def outline(printed: str) -> list[str]:
+    """First words of the lines, without numbers: other machines may find others."""
+    words = (line.split()[0] for line in printed.splitlines() if line.strip())
+    return [re.sub(r"[\d.%]+", "#", word) for word in words]

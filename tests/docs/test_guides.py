@@ -14,8 +14,10 @@ from ampmix.studies.study import build
 
 ROOT = Path(__file__).parents[2]
 GUIDES = ROOT / "docs" / "guides"
-PAGES = [*sorted(GUIDES.glob("*.md")), ROOT / "docs" / "extending.md"]
-LINKED = [*PAGES, *(ROOT / f"{n}.md" for n in ("CONTRIBUTING", "SECURITY", "docs/releasing"))]
+STARTS = [ROOT / "docs" / f"{name}.md" for name in ("csv", "trainer", "paper")]
+PAGES = [*sorted(GUIDES.glob("*.md")), *STARTS, ROOT / "docs" / "extending.md"]
+OUTSIDE = ("README", "CONTRIBUTING", "SECURITY", "benchmarks/README", "paper/results/README")
+LINKED = [*sorted((ROOT / "docs").rglob("*.md")), *(ROOT / f"{name}.md" for name in OUTSIDE)]
 ELSEWHERE = {
     "README.md": "lists the others",
     "scikit-learn.md": "test_sklearn.py runs it, with fewer steps",
@@ -70,7 +72,7 @@ def test_the_study_that_a_guide_shows_can_run(tmp_path: Path) -> None:
     assert not study.refused
 
 
-@pytest.mark.parametrize("path", LINKED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
     for target, fragment in re.findall(r"\]\(([^)#:]*)(#[^)]*)?\)", path.read_text("utf-8")):
         linked = path.parent / target if target else path

@@ -16,8 +16,18 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+STARTS = [ROOT / "README.md", *(ROOT / f"docs/{n}.md" for n in ("csv", "trainer", "paper"))]
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_it_is_one_screen_for_each_kind_of_user() -> None:
+    parts = re.split(r"^## ", README, flags=re.MULTILINE)
+    assert [part.partition("\n")[0][:8] for part in parts[1:4]] == ["You have"] * 3
+    assert max(len(part.splitlines()) for part in parts) <= 32
+    assert len(re.findall(r"^!\[", README, flags=re.MULTILINE)) == 1
 
 
 def test_the_loop_runs_and_changes_the_model() -> None:
@@ -34,8 +44,10 @@ def test_the_loop_runs_and_changes_the_model() -> None:
     assert len([line for line in loop if line.strip()]) <= 10
 
 
-def test_every_command_shown_is_understood() -> None:
-    shown = re.findall(r"^(?:\$ )?(ampmix .*)$", "\n".join(blocks("console")), flags=re.MULTILINE)
+@pytest.mark.parametrize("path", [STARTS[0], STARTS[1], STARTS[3]], ids=lambda path: path.stem)
+def test_every_command_shown_is_understood(path: Path) -> None:
+    text = "\n".join(blocks("console", path.read_text(encoding="utf-8")))
+    shown = re.findall(r"^(?:\$ )?(ampmix .*)$", text, flags=re.MULTILINE)
     assert len(shown) >= 2
     for command in shown:
         parsed, extra = build_parser().parse_known_args(shlex.split(command, comments=True)[1:])
@@ -44,10 +56,11 @@ def test_every_command_shown_is_understood() -> None:
 
 
 def test_every_option_named_exists() -> None:
-    commands = ["compare", "x"], ["study", "x"], ["predict", "x", "y"]
+    commands = ["compare", "x"], ["study", "x"], ["predict", "x", "y"], ["serve", "x"]
     parsers = (build_parser().parse_known_args(command)[0].parser for command in commands)
     known = {name for p in parsers for action in p._actions for name in action.option_strings}
-    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    text = "".join(path.read_text(encoding="utf-8") for path in STARTS)
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     named = set(re.findall(r"`(--[a-z-]+)", prose))
     assert {"--text", "--test", "--out"} <= named
     assert named <= known

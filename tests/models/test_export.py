@@ -6,6 +6,8 @@ import builtins
 import errno
 import json
 import os
+import runpy
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +206,7 @@ def test_an_export_cut_short_leaves_whole_files_that_say_they_do_not_match(
         onnx.save(onnx.helper.make_model(named), path)
 
     monkeypatch.setattr(export, "_export", graph)
-    path, _ = export_onnx(classifier(BACKBONES[0]), tmp_path / "a.onnx")
+    path, *_ = export_onnx(classifier(BACKBONES[0]), tmp_path / "a.onnx")
     before, real = path.read_bytes(), Path.replace
 
     def replace(self: Path, target: Path) -> Path:
@@ -218,7 +220,7 @@ def test_an_export_cut_short_leaves_whole_files_that_say_they_do_not_match(
     assert path.read_bytes() == before
     beside = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert beside["files"]["a.onnx"] != sha256_of(path)
-    assert {file.name for file in tmp_path.iterdir()} == {"a.onnx", "a.json"}
+    assert {file.name for file in tmp_path.iterdir()} == {"a.onnx", "a.json", "a.tokenizer.json"}
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,3 +242,34 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(AmpmixError, match=r"ampmix\[onnx\]"):
         export_onnx(one, tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [TextCNN(embedding_dim=6, feature_maps=5), BiLSTMAttention(embedding_dim=6, hidden_size=8),
+     "bert"],
+    ids=["cnn", "bilstm", "bert"],
+)  # fmt: skip
+def test_the_runner_of_the_examples_agrees_with_predict(
+    backbone: Any, tmp_path: Path, folders: Any
+) -> None:
+    made = Encoder(model=folders[backbone]) if isinstance(backbone, str) else backbone
+    if isinstance(backbone, str):
+        reader = made.reader(WORDS, "words", 30)
+        model = made.build(reader, 3, torch.Generator().manual_seed(4))
+        own = Classifier(made, model, reader, ("A", "B", "C"))
+    else:
+        own = classifier(made)
+    path = tmp_path / "model.onnx"
+    written = export_onnx(own, path)
+    assert [one.name for one in written] == ["model.onnx", "model.json", "model.tokenizer.json"]
+    runner = runpy.run_path(str(Path(__file__).parents[2] / "examples/run_onnx.py"))
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice([*WORDS, "new"], rng.integers(1, 50))) for _ in range(40)]
+    for asked in ([*texts, "", " "], [""], ["", "\n"], texts[:1]):
+        labels, probabilities = runner["run"](str(path), asked)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of texts that hold nothing
+            wanted = own.predict_proba(asked)
+        assert np.abs(probabilities - wanted).max() < 1e-5
+        assert labels == [own.classes[i] for i in wanted.argmax(1)]

@@ -76,7 +76,8 @@ def test_a_pair_is_chosen_and_read(tmp_path: Path) -> None:
         path = path_page(tmp_path)
         open_page(browser, path)
         seen = {}
-        for _ in range(3):
+        pairs = len(browser.find_elements("css selector", "#pair option"))
+        for _ in range(pairs):
             texts = [browser.find_element("id", f"text-{i}").text for i in (0, 1)]
             told = browser.find_element("id", "pair-told").text
             drawn = browser.execute_async_script(
@@ -85,7 +86,7 @@ def test_a_pair_is_chosen_and_read(tmp_path: Path) -> None:
             )
             seen[tuple(texts)] = (told, tuple(drawn))
             browser.find_element("id", "later").send_keys("\ue006")
-        assert len(seen) == 3 and len(set(seen.values())) == 3
+        assert len(seen) == pairs >= 3 and len(set(seen.values())) >= 3  # some texts read alike
         texts = [text for pair in seen for text in pair]
         assert EVIL in texts
         choice = browser.find_element("id", "pair")

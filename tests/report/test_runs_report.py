@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import itertools
 import json
@@ -18,7 +19,7 @@ from ampmix.analysis.paper import reference
 from ampmix.analysis.replication import cells, claims, judge, ours_of
 from ampmix.cli.main import main
 from ampmix.records.store import RecordStore, RunRecord
-from ampmix.report import page
+from ampmix.report import page, tables
 from ampmix.report.markdown import escaped
 from ampmix.studies.paper_names import method_of
 
@@ -287,6 +288,47 @@ def test_figures_in_files(tmp_path: Path) -> None:
     starts = {"svg": b"<svg", "pdf": b"%PDF", "png": b"\x89PNG"}
     for path in (folder / "figures").iterdir():
         assert path.read_bytes().startswith(starts[path.suffix[1:]])
+
+
+def test_figures_have_the_width_and_font_of_a_paper(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", *(record(p, s, 0.2) for p in ("none", "amp") for s in (0, 1)))
+    asked = ["--figures", "svg,pdf,png", "--width", "single", "--font", "DejaVu Serif"]
+    assert main(["report", str(folder), *asked]) == 0
+    drawn = folder / "figures" / "differences-1"
+    svg = drawn.with_suffix(".svg").read_text()
+    assert float(re.search(r'width="([\d.]+)"', svg)[1]) == pytest.approx(8.5 / 2.54 * 72, abs=1)
+    assert "DejaVu Serif" in svg
+    png = drawn.with_suffix(".png").read_bytes()
+    assert int.from_bytes(png[16:20], "big") == pytest.approx(8.5 / 2.54 * 300, abs=5)
+    pdf = drawn.with_suffix(".pdf").read_bytes()
+    assert b"/FontFile" in pdf and b"/Type3" not in pdf
+    box = [float(one) for one in re.search(rb"/MediaBox ?\[([^\]]*)\]", pdf)[1].split()]
+    assert box[2] == pytest.approx(8.5 / 2.54 * 72, abs=1)
+    for width in ("narrow", "2", "nan"):
+        assert main(["report", str(folder), "--width", width]) == 2
+
+
+def test_tables_in_files_of_their_own(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", *(record(p, s, 0.2) for p in ("none", "amp") for s in (0, 1)))
+    assert main(["report", str(folder), "--tables", "tex,csv"]) == 0
+    names = {path.stem for path in (folder / "tables").iterdir()}
+    assert {path.suffix for path in (folder / "tables").iterdir()} == {".tex", ".csv"}
+    found = next(name for name in sorted(names) if name.startswith("1-trec"))
+    with (folder / "tables" / f"{found}.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][:3] == ["policy", "runs", "test error %"]
+    assert [row[0] for row in rows[1:]] == ["none", "amp"]
+    tex = (folder / "tables" / f"{found}.tex").read_text(encoding="utf-8")
+    assert tex.count(r"\\") == len(rows) and r"\toprule" in tex and r"test error \%" in tex
+    assert r"$\pm$" in tex and "±" not in tex
+    assert main(["report", str(folder), "--tables", "docx"]) == 2
+
+
+def test_latex_shows_texts_as_they_are() -> None:
+    assert tables.escaped(r"\x_{1} ~ 100 % <b> -0.5 a-1 [-0.2, +3]") == (
+        r"\textbackslash{}x\_\{1\} \textasciitilde{} 100 \% \textless{}b\textgreater{} $-$0.5 a-1 "
+        r"[$-$0.2, +3]"
+    )
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path, capsys: Any) -> None:

@@ -78,6 +78,13 @@ def add_figures(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="chart formats to write: svg, pdf, png (none)",
     )
+    parser.add_argument(
+        "--width",
+        default="",
+        metavar="W",
+        help="width of these charts: single or double for a column of a paper, or centimetres (17)",
+    )
+    parser.add_argument("--font", default="", metavar="NAME", help="font of these charts")
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:

@@ -43,10 +43,12 @@ def export_onnx(classifier: Classifier, path: str | Path) -> tuple[Path, ...]:
 
     A JSON file beside, the second path, holds the ``classes``, in the order of the columns, the id
     that pads (``padding``), the ids of a text without words (``empty``), and how texts are read
-    (``reader``): tokenizer, cut-off and vocabulary, where the vocabulary's first word has id 2 and
-    unknown words have 1. Of an encoder it names instead a file for the library ``tokenizers``, the
-    third path: ``Tokenizer.from_file(...).encode_batch(texts)`` gives ids and attention masks as
-    the graph takes them, cut and padded.
+    (``reader``): of words tokenizer, cut-off and vocabulary, where the vocabulary's first word has
+    id 2 and unknown words have 1. Its ``file``, the third path, is one for the library
+    ``tokenizers``: ``Tokenizer.from_file(...).encode_batch(texts)`` gives ids and attention masks
+    as the graph takes them, cut and padded; only a text without words has none.
+    ``examples/run_onnx.py`` shows it. Of pairs of words (``tfidf-logreg``), and where unknown words
+    are left out, there is no such file.
 
     Each file is there whole or not at all, the JSON file first, with the SHA-256 of the others
     (``files``): where an export over an earlier one was cut short, they do not match.

@@ -13,8 +13,10 @@ import numpy.typing as npt
 import torch
 
 from ampmix._torch.evaluation import in_evaluation
+from ampmix.backbones.base import CutModule
 from ampmix.models.classifier import Classifier, logits_of
 from ampmix.text.coverage import ReadingCoverage, coverage_of
+from ampmix.text.encoded import Encoded
 
 ROWS, CHARACTERS = 2048, 2**22  # of a chunk, whichever is reached first
 BATCH, TOKENS = 64, 2**13  # texts of a batch (more leave the processor's cache), and their tokens
@@ -51,8 +53,7 @@ def predict_chunks(
 
     def predict(chunk: list[T]) -> Predicted[T]:
         encoded = classifier.reader.encode([text_of(item) for item in chunk])
-        size = min(BATCH, model.at_once, max(1, TOKENS // int(encoded.lengths.max())))
-        probabilities = logits_of(model, encoded, batch_size=size).softmax(1).numpy()
+        probabilities = probabilities_of(model, encoded)
         coverage = coverage_of(classifier.reader, encoded)
         return Predicted(chunk, probabilities, encoded.truncated, coverage)
 
@@ -70,6 +71,12 @@ def predict_chunks(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(before)
+
+
+def probabilities_of(model: CutModule, encoded: Encoded) -> npt.NDArray[np.float32]:
+    """Class probabilities of encoded texts, ``[n, classes]``, in batches that a cache holds."""
+    size = min(BATCH, model.at_once, max(1, TOKENS // int(encoded.lengths.max())))
+    return np.asarray(logits_of(model, encoded, batch_size=size).softmax(1).numpy())
 
 
 def _chunks(items: Iterable[T], text_of: Callable[[T], str]) -> Iterator[list[T]]:

@@ -33,18 +33,24 @@ def pack(files: Iterable[Path], into: Path) -> int:
     Raises:
         AmpmixError: a file holds no record.
     """
-    lines = []
-    for path in sorted(files, key=lambda one: one.name):
-        content = path.read_bytes()
+    records = []
+    for path in files:
         try:
-            read_record(content, path.stem)
+            records.append(read_record(path.read_bytes(), path.stem))
         except ValueError as error:
             raise AmpmixError(f"{path.name} is no record ({error}): leave it out") from error
-        told = json.dumps(json.loads(content), ensure_ascii=False, separators=(",", ":"))
+    pack_records(records, into)
+    return len(records)
+
+
+def pack_records(records: Iterable[RunRecord], into: Path) -> None:
+    """Write records into one file, as :func:`pack` does."""
+    lines = []
+    for record in sorted(records, key=lambda one: one.id):
+        told = json.dumps(record.as_json(), ensure_ascii=False, separators=(",", ":"))
         lines.append(told.encode("utf-8") + b"\n")
     with whole(into) as draft:
         draft.write_bytes(gzip.compress(b"".join(lines), 9, mtime=0))
-    return len(lines)
 
 
 def unpack(content: bytes) -> Iterator[RunRecord | ValueError]:

@@ -58,6 +58,16 @@ class RunRecord:
             {"specification": self.specification, "result": self.result.as_json()}
         )
 
+    def as_json(self) -> dict[str, Any]:
+        """As its file has it, with the digest by which :func:`read_record` knows it."""
+        return {
+            "format": FORMAT,
+            "digest": self.digest,
+            "specification": self.specification,
+            "result": self.result.as_json(),
+            "provenance": self.provenance,
+        }
+
     @property
     def done(self) -> bool:
         """True if the run ended with a result."""
@@ -170,11 +180,4 @@ class RecordStore:
         if path.exists() and self.get(record.specification) is None:
             kept = (path.with_suffix(f".unreadable{i or ''}") for i in itertools.count())
             path.rename(next(name for name in kept if not name.exists()))
-        content = {
-            "format": FORMAT,
-            "digest": record.digest,
-            "specification": record.specification,
-            "result": record.result.as_json(),
-            "provenance": record.provenance,
-        }
-        write_json(path, content)
+        write_json(path, record.as_json())

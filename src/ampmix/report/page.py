@@ -39,14 +39,14 @@ def page(document: Document, pairs: Mapping[str, Any] | None = None, script: str
         AmpmixError: without the extra ``report``, or if the page would be over 3 MB.
     """
     drawn = document.charts or pairs
-    made: str = _template().render(
+    made: str = template("page.html").render(
         document=document,
         pairs=pairs,
         policy=POLICY,
         kind=kind,
-        style=_asset("page.css"),
+        style=asset("page.css"),
         library=drawing.library().replace("</script", "<\\/script") if drawn else "",
-        script=_asset("page.js") + script,
+        script=asset("page.js") + script,
     )
     if (size := len(made.encode("utf-8"))) > LARGEST:
         raise AmpmixError(
@@ -58,11 +58,14 @@ def page(document: Document, pairs: Mapping[str, Any] | None = None, script: str
 
 def kind(table: ReportTable, column: int, value: str) -> str | None:
     """The classes of a cell by what it says, ``said`` in a column of sentences; None for none."""
-    told = value.rpartition("\n")[2]  # a verdict may stand below its number
-    tone = next((tone for start, tone in TONES.items() if told.startswith(start)), "")
+    told = tone(value.rpartition("\n")[2])  # a verdict may stand below its number
     said = column > 0 and any(_is_said(row[column]) for row in table.rows)
-    kinds = [tone] * bool(tone) + ["said"] * said
-    return " ".join(kinds) or None
+    return " ".join([told] * bool(told) + ["said"] * said) or None
+
+
+def tone(verdict: str) -> str:
+    """The class of a verdict by which it is coloured, "" for none."""
+    return next((tone for start, tone in TONES.items() if verdict.startswith(start)), "")
 
 
 def _is_said(cell: str) -> bool:
@@ -78,9 +81,12 @@ def _shown(value: Any) -> Any:
     return printable(value) if type(value) is str else value
 
 
-@lru_cache(maxsize=1)
-def _template() -> Any:
-    """The template, which escapes what it is given unless it says ``safe``."""
+@lru_cache
+def template(name: str) -> Any:
+    """A template of ``assets/``, which escapes what it is given unless it says ``safe``.
+
+    Raises AmpmixError without the extra ``report``.
+    """
     environment = needed("jinja2", "report").Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
@@ -90,11 +96,12 @@ def _template() -> Any:
         "separators": (",", ":"),
         "allow_nan": False,
     }
-    return environment.from_string(_asset("page.html"))
+    return environment.from_string(asset(name))
 
 
 @lru_cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of ``assets/``."""
     folder = resources.files("ampmix.report") / "assets"
     found = (folder / name).read_text(encoding="utf-8")
     return re.sub(r"^\s+", "", found, flags=re.MULTILINE) if name.endswith("css") else found

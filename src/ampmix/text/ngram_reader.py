@@ -52,6 +52,10 @@ class NgramReader(WordReader):
         """Return the JSON values that :meth:`of_json` needs."""
         return {**super().as_json(), "longest": self.longest}
 
+    def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return :meth:`as_json` for other programs; no file tells a library of pairs of words."""
+        return self.as_json(), {}
+
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> NgramReader:
         """The reader that :meth:`as_json` described; ValueError as :meth:`WordReader.of_json`."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ampmix.text.encoded import PADDING, UNKNOWN, Encoded, Integers, Vocabulary
 from ampmix.text.tokenizers import TOKENIZERS
+from ampmix.text.tokenizers_file import tokenizers_file
 
 
 class Reader(Protocol):
@@ -105,8 +106,15 @@ class WordReader:
         }
 
     def exported(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return :meth:`as_json` for other programs; no file is needed."""
-        return self.as_json(), {}
+        """Return :meth:`as_json` for other programs, and a file for the library ``tokenizers``.
+
+        There is none where unknown words are left out, which that library cannot.
+        """
+        if self.skip_unknown:
+            return self.as_json(), {}
+        file = f"{name}.tokenizer.json"
+        content = tokenizers_file(self.tokenizer, self.vocabulary.words, self.max_length)
+        return {**self.as_json(), "file": file}, {file: content}
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> WordReader:

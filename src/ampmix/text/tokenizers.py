@@ -11,12 +11,13 @@ from itertools import chain
 MOST_MARKS = 30
 Tokenizer = Callable[[str], list[str]]
 
-_KIM_DROPPED = re.compile(r"[^A-Za-z0-9(),!?'`]")
-_KIM_CLITIC = re.compile(r"'(?:s|ve|re|d|ll)|n't")
-_KIM_PUNCTUATION = re.compile(r"[(),!?]")
+KIM_DROPPED = re.compile(r"[^A-Za-z0-9(),!?'`]")
+KIM_CLITICS = ("'s", "'ve", "'re", "'d", "'ll", "n't")
+_KIM_CLITIC = re.compile("|".join(KIM_CLITICS))
+KIM_PUNCTUATION = re.compile(r"[(),!?]")
 
 # Thai, Lao, Burmese, Khmer; then kana, bopomofo and Han with their extensions; half-width kana.
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f"
@@ -27,7 +28,7 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200e\u200f\u2060\u2066\u2067\u2068\
 _INVISIBLE |= dict.fromkeys(range(0x202A, 0x202F))
 _SPACES = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x200B], " ")
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
-_CLEAN = str.maketrans({**_INVISIBLE, **_SPACES, **_SURROGATES, 0x2019: "'"})
+CLEAN = str.maketrans({**_INVISIBLE, **_SPACES, **_SURROGATES, 0x2019: "'"})
 
 
 def kim(text: str) -> list[str]:
@@ -48,8 +49,8 @@ def kim_cased(text: str) -> list[str]:
     >>> kim_cased("What did Jesse Jackson's group organize ?")
     ['What', 'did', 'Jesse', 'Jackson', "'s", 'group', 'organize', '?']
     """
-    text = _KIM_CLITIC.sub(r" \g<0>", _KIM_DROPPED.sub(" ", text))
-    return _KIM_PUNCTUATION.sub(r" \g<0> ", text).split()
+    text = _KIM_CLITIC.sub(r" \g<0>", KIM_DROPPED.sub(" ", text))
+    return KIM_PUNCTUATION.sub(r" \g<0> ", text).split()
 
 
 def kim_sst(text: str) -> list[str]:
@@ -60,7 +61,7 @@ def kim_sst(text: str) -> list[str]:
     >>> kim_sst("A well-made film , it does n't bore .")
     ['a', 'well', 'made', 'film', ',', 'it', 'does', "n't", 'bore']
     """
-    return _KIM_DROPPED.sub(" ", text).lower().split()
+    return KIM_DROPPED.sub(" ", text).lower().split()
 
 
 def words(text: str) -> list[str]:
@@ -78,11 +79,11 @@ def words(text: str) -> list[str]:
     if not text.isascii():
         text = _long_marks().sub(r"\1", text)
     text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
-    return _word_pattern().findall(text.translate(_CLEAN))
+    return word_pattern().findall(text.translate(CLEAN))
 
 
 @lru_cache(maxsize=1)
-def _marks() -> str:
+def marks() -> str:
     """All combining marks."""
     marked = (chr(i) for i in chain(range(0x300, 0x1F000), range(0xE0100, 0xE01F0)))
     return "".join(c for c in marked if unicodedata.category(c)[0] == "M")
@@ -91,20 +92,20 @@ def _marks() -> str:
 @lru_cache(maxsize=1)
 def _long_marks() -> re.Pattern[str]:
     """More marks on one letter than Unicode's stream-safe format has (UAX 15: 30)."""
-    return re.compile(rf"([{_marks()}]{{{MOST_MARKS}}})[{_marks()}]+")
+    return re.compile(rf"([{marks()}]{{{MOST_MARKS}}})[{marks()}]+")
 
 
 @lru_cache(maxsize=1)
-def _word_pattern() -> re.Pattern[str]:
+def word_pattern() -> re.Pattern[str]:
     """Pattern of a word for `words`: ``\\w`` and the marks of Indic scripts, which it lacks."""
-    marks = _marks()
+    own = marks()
     joiners = "\u200c\u200d"
-    extend = rf"[{marks}{joiners}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]"
-    letter = rf"[^\W{_UNSPACED}]"
+    extend = rf"[{own}{joiners}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]"
+    letter = rf"[^\W{UNSPACED}]"
     part = rf"{letter}(?:{letter}|{extend})*"
     flag = "[\U0001f1e6-\U0001f1ff]{2}"
     return re.compile(
-        rf"\d+(?:[.,]\d+)+|{part}(?:['\u2010\u2011-]{part})*|[{_UNSPACED}]{extend}*|{flag}"
+        rf"\d+(?:[.,]\d+)+|{part}(?:['\u2010\u2011-]{part})*|[{UNSPACED}]{extend}*|{flag}"
         rf"|[^\s\w]{extend}*(?:(?<=\u200d)[^\s\w]{extend}*)*"
     )
 

@@ -52,11 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix.data.tables.labels import as_spelled
     from ampmix.models.classifier import Classifier
     from ampmix.models.loss_path import compare_paths
-    from ampmix.report.drawing import formats_of
+    from ampmix.report.drawing import Look, formats_of
     from ampmix.report.loss_path import as_csv, chooser, path_document, path_json, script
     from ampmix.report.written import write
 
-    formats = formats_of(arguments.figures)
+    formats, look = formats_of(arguments.figures), Look.of(arguments.width, arguments.font)
     loaded = [(model, Classifier.load(model)) for model in arguments.models]
     models = _named(loaded)
     texts, labels = _texts(arguments)
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_json(out / "path.json", content)
     write_text(out / "path.csv", as_csv(content))
     document = path_document(content)
-    written = write(document, out, "path", formats, chooser(content), script())
+    written = write(document, out, "path", formats, chooser(content), script(), look)
     for sentence in document.lead:
         print(sentence)
     print(f"Written to {out}: {', '.join(['path.csv', 'path.json', *written])}.")

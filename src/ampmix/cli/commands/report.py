@@ -18,18 +18,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="DIR", help="output folder (the first RUNS)")
     options.add_figures(parser)
+    parser.add_argument(
+        "--tables", default="", metavar="LIST", help="table formats to write: tex, csv (none)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from ampmix._support.json_files import check_writable
-    from ampmix.report.drawing import formats_of
+    from ampmix.report.drawing import Look, formats_of
+    from ampmix.report.tables import TABLES
     from ampmix.studies.report import write_report
 
     formats = formats_of(arguments.figures)
+    tables = formats_of(arguments.tables, TABLES)
+    look = Look.of(arguments.width, arguments.font)
     out = Path(arguments.out or arguments.runs[0])
     check_writable(out)
-    said, written = write_report(arguments.runs, out, formats)
+    said, written = write_report(arguments.runs, out, formats, look, tables)
     print(said)
     print(f"Written to {out}: {', '.join(written)}.")
     return 0
