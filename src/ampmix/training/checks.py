@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from ampmix._support.components import spec
+from ampmix._support.wording import counted
 from ampmix._torch.precision import check_precision
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
-from ampmix.data.dataset import Split
+from ampmix.data.dataset import Split, TextDataset
 from ampmix.errors import AmpmixError
-from ampmix.policies.base import Policy
+from ampmix.policies.base import Policy, no_use
 from ampmix.training.config import ORACLE, TrainConfig
 from ampmix.training.training_run import _loss
 
@@ -38,6 +40,28 @@ def sited(policies: Sequence[Policy], backbone: Backbone) -> list[Policy]:
                 continue
         found.append(moved)
     return found
+
+
+def check_unlabelled(policies: Sequence[Policy], data: Split | TextDataset) -> None:
+    """Raise AmpmixError if there are texts without labels, and no policy learns from them."""
+    if data.unlabelled and not any(policy.uses_unlabelled for policy in policies):
+        raise AmpmixError(no_use(*(spec(policy) for policy in policies)))
+
+
+def unlabelled_notes(policies: Sequence[Policy], data: Split) -> list[str]:
+    """Return sentences on which policies learn from texts without labels, and which lack them."""
+    if not data.unlabelled:
+        return [
+            f"policy {spec(policy)} learns from texts without labels, and there are none "
+            f"(--unlabelled FILE): it trains as {policy.without_unlabelled} does"
+            for policy in policies
+            if policy.without_unlabelled
+        ]
+    using = [spec(policy) for policy in policies if policy.uses_unlabelled]
+    others = [spec(policy) for policy in policies if not policy.uses_unlabelled]
+    told = f"{counted(len(data.unlabelled), 'unlabelled text')}: {', '.join(using)} learn"
+    told += f"{'s' if len(using) == 1 else ''} from {'it' if len(data.unlabelled) == 1 else 'them'}"
+    return [told + (f", {', '.join(others)} not" if others else "")]
 
 
 def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: TrainConfig) -> None:

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix.models.classifier import check_replaceable
     from ampmix.terminal.progress import RunsProgress
     from ampmix.training import processes
-    from ampmix.training.checks import check_trainable, sited
+    from ampmix.training.checks import check_trainable, check_unlabelled, sited, unlabelled_notes
     from ampmix.training.fit import fit
 
     if arguments.threads < 1:
@@ -81,10 +81,12 @@ def run(arguments: argparse.Namespace) -> int:
     config = options.config_of(arguments, backbone, texts)
     split = split_train(dataset, arguments.seed, arguments.fraction)
     check_trainable(backbone, policy, split, config)
+    check_unlabelled([policy], split)
 
     together = processes.joined(config.device)
     screen, messages = consoles(together.rank)
-    for one in (*dataset.notes, *rare_notes(dataset, 0), *backbone.notes(split, config.max_length)):
+    reading = [*backbone.notes(split, config.max_length), *unlabelled_notes([policy], split)]
+    for one in (*dataset.notes, *rare_notes(dataset, 0), *reading):
         note(one, messages)
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
     told = f"{describe(split)}; {specs}, seed {arguments.seed}{steps_of(backbone, config)}."
@@ -118,6 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say(messages, f"Interrupted: nothing is written to {out}.")
         return INTERRUPTED
+    for one in fitted.notes:
+        note(one, messages)
     if fitted.truncated:
         length = counted(fitted.classifier.reader.max_length, "token")
         note(cut(fitted.truncated, length), messages)
@@ -139,6 +143,7 @@ def steps_of(backbone: Backbone, config: TrainConfig) -> str:
 def describe(split: Split) -> str:
     """The parts of a split, in a line."""
     tested = f", {len(split.test):,} for testing" if len(split.test) else ""
+    tested += f", {len(split.unlabelled):,} unlabelled" if split.unlabelled else ""
     return (
         f"{split.dataset}: {counted(len(split.train), 'training text')}, "
         f"{len(split.dev):,} for development"
@@ -158,6 +163,8 @@ def facts(split: Split, config: TrainConfig, fitted: Fit) -> dict[str, Any]:
         "dev_error": fitted.best.dev_error,
         "training": asdict(config),
     }
+    if fitted.unlabelled[0]:
+        known["n_unlabelled"], known["unlabelled_hash"] = fitted.unlabelled
     if fitted.curve:
         known["best_step"] = fitted.best.step
     if fitted.stopped is not None:
