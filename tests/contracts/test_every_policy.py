@@ -121,12 +121,22 @@ REDUCED = [
     "avmixup[eps=0.0,kept=1.0]",
     "avmixup[gamma=0.0,kept=1.0]",
     "vmt[weight=0.0]",
+    "selftrain",
     "cutoff[share=0.0]",
     "cutoff[share=0.0,cut=tokens]",
     "cutoff[share=0.0,cut=features]",
 ]
-AS_MIXUP = ["untied[kept=0.0,lam=any]", "amp[eps=0.0]"]
-AT_ONE = ["mixup", "vmt", "cutmix", "amp[eps=0.0]", "untied", "untied[kept=0.0]", "avmixup"]
+AS_MIXUP = ["untied[kept=0.0,lam=any]", "amp[eps=0.0]", "mixtext[alpha=1.0,lam=any]"]
+AT_ONE = [
+    "mixup",
+    "mixtext",
+    "vmt",
+    "cutmix",
+    "amp[eps=0.0]",
+    "untied",
+    "untied[kept=0.0]",
+    "avmixup",
+]
 
 
 def losses_and_gradients(policy: Policy, padded: bool = True, **options: Any) -> list[Tensor]:
@@ -234,14 +244,32 @@ REFUSED = {
     "amp": ["pairing=near", "lam=min", "direction=down", "eps=-0.1"],
     "fgm": ["eps=-0.1", "eps=nan", "eps=inf", "weight=-0.1", "weight=1.1", "weight=nan"],
     "pgd": ["eps=-1", "steps=0", "steps=-3", "weight=2.0"],
-    "vat": ["eps=-1", "steps=0", "weight=-1.0", "weight=inf", "xi=0.0", "xi=nan"],
+    "vat": [
+        "eps=-1",
+        "steps=0",
+        "weight=-1.0",
+        "weight=inf",
+        "xi=0.0",
+        "xi=nan",
+        "unlabelled=-1.0",
+    ],
     "rdrop": ["weight=-0.1", "weight=nan", "weight=inf"],
     "cutoff": ["share=-0.1", "share=1.5", "share=nan", "weight=-1.0", "cut=words"],
     "cutmix": ["alpha=0.0", "alpha=nan"],
     "r3f": ["eps=-1", "weight=-1.0", "weight=nan"],
     "freelb": ["steps=0", "eps=-0.1", "eps=nan"],
     "avmixup": ["alpha=0.0", "gamma=-1.0", "kept=1.5", "steps=0", "eps=-1"],
-    "vmt": ["alpha=0.0", "weight=-1.0", "weight=inf"],
+    "vmt": ["alpha=0.0", "weight=-1.0", "weight=inf", "unlabelled=nan"],
+    "selftrain": ["rounds=0", "T=0.0", "T=nan", "unlabelled=-1.0", "unlabelled=nan"],
+    "mixtext": [
+        "alpha=0.0",
+        "T=-1.0",
+        "draws=0",
+        "unlabelled=inf",
+        "ramp=1.5",
+        "eps=-0.1",
+        "lam=min",
+    ],
     "untied": ["alpha=0", "kept=-0.1", "kept=1.5", "kept=nan", "lam=min"],
 }
 
