@@ -1,4 +1,4 @@
-"""What a policy returns."""
+"""The losses that a policy returns, and how texts were mixed for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What policies that train on texts without labels have in common."""
+"""Common parts of policies that train on texts without labels."""
 
 from __future__ import annotations
 

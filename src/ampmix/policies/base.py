@@ -91,7 +91,7 @@ class Policy(ABC):
 
     @property
     def teachers(self) -> int:
-        """How many models are trained before the last, each to label the texts for the next."""
+        """Number of models trained before the last, each to label the texts for the next."""
         return 0
 
     @property
