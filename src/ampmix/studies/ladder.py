@@ -130,7 +130,7 @@ class Ladder:
         else:
             main = parse_model(backbone, True) if isinstance(backbone, str) else backbone
         plan = make.plan(main, listed, steps)
-        check_unlabelled(plan.policies, plan.dataset)
+        check_unlabelled(plan.policies, plan.dataset, main, *(asked or []))
         if asked is None:
             return replace(way, plans=(plan,), notes=tuple(filter(None, notes)))
         others = [one for one in asked if one not in (main, baseline.MODEL)]

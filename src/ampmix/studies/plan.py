@@ -249,7 +249,8 @@ class Plan:
             specification["backbone"] = self.backbone.identity
             specification["training"] = self._settings
             others = self.dataset.unlabelled
-            if others is not None and self.policy(run.policy).uses_unlabelled:
+            own: Any = self.backbone if isinstance(self.backbone, Baseline) else None
+            if others is not None and (own or self.policy(run.policy)).uses_unlabelled:
                 specification["unlabelled"] = others.fingerprint
             # of somebody's own alone: ampmix's is known by its version
             if source := self._policy_sources.get(run.policy):

@@ -195,7 +195,7 @@ def _plan(cell: GridCell, load: _Loader) -> Plan:
     known = datasets.known(cell.dataset["file"])
     given = _converted(cell.training)
     dataset = load(cell.dataset)
-    check_unlabelled(policies, dataset)
+    check_unlabelled(policies, dataset, backbone)
     texts = texts_kept(dataset, cell.fraction)
     config = settings(backbone, known is not None, texts, **given)
     seeds = cell.seeds

@@ -42,13 +42,16 @@ def sited(policies: Sequence[Policy], backbone: Backbone) -> list[Policy]:
     return found
 
 
-def check_unlabelled(policies: Sequence[Policy], data: Split | TextDataset) -> None:
-    """Raise AmpmixError if there are texts without labels, and no policy learns from them."""
-    if data.unlabelled and not any(policy.uses_unlabelled for policy in policies):
+def check_unlabelled(
+    policies: Sequence[Policy], data: Split | TextDataset, *models: Backbone
+) -> None:
+    """Raise AmpmixError if there are texts without labels, and no policy or model uses them."""
+    solved = [model for model in models if isinstance(model, Baseline) and model.uses_unlabelled]
+    if data.unlabelled and not solved and not any(policy.uses_unlabelled for policy in policies):
         raise AmpmixError(no_use(*(spec(policy) for policy in policies)))
 
 
-def unlabelled_notes(policies: Sequence[Policy], data: Split) -> list[str]:
+def unlabelled_notes(policies: Sequence[Policy], data: Split, model: Backbone) -> list[str]:
     """Return sentences on which policies learn from texts without labels, and which lack them."""
     if not data.unlabelled:
         return [
@@ -58,10 +61,14 @@ def unlabelled_notes(policies: Sequence[Policy], data: Split) -> list[str]:
             if policy.without_unlabelled
         ]
     using = [spec(policy) for policy in policies if policy.uses_unlabelled]
+    using += [spec(model)] * (isinstance(model, Baseline) and model.uses_unlabelled)
+    if not using:
+        return []
     others = [spec(policy) for policy in policies if not policy.uses_unlabelled]
     told = f"{counted(len(data.unlabelled), 'unlabelled text')}: {', '.join(using)} learn"
     told += f"{'s' if len(using) == 1 else ''} from {'it' if len(data.unlabelled) == 1 else 'them'}"
-    return [told + (f", {', '.join(others)} not" if others else "")]
+    solved = isinstance(model, Baseline)
+    return [told + (f", {', '.join(others)} not" if others and not solved else "")]
 
 
 def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: TrainConfig) -> None:

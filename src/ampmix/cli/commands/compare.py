@@ -182,7 +182,7 @@ def notes(plan: Plan, replicas: int) -> list[str]:
 
     split = plan.split(0)
     reading = plan.backbone.notes(split, plan.config.max_length)
-    reading += unlabelled_notes(plan.policies, split)
+    reading += unlabelled_notes(plan.policies, split, plan.backbone)
     folds = plan.seeds if plan.cross_validated else 0
     found = [*plan.dataset.notes, *rare_notes(plan.dataset, folds), *reading]
     if replicas == 1:

@@ -166,7 +166,7 @@ def _prepare(study: Study, messages: Console) -> None:
         notes = [f"{plan.dataset.name}: {one}" for one in (*plan.dataset.notes, *rare)]
         split = plan.split(0)
         reading = plan.backbone.notes(split, plan.config.max_length)
-        reading += unlabelled_notes(plan.policies, split)
+        reading += unlabelled_notes(plan.policies, split, plan.backbone)
         notes += [f"{label(plan, study)}: {one}" for one in reading]
         for one in notes:
             if one not in said:

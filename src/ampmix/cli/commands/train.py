@@ -81,11 +81,14 @@ def run(arguments: argparse.Namespace) -> int:
     config = options.config_of(arguments, backbone, texts)
     split = split_train(dataset, arguments.seed, arguments.fraction)
     check_trainable(backbone, policy, split, config)
-    check_unlabelled([policy], split)
+    check_unlabelled([policy], split, backbone)
 
     together = processes.joined(config.device)
     screen, messages = consoles(together.rank)
-    reading = [*backbone.notes(split, config.max_length), *unlabelled_notes([policy], split)]
+    reading = [
+        *backbone.notes(split, config.max_length),
+        *unlabelled_notes([policy], split, backbone),
+    ]
     for one in (*dataset.notes, *rare_notes(dataset, 0), *reading):
         note(one, messages)
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
