@@ -29,7 +29,7 @@ from ampmix.errors import AmpmixError
 from ampmix.integrations._inputs import labels_of, weighted_texts
 from ampmix.policies.base import Policy
 from ampmix.terminal.progress import RunsProgress
-from ampmix.training.checks import check_unlabelled, sited
+from ampmix.training.checks import check_sites, check_unlabelled, sited
 from ampmix.training.config import TrainConfig, settings
 from ampmix.training.fit import fit
 from ampmix.training.training_run import Fit
@@ -192,7 +192,7 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         backbone: Backbone = _component(self.backbone, Backbone, "ampmix.backbones", "backbone")
         chosen: Policy = _component(self.policy, Policy, "ampmix.policies", "policy")
         (policy,) = sited([chosen], backbone)
-        backbone.check_site(policy.mixing_site)
+        check_sites(policy, backbone)
         develop = self._develops(labels)
         config = self._config(backbone, develop, len(texts))
         seed = _seed(self.random_state)

@@ -123,6 +123,19 @@ class Policy(ABC):
         """The site that the policy mixes at, or None if it does not mix."""
         return getattr(self, "site", None)
 
+    @property
+    def sites(self) -> tuple[str | None, ...]:
+        """The sites of which one is drawn each step; one alone, or None, is always it."""
+        return (None,) if self.mixing_site is None else (*self.mixing_site.split("+"),)
+
+    def drawn_site(self, generator: torch.Generator | None) -> str | None:
+        """Draw the site of a step, uniformly; nothing is drawn where there is one."""
+        if len(self.sites) == 1:
+            return self.sites[0]
+        device = None if generator is None else generator.device
+        draw = torch.randint(len(self.sites), (1,), generator=generator, device=device)
+        return self.sites[int(draw)]
+
     @uncompiled
     def __call__(
         self,

@@ -42,6 +42,19 @@ def sited(policies: Sequence[Policy], backbone: Backbone) -> list[Policy]:
     return found
 
 
+def check_sites(policy: Policy, backbone: Backbone) -> None:
+    """Raise AmpmixError unless a backbone has all sites of a policy, each named once."""
+    for site in policy.sites:
+        backbone.check_site(site)
+    if len(set(policy.sites)) < len(policy.sites):
+        raise AmpmixError(f"site is {policy.mixing_site!r}: name each of several sites once")
+    if len(policy.sites) > 1 and policy.learns:
+        raise AmpmixError(
+            f"policy {policy.name} has parameters for hidden states of one site, and site is "
+            f"{policy.mixing_site!r}: give one, such as {policy.sites[0]}"
+        )
+
+
 def check_unlabelled(
     policies: Sequence[Policy], data: Split | TextDataset, *models: Backbone
 ) -> None:
@@ -79,8 +92,8 @@ def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: Tra
     weights or label smoothing with a policy that has a loss of its own, a precision that the
     device does not have, or a selection on a test set that is not there.
     """
-    backbone.check_site(policy.mixing_site)
-    if policy.needs_words and policy.mixing_site == "sent":
+    check_sites(policy, backbone)
+    if policy.needs_words and "sent" in policy.sites:
         raise AmpmixError(
             f"policy {policy.name} changes some words of a text, and site 'sent' has none left: "
             "take another site, such as word"

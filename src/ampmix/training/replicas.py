@@ -103,6 +103,8 @@ def unstackable(backbone: Backbone, policy: Policy, unlabelled: bool = False) ->
         return f"policy {policy.name} has parameters of its own"
     if unlabelled and policy.uses_unlabelled:
         return f"policy {policy.name} learns from unlabelled texts"
+    if len(policy.sites) > 1:
+        return f"policy {policy.name} draws a site for each step"
     if policy.changes:
         return f"policy {policy.name} changes in the course of training"
     if not policy.stacks:

@@ -177,7 +177,7 @@ class TrainingStep(nn.Module):
         With weights of the texts it is that of :func:`ampmix.training.losses.weighted`; each has
         the mean loss of the texts without labels in it.
         """
-        site = self.learner.policy.mixing_site
+        site = self.learner.policy.drawn_site(self.mixing)
         f, g = self.model.cut(ids, mask, site, generator=self.dropout)
         given: dict[str, Any] = {"loss": self.loss, "generator": self.mixing}
         if len(ids) > len(y):

@@ -63,7 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix.models.classifier import check_replaceable
     from ampmix.terminal.progress import RunsProgress
     from ampmix.training import processes
-    from ampmix.training.checks import check_trainable, check_unlabelled, sited, unlabelled_notes
+    from ampmix.training.checks import (
+        check_sites,
+        check_trainable,
+        check_unlabelled,
+        sited,
+        unlabelled_notes,
+    )
     from ampmix.training.fit import fit
 
     if arguments.threads < 1:
@@ -71,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     policy = POLICIES.parse(arguments.policy, trusted=True)
     backbone = options.backbone_of(arguments, policy)
     (policy,) = sited([policy], backbone)
-    backbone.check_site(policy.mixing_site)
+    check_sites(policy, backbone)
     options.config_of(arguments, backbone)  # says before anything is read what cannot be
     out = Path(arguments.out)
     check_replaceable(out)
