@@ -63,7 +63,8 @@ class MixStep(nn.Module):
         policy: such as ``ampmix.AMP(eps=0.1)``, or what its ``prepare`` returned.
         site: a submodule's path for its output (``"bert.encoder.layer.3"``), with ``:input`` for
             what it is given (``"classifier:input"``); ``word`` and ``sent`` for the models of
-            transformers. By default the policy's. :func:`ampmix.sites` lists what there is.
+            transformers. Of several, with ``+`` between, one is drawn each step. By default the
+            policy's. :func:`ampmix.sites` lists what there is.
         loss: any per-example loss, ``loss(logits, y) -> [B]``.
         labels: the name of the targets in a batch.
         logits: the name of the logits in what the model returns.
@@ -127,14 +128,45 @@ class MixStep(nn.Module):
         self.loss, self.labels, self.logits = loss, labels, logits
         self.generator, self.on_mixed = generator, on_mixed
         place = site or self.learner.policy.mixing_site
-        self.cut: Cut | None = None
+        self.cuts: list[Cut | None] = [None]
         if place is not None:
-            found = find_site(own_module(model), place)
-            self.cut = Cut(found, (*MASKS, *masks), (*PADDING_MASKS, *padding_masks), batch_dim)
-        self._check, self._checked = Check(self.learner.policy.mixing_site is not None), False
+            seen = (*MASKS, *masks), (*PADDING_MASKS, *padding_masks), batch_dim
+            found = [find_site(own_module(model), one) for one in place.split("+")]
+            self.cuts = [Cut(one, *seen) for one in found]
+        mixes = self.learner.policy.mixing_site is not None
+        self._checks = [Check(mixes) for _ in self.cuts]
+        self._checked_of, self._at = [False for _ in self.cuts], 0
         self._gives_labels = self.labels in required_of(own_module(model))
         self.register_state_dict_post_hook(_without_prefix)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_with_prefix)  # type: ignore[no-untyped-call]
+
+    @property
+    def cut(self) -> Cut | None:
+        """The cut that this step mixes at, one of :attr:`cuts`."""
+        return self.cuts[self._at]
+
+    @cut.setter
+    def cut(self, cut: Cut) -> None:
+        self.cuts[self._at] = cut
+
+    @property
+    def _check(self) -> Check:
+        return self._checks[self._at]
+
+    @property
+    def _checked(self) -> bool:
+        return self._checked_of[self._at]
+
+    @_checked.setter
+    def _checked(self, checked: bool) -> None:
+        self._checked_of[self._at] = checked
+
+    def _draw_site(self) -> None:
+        """Draw which of several sites this step mixes at."""
+        if len(self.cuts) > 1:
+            one = self.generator if isinstance(self.generator, torch.Generator) else None
+            device = None if one is None else one.device
+            self._at = int(torch.randint(len(self.cuts), (1,), generator=one, device=device))
 
     def __getattr__(self, name: str) -> Any:
         """Look up in the model what the step lacks: ``config``, ``save_pretrained`` and others."""
@@ -225,6 +257,7 @@ class MixStep(nn.Module):
                 "training needs them by name (another one: labels=NAME, or a Trainer's "
                 "label_names=[NAME])"
             )
+        self._draw_site()
         if not self._checked:
             refuse_fsdp1(self)
         if self._given.changes and not self._advanced:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split
-from ampmix.models.classifier import Classifier, logits_of
+from ampmix.models.classifier import logits_of
 from ampmix.policies.base import Policy
 from ampmix.training.checks import check_trainable, device_of
 from ampmix.training.config import ORACLE, TrainConfig
@@ -81,14 +81,15 @@ def fit(
     guesses, notes = None, list[str]()
     fits = 1 + (policy.teachers if data.unlabelled else 0)
     told = _Told(on_step, on_reading, fits)
-    for number in range(fits - 1):
-        known = data if number else replace(data, unlabelled=())
-        untested = known if config.selection == ORACLE else _untested(known)
-        teacher = _trained(backbone, policy, untested, config, seed, processes, own, guesses, told)
-        notes += _doubts(teacher, known, number)
-        guesses = _guesses(teacher.classifier, data.unlabelled, config.device)
+    for _ in range(fits - 1):
+        own_data = data if config.selection == ORACLE else _untested(data)
+        teacher, run = _trained(
+            backbone, policy, own_data, config, seed, processes, own, guesses, told
+        )
         told.fitted += 1
-    fitted = _trained(backbone, policy, data, config, seed, processes, own, guesses, told)
+        notes += _doubts(teacher, data, told.fitted)
+        guesses = _guesses(run)
+    fitted, _ = _trained(backbone, policy, data, config, seed, processes, own, guesses, told)
     return replace(fitted, notes=tuple(notes))
 
 
@@ -120,8 +121,11 @@ def _trained(
     weights: npt.NDArray[np.float64] | None,
     guesses: Tensor | None,
     told: _Told,
-) -> Fit:
-    """Train one model, with the labels that a teacher guessed if there is one."""
+) -> tuple[Fit, TrainingRun]:
+    """Train one model, with the labels that a teacher guessed if there is one.
+
+    The first teacher learns from the labelled texts alone.
+    """
     device = processes.device(str(device_of(config.device)))
     one = TrainingRun(backbone, policy, data, config, seed, device, processes, weights)
     optimizer = optimizer_of([*one.model.parameters(), *one.learner.parameters()], config)
@@ -130,8 +134,10 @@ def _trained(
     losses: list[float] = []
 
     one.model.train()
-    texts = one.parts.train, config, seed, weights, one.parts.unlabelled, guesses
-    for number, batch in enumerate(training_batches(*texts), start=1):
+    alone = policy.teachers and guesses is None
+    texts = one.parts.train, config, seed, weights
+    others = () if alone else (one.parts.unlabelled, guesses)
+    for number, batch in enumerate(training_batches(*texts, *others), start=1):
         losses.append(step_once(batch))
         one.check(losses[-1], number)
         if number % config.eval_every == 0 or number == config.steps:
@@ -141,7 +147,7 @@ def _trained(
         told.step(number, config.steps)
         if one.selection.enough:
             break
-    return one.finish(step.seen)
+    return one.finish(step.seen), one
 
 
 def _untested(data: Split) -> Split:
@@ -149,10 +155,10 @@ def _untested(data: Split) -> Split:
     return replace(data, test=data.test.take([]), test_indices=data.test_indices[:0])
 
 
-def _guesses(teacher: Classifier, texts: Sequence[str], device: str) -> Tensor:
+def _guesses(teacher: TrainingRun) -> Tensor:
     """Class probabilities of the texts without a label, ``[n, C]``."""
-    found = logits_of(teacher.model.to(device), teacher.reader.encode(texts), device)
-    return found.softmax(-1)
+    model, device = teacher.model.to(teacher.device), teacher.device
+    return logits_of(model, teacher.parts.unlabelled, device).softmax(-1)
 
 
 def _doubts(teacher: Fit, data: Split, number: int) -> list[str]:
@@ -164,7 +170,7 @@ def _doubts(teacher: Fit, data: Split, number: int) -> list[str]:
     if teacher.best.dev_error < alone:
         return []
     return [
-        f"teacher {number + 1} errs on {teacher.best.dev_error:.1%} of the development texts, and "
+        f"teacher {number} errs on {teacher.best.dev_error:.1%} of the development texts, and "
         f"{data.classes[majority]!r} for every text on {alone:.1%}: what it makes of the "
         "unlabelled texts teaches little"
     ]
