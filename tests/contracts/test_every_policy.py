@@ -126,7 +126,12 @@ REDUCED = [
     "cutoff[share=0.0,cut=tokens]",
     "cutoff[share=0.0,cut=features]",
 ]
-AS_MIXUP = ["untied[kept=0.0,lam=any]", "amp[eps=0.0]", "mixtext[alpha=1.0,lam=any]"]
+AS_MIXUP = [
+    "untied[kept=0.0,lam=any]",
+    "amp[eps=0.0]",
+    "amp[eps=0.0,steps=3]",
+    "mixtext[alpha=1.0,lam=any]",
+]
 AT_ONE = [
     "mixup",
     "mixtext",
@@ -240,8 +245,8 @@ def test_class_probabilities_are_targets_like_class_indices(policy: Policy) -> N
 # --- options out of range ----------------------------------------------------------------------
 
 REFUSED = {
-    "mixup": ["pairing=near", "lam=min", "alpha=-1.0"],
-    "amp": ["pairing=near", "lam=min", "direction=down", "eps=-0.1"],
+    "mixup": ["pairing=far", "lam=min", "alpha=-1.0"],
+    "amp": ["pairing=far", "lam=min", "direction=down", "eps=-0.1", "steps=0", "per=word"],
     "fgm": ["eps=-0.1", "eps=nan", "eps=inf", "weight=-0.1", "weight=1.1", "weight=nan"],
     "pgd": ["eps=-1", "steps=0", "steps=-3", "weight=2.0"],
     "vat": [

@@ -21,7 +21,7 @@ from ampmix.training.checks import check_trainable
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
 from ampmix.training.replicas import unstackable
-from naive_texts import CLASSES, Reader, rng, texts
+from naive_texts import CLASSES, Reader, rng, slope, texts
 
 ROWS = tuple(" ".join(f"w{(i * k) % 11}" for k in range(1, 3 + i % 6)) for i in range(1, 41))
 DATA = TextDataset("toy", ("a", "b"), Examples(ROWS, [i % 2 for i in range(40)]))
@@ -282,3 +282,45 @@ def test_every_step_has_the_same_dropout() -> None:
         AMP(eps=0.5, steps=3)(dropping, (states, mask), y, generator=rng())
     assert len(dropping.drawn) >= 4
     assert all(torch.equal(own, dropping.drawn[0]) for own in dropping.drawn)
+
+
+# --- a lam for each element ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("steps", "min_op"), [(1, True), (3, True), (1, False)])
+def test_each_element_goes_up_the_loss_by_its_own_gradient(steps: int, min_op: bool) -> None:
+    f, (states, mask, y) = Reader(), texts(6)
+    mask = torch.ones_like(mask)
+    policy = AMP(eps=0.4, steps=steps, per="element", min_op=min_op)
+    mixed = policy(f, (states, mask), y, generator=rng())
+
+    def loss(i: int, at: Tensor) -> float:
+        j, lam = int(mixed.perm[i]), mixed.lam[i].item()
+        x = at * states[i] + (1 - at) * states[j]
+        log_p = f(x.unsqueeze(0), mask[:1])[0].log_softmax(0)
+        return -(lam * log_p[y[i]] + (1 - lam) * log_p[y[j]]).item()
+
+    for i in range(6):
+        start = torch.full_like(states[i], mixed.lam[i].item())
+        at = start.clone()
+        for _ in range(steps):
+            grad = slope(lambda own, i=i: loss(i, own), at, mask[i])
+            at = (at + 0.4 / steps * grad.clamp(-1, 1)).clamp(0, 1)
+        before, after = loss(i, start), loss(i, at)
+        expected = max(before, after) if min_op else after
+        assert mixed.loss[i].item() == pytest.approx(expected, abs=1e-6)
+        assert mixed.gain is not None
+        assert mixed.gain[i].item() == pytest.approx(after - before, abs=1e-6)
+        far = (at - start).abs().mean().item()
+        assert (mixed.lam_adv - mixed.lam)[i].item() == pytest.approx(far, abs=1e-6)
+
+
+def test_without_a_step_it_is_mixup() -> None:
+    states, mask, y = texts()
+    results = []
+    for policy in (Mixup(), AMP(eps=0.0, per="element")):
+        f, x = Reader(), states.clone().requires_grad_()
+        loss = policy(f, (x, mask), y, generator=rng()).loss
+        results.append([loss, *torch.autograd.grad(loss.mean(), [x, *f.parameters()])])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)

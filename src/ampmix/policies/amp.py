@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -17,13 +18,14 @@ from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, interpolate_loss, mix
 from ampmix.mixing.heads import Head, partners_of
 from ampmix.mixing.pairing import BY_CLASS
-from ampmix.policies._amp_passes import Passes
+from ampmix.policies._amp_passes import Passes, elementwise
 from ampmix.policies._options import check_alpha, check_choice, check_share, check_steps
 from ampmix.policies.base import Mixed, Policy, decides_on_device
 from ampmix.policies.mixup import OF_PAIRS, check_pairs, rand_op
 from ampmix.policies.none import NoMixup
 
 DIRECTIONS = ("gradient", "sign")
+PER = ("example", "element")
 
 
 def amp_reference(
@@ -137,6 +139,8 @@ class AMP(Policy):
         pairing, lam, until: as of :class:`~ampmix.Mixup`.
         steps: of MaxOp, >= 1: each adds ``eps / steps * clip(gradient, -1, 1)``, the gradient taken
             where the one before ended; ours, 1 in the paper.
+        per: ``example`` as published, or ``element``: each element of the hidden state has a lam
+            that MaxOp moves by its own gradient; ours, always with shared dropout.
 
     Cost: where no row of a batch has a lower loss at lam_adv, beyond what rounding decides, Eq. 19
     is the loss at lam_adv alone, and one backward pass through it does; the graph at lam is gone by
@@ -172,7 +176,11 @@ class AMP(Policy):
     printed_whatever: ClassVar[frozenset[str]] = frozenset({"site", "clip_lam"})
     rank: ClassVar[int] = 2
     printed: ClassVar[bool] = True
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"direction": DIRECTIONS, **OF_PAIRS}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "direction": DIRECTIONS,
+        "per": PER,
+        **OF_PAIRS,
+    }
     alpha: float = 1.0
     eps: float = 0.002
     site: str = "word"
@@ -184,11 +192,13 @@ class AMP(Policy):
     lam: str = "any"
     until: float = 1.0
     steps: int = 1
+    per: str = "example"
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
         check_share("until", self.until)
         check_steps(self.steps)
+        check_choice("per", self.per, PER)
         if not 0 <= self.eps < float("inf"):
             raise AmpmixError(f"eps is {self.eps}: it must be 0 or above (the paper uses 0.002)")
         check_choice("direction", self.direction, DIRECTIONS)
@@ -219,6 +229,11 @@ class AMP(Policy):
         generator: Generators,
     ) -> Mixed:
         lam, perm = rand_op(self.alpha, shape, g[0], generator, y, self.pairing, self.lam, g)
+        if self.per == "element":
+            losses = partial(interpolate_loss, loss, y=y, lam=lam, perm=perm)
+            move = partial(max_op, eps=self.eps / self.steps, direction=self.direction)
+            move = partial(move, clip_lam=self.clip_lam)
+            return elementwise(f, g, losses, lam, perm, move, self.steps, self.min_op)
         repeatable = self.shared_dropout or not self.min_op
         state = random_state(g[0]) if self.shared_dropout and not f.knows_slope else None
         passes = Passes(f, y, loss, lam, perm, partners_of(g, perm), self.shared_dropout, state)
