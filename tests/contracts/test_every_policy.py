@@ -516,6 +516,8 @@ def test_the_table_has_every_policy_with_its_passes_site_and_needs() -> None:
         ("pgd[steps=2,weight=1.0]", 7),
         ("vat[steps=3]", 12),
         ("freelb[steps=5]", 23),
+        ("amp[steps=3]", 9),
+        ("amp[per=element]", 6),
     ],
 )
 def test_more_steps_cost_what_the_page_says(text: str, count: int) -> None:

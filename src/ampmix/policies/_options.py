@@ -53,7 +53,8 @@ def check_draws(draws: int) -> None:
 
 def check_temperature(value: float) -> None:
     """Raise unless T can sharpen or flatten probabilities."""
-    if not 0.01 <= value <= 100:
+    if not 1e-6 <= value <= 1e6:
         raise AmpmixError(
-            f"T is {value}: it must be from 0.01 to 100; below 1 it makes probabilities sharper"
+            f"T is {value}: it must be above 0, from 1e-6 to 1e6; below 1 it makes probabilities "
+            "sharper"
         )
