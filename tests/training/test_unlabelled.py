@@ -383,3 +383,39 @@ def test_scikit_learn_takes_them_in_fit() -> None:
         MixupTextClassifier("mixup", CNN, **settings).fit(
             ROWS, DATA.train.labels, unlabelled=OTHERS
         )
+
+
+# --- encoders ------------------------------------------------------------------------------------
+
+
+def test_a_frozen_encoder_reads_each_text_once_for_all_runs(
+    folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ampmix.backbones import feature_cache
+    from ampmix.backbones.encoder import Encoder
+    from ampmix.backbones.encoder_module import EncoderModule
+
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
+    encoder = Encoder(folders["bert"], freeze=True)
+    read: list[int] = []
+    own = EncoderModule.features
+
+    def watched(self: Any, embedded: Any, *given: Any) -> Any:
+        read.append(len(embedded))
+        return own(self, embedded, *given)
+
+    monkeypatch.setattr(EncoderModule, "features", watched)
+    vat = POLICIES.parse("vat[site=sent]")
+    first = fit(encoder, vat, split_of(), CONFIG)
+    distinct = len(feature_cache.distinct_rows([
+        first.classifier.reader.encode([*ROWS, *OTHERS])]))  # fmt: skip
+    assert sum(read) == distinct
+    again = fit(encoder, POLICIES.parse("selftrain[rounds=1]"), split_of(), CONFIG)
+    assert sum(read) == distinct
+    assert not same(first, again)
+    monkeypatch.setattr(EncoderModule, "read_ahead", lambda *_: None)
+    apart = fit(encoder, vat, split_of(), CONFIG)
+    assert sum(read) > distinct
+    assert [r.train_loss for r in apart.curve] == pytest.approx(
+        [r.train_loss for r in first.curve], rel=1e-4
+    )
