@@ -34,7 +34,7 @@ from ampmix.training.config import settings
 from ampmix.training.step import TrainingBatch, training_batches
 from ampmix.training.training_run import _encode
 
-MORE = {"cnn": 6}
+MORE = {"cnn": 3}
 """A small step varies by more than its ratios differ, and is soon repeated."""
 BESIDE = " + unlabelled"
 

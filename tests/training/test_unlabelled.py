@@ -18,6 +18,7 @@ from ampmix.cli.main import main
 from ampmix.data.dataset import Examples, TextDataset
 from ampmix.data.splits import split_train
 from ampmix.data.unlabelled import with_unlabelled
+from ampmix.mixing import cross_entropy
 from ampmix.studies.file import read
 from ampmix.studies.plan import Run
 from ampmix.studies.study import build
@@ -25,9 +26,9 @@ from ampmix.text.encoded import Encoded
 from ampmix.training import fit as fit_module
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
-from ampmix.training.processes import Processes
+from ampmix.training.processes import ALONE, Processes
 from ampmix.training.replicas import fit_many, unstackable
-from ampmix.training.step import TrainingBatch, training_batches
+from ampmix.training.step import TrainingBatch, TrainingStep, stepper, training_batches
 from small_studies import CNN as SMALL
 from small_studies import contents, write_texts
 
@@ -106,6 +107,33 @@ def test_several_processes_share_out_both_kinds_of_texts() -> None:
     assert sum(len(one.ids) - len(one.y) for one in own) == 6
     none = TrainingBatch(ids[:2], ids[:2] > 0, torch.arange(2))
     assert [len(none.of(One(rank), torch.device("cpu")).ids) for rank in range(3)] == [1, 1, 1]
+
+
+def test_two_processes_take_the_gradient_of_the_whole_batch() -> None:
+    class Half(Processes):
+        count = 2
+
+        def __init__(self, rank: int) -> None:
+            self.rank = rank
+
+    policy = POLICIES.parse("selftrain")
+    dry = replace(CNN, dropout=0.0)
+    reader = dry.reader(ROWS, "words", 64)
+    parts = reader.encode(ROWS, DATA.train.labels), reader.encode(OTHERS)
+    guesses = torch.rand(len(OTHERS), 2, generator=torch.Generator().manual_seed(1)).softmax(-1)
+    batch = next(training_batches(parts[0], CONFIG, 0, None, parts[1], guesses))
+    gradients = []
+    for processes in (ALONE, Half(0), Half(1)):
+        model = dry.build(reader, 2, torch.Generator().manual_seed(0))
+        step = TrainingStep(
+            model, policy.prepare((), 2), cross_entropy, 0, torch.device("cpu"), processes.rank
+        )
+        optimizer = torch.optim.SGD(step.parameters(), lr=0.0)
+        stepper(step, optimizer, CONFIG, processes)(batch)
+        gradients.append([parameter.grad for parameter in step.parameters()])
+    for whole, one, two in zip(*gradients, strict=True):
+        assert whole is not None and one is not None and two is not None
+        torch.testing.assert_close((one + two) / 2, whole, rtol=1e-5, atol=1e-7)
 
 
 # --- what is bit-identical -----------------------------------------------------------------------

@@ -213,8 +213,8 @@ def config_of(arguments: argparse.Namespace, backbone: Backbone, texts: int = 0)
     return settings(backbone, known, texts, **training_of(arguments))
 
 
-def dataset_of(arguments: argparse.Namespace) -> TextDataset:
-    """The data, as :func:`add_data` and :func:`add_file` were answered."""
+def dataset_of(arguments: argparse.Namespace, unlabelled: str | None = None) -> TextDataset:
+    """The data, as :func:`add_data` and :func:`add_file` were answered, with unlabelled texts."""
     from ampmix import datasets
 
     return datasets.load(
@@ -226,5 +226,5 @@ def dataset_of(arguments: argparse.Namespace) -> TextDataset:
         encoding=arguments.encoding,
         group=arguments.group,
         rare=arguments.rare,
-        unlabelled=arguments.unlabelled,
+        unlabelled=unlabelled,
     )

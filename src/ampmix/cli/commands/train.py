@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     check_replaceable(out)
     check_writable(out.absolute().parent)
-    dataset = options.dataset_of(arguments)
+    dataset = options.dataset_of(arguments, arguments.unlabelled)
     texts = texts_kept(dataset, arguments.fraction)
     config = options.config_of(arguments, backbone, texts)
     split = split_train(dataset, arguments.seed, arguments.fraction)
