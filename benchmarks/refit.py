@@ -20,7 +20,8 @@ import torch
 import ampmix
 from ampmix import datasets, statistics
 from ampmix.backbones.feature_cache import features
-from ampmix.baselines.encoder_logreg import EncoderLogreg, _chosen
+from ampmix.baselines._logistic import fitted
+from ampmix.baselines.encoder_logreg import EncoderLogreg, _strength
 from ampmix.baselines.tfidf_logreg import TfidfLogreg
 from ampmix.data.dataset import Examples, TextDataset
 from ampmix.data.splits import split_all, split_fold
@@ -56,7 +57,8 @@ def by_encoder(
 
     def wrong(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         length = np.sqrt((x[train] ** 2).sum(1).mean())
-        slopes, bias = _chosen(x[train] / length, y[train], np.ones(len(train)), len(data.classes))
+        known = x[train] / length, y[train], np.ones(len(train))
+        slopes, bias = fitted(*known, len(data.classes), C=_strength(*known))
         return ((x[test] / length) @ slopes.T + bias).argmax(1) != y[test]
 
     folds = []

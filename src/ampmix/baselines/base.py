@@ -62,7 +62,7 @@ class Baseline(Backbone):
         others: Sequence[Encoded],
         unlabelled: Encoded,
     ) -> Sequence[Tensor] | None:
-        """As :meth:`solve`, with texts that have no label, which by default are not read."""
+        """Solve as :meth:`solve` does, with texts that have no label; by default it reads none."""
         return self.solve(model, train, weights, others)
 
     def check_site(self, site: str | None) -> None:
