@@ -28,7 +28,7 @@ from ampmix._support.components import parse
 from ampmix.backbones.base import Backbone
 from ampmix.data.splits import split_holdout
 from ampmix.training.config import settings
-from ampmix.training.step import _batches
+from ampmix.training.step import training_batches
 from ampmix.training.training_run import _encode
 
 BACKBONES = ("cnn", "bilstm", "minilm")
@@ -52,7 +52,7 @@ def main() -> None:
         backbone: Backbone = parse(name, "ampmix.backbones", "backbone")
         config = settings(backbone, True, steps=arguments.batches)
         reader, parts = _encode(backbone, data, config.max_length)
-        batches = list(_batches(parts.train, config, seed=0))
+        batches = list(training_batches(parts.train, config, seed=0))
         steps = {
             f"{name} {policy}": fits_step(backbone, policy, reader, len(data.classes), config)
             for policy in POLICIES

@@ -32,7 +32,7 @@ from ampmix.data.splits import split_holdout
 from ampmix.models.classifier import logits_of
 from ampmix.text.encoded import Encoded
 from ampmix.training.config import TrainConfig
-from ampmix.training.step import _batches, generator_of
+from ampmix.training.step import generator_of, training_batches
 from ampmix.training.training_run import _encode
 
 SIZES = (256, 64, 32, 16)
@@ -61,7 +61,7 @@ def main() -> None:
     train: dict[str, list[float]] = {}
     for drawn in ("random", "length"):
         own = TrainConfig.of(backbone, steps=config.steps, batches=drawn)
-        epoch = list(_batches(parts.train, own, seed=0))
+        epoch = list(training_batches(parts.train, own, seed=0))
         train[f"batches {drawn}"] = measure({drawn: step}, epoch, arguments.rounds)[drawn]
     means = {name: float(np.mean(values)) for name, values in train.items()}
     report(
@@ -83,7 +83,7 @@ def _reading(model: torch.nn.Module, size: int):  # type: ignore[no-untyped-def]
 def _tokens(part: Encoded, drawn: str) -> dict[str, float]:
     """Tokens of a text, and what a batch makes of them."""
     config = TrainConfig(steps=100, batch_size=24, batches=drawn)
-    padded = [ids.shape[1] for ids, *_ in _batches(part, config, seed=0)]
+    padded = [ids.shape[1] for ids, *_ in training_batches(part, config, seed=0)]
     return {"of a text": float(part.lengths.mean()), "padded": float(np.mean(padded))}
 
 

@@ -32,7 +32,7 @@ from ampmix.backbones.encoder import Encoder, MiniLM
 from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.data.splits import split_holdout
 from ampmix.training.config import TrainConfig
-from ampmix.training.step import _batches, generator_of
+from ampmix.training.step import generator_of, training_batches
 from ampmix.training.training_run import _encode
 
 MODELS: dict[str, Encoder] = {
@@ -58,7 +58,7 @@ def main() -> None:
     data = split_holdout(datasets.load("trec"), 0, 0.1)
     reader, parts = _encode(MiniLM(), data, 512)
     epoch = -(-len(parts.train) // 24)
-    batches = list(_batches(parts.train, TrainConfig(steps=epoch, batch_size=24), seed=0))
+    batches = list(training_batches(parts.train, TrainConfig(steps=epoch, batch_size=24), seed=0))
     steps, models = {}, {}
     for name, backbone in MODELS.items():
         models[name] = built(backbone, reader, len(data.classes))
@@ -99,7 +99,7 @@ def encoding_of(model: EncoderModule, batches: list[tuple[torch.Tensor, ...]]) -
     for _ in range(3):
         model.encoded.clear()
         started = time.perf_counter()
-        for ids, mask, _ in batches:
+        for ids, mask, *_ in batches:
             model._frozen(ids, mask)
         found.append(1e3 * (time.perf_counter() - started))
     return float(np.median(found))

@@ -33,7 +33,7 @@ from _measuring import Step, measure, report
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.text.reader import WordReader
 from ampmix.training.config import TrainConfig
-from ampmix.training.step import _batches
+from ampmix.training.step import training_batches
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def a_step(size: Size) -> tuple[Step, float]:
     encoded = reader.encode(texts, labels)
     encoding = 1e3 * (time.perf_counter() - started)
     config = TrainConfig(batch_size=size.batch)
-    batches = list(islice(_batches(encoded, config, seed=0), 8))
+    batches = list(islice(training_batches(encoded, config, seed=0), 8))
     once = fits_step(TextCNN(), "amp", reader, size.classes, config)
     return lambda number: once(batches[number % len(batches)]), encoding
 

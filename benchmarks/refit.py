@@ -20,8 +20,9 @@ import torch
 import ampmix
 from ampmix import datasets, statistics
 from ampmix.backbones.feature_cache import features
+from ampmix.baselines._frozen import lengths
 from ampmix.baselines._logistic import fitted, rotated
-from ampmix.baselines.encoder_logreg import EncoderLogreg, best_strength, lengths
+from ampmix.baselines.encoder_logreg import EncoderLogreg, best_strength
 from ampmix.baselines.tfidf_logreg import TfidfLogreg
 from ampmix.data.dataset import Examples, TextDataset
 from ampmix.data.splits import split_all, split_fold

@@ -42,7 +42,7 @@ from ampmix.data.splits import split_holdout
 from ampmix.training.config import TrainConfig
 from ampmix.training.optimizer import optimizer_of
 from ampmix.training.replicas import _Stack, footprint
-from ampmix.training.step import TrainingStep, _batches, stepper
+from ampmix.training.step import TrainingStep, stepper, training_batches
 from ampmix.training.training_run import TrainingRun
 
 Steps = Callable[[int], None]
@@ -56,7 +56,7 @@ def alone(backbone: Any, policy: Any, split: Split, config: TrainConfig) -> Step
     one.model.train()
     step = TrainingStep(one.model, one.learner, one.loss, 0, device)
     optimizer = optimizer_of(one.model.parameters(), config)
-    once, batches = stepper(step, optimizer, config), _batches(one.parts.train, config, 0)
+    once, batches = stepper(step, optimizer, config), training_batches(one.parts.train, config, 0)
 
     def steps(count: int) -> None:
         for batch in itertools.islice(batches, count):

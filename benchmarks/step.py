@@ -37,7 +37,7 @@ from ampmix.backbones.text_cnn import TextCNN
 from ampmix.data.splits import split_holdout
 from ampmix.text.reader import WordReader
 from ampmix.training.config import TrainConfig
-from ampmix.training.step import _batches, generator_of
+from ampmix.training.step import generator_of, training_batches
 from ampmix.training.training_run import _encode
 
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
@@ -59,7 +59,7 @@ def minimal(policy: str, reader: WordReader, classes: int) -> Step:
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-4, weight_decay=1e-8, fused=True)
 
     def step(batch: Batch) -> float:
-        ids, mask, y = batch
+        ids, mask, y, *_ = batch
         if policy == "none":
             f, g = model.cut(ids, mask)
             loss = F.cross_entropy(f(*g), y)
@@ -154,7 +154,7 @@ def main() -> None:
 
     data = split_holdout(datasets.load("trec"), seed=0)
     reader, parts = _encode(TextCNN(), data, 512)
-    batches = list(_batches(parts.train, TrainConfig(steps=60), seed=0))
+    batches = list(training_batches(parts.train, TrainConfig(steps=60), seed=0))
     sizes = (reader, len(data.classes))
     length = int(parts.train.lengths.max())
     steps = {policy: fits_step(TextCNN(), policy, *sizes, TrainConfig()) for policy in POLICIES}

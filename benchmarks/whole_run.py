@@ -37,7 +37,7 @@ from ampmix.models.classifier import logits_of
 from ampmix.records.store import RunRecord
 from ampmix.studies.plan import Plan, Run
 from ampmix.training.config import settings
-from ampmix.training.step import _batches, generator_of
+from ampmix.training.step import generator_of, training_batches
 from ampmix.training.training_run import _encode
 
 BY_HAND = "by hand"
@@ -68,7 +68,7 @@ def by_hand(plan: Plan) -> None:
         model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
     best, kept = 1.0, model.state_dict()
-    for number, (ids, mask, y) in enumerate(_batches(parts.train, config, 0), start=1):
+    for number, (ids, mask, y, *_) in enumerate(training_batches(parts.train, config, 0), start=1):
         f, g = model.cut(ids, mask)
         loss = F.cross_entropy(f(*g), y)
         optimizer.zero_grad()

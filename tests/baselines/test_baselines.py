@@ -300,3 +300,62 @@ def test_spec_strings_name_them() -> None:
     for name in NAMES:
         assert spec(parse_model(name)) == name
     assert parse_model("cnn").name == "cnn"
+
+
+def test_self_training_equals_the_loop(folders: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Soft labels as copies of a text, one a class, by scikit-learn; C is that of the labelled."""
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
+    data = ampmix.load_dataset(TICKETS, unlabelled="rest")
+    split = ampmix.split_fold(data, 0, 5, fraction=0.5)
+    model = EncoderLogreg(folders["bert"], rounds=2, T=0.7, unlabelled=0.4)
+    fitted = ampmix.fit(model, NONE, split)
+    alone = ampmix.fit(EncoderLogreg(folders["bert"]), NONE, split)
+    assert fitted.unlabelled[0] == len(split.unlabelled) > 0
+    assert alone.unlabelled == (0, "")
+    body = alone.classifier.model
+    reader = alone.classifier.reader
+    known = [*split.train.texts, *split.dev.texts]
+    parts = [reader.encode(texts) for texts in (known, split.unlabelled, split.test.texts)]
+    x, extra, asked = (
+        own.astype(float) for own in feature_cache.features(body, parts, torch.device("cpu"))
+    )
+    layers = x.shape[1] // body.body.config.hidden_size
+    squares = [(part**2).sum(1).mean() for part in np.split(x, layers, 1)]
+    length = np.repeat(np.sqrt(np.array(squares) * layers), body.body.config.hidden_size)
+    labels = np.concatenate([split.train.labels, split.dev.labels])
+    x, extra, asked = (own / length for own in (x, extra, asked))
+    strength = encoder_logreg.best_strength(x, labels, np.ones(len(x)))
+    learner = LogisticRegression(max_iter=1000, C=strength).fit(x, labels)
+    n, classes = len(extra), len(split.classes)
+    for _ in range(2):
+        guessed = learner.predict_proba(extra) ** (1 / 0.7)
+        guessed /= guessed.sum(1, keepdims=True)
+        rows = np.concatenate([x, *[extra] * classes])
+        y = np.concatenate([labels, *(np.full(n, c) for c in range(classes))])
+        weights = np.concatenate([np.ones(len(x)), 0.4 * len(x) / n * guessed.T.ravel()])
+        learner = LogisticRegression(max_iter=1000, C=strength).fit(rows, y, weights)
+    expected = learner.predict_proba(asked)
+    np.testing.assert_allclose(fitted.test_probabilities, expected, atol=2e-3)
+    gap = abs(alone.test_probabilities - expected).max()
+    assert gap > 2e-2, "or the tolerance would hide that nothing was learnt"
+    assert np.array_equal(
+        ampmix.fit(
+            EncoderLogreg(folders["bert"], rounds=2, unlabelled=0.0), NONE, split
+        ).test_probabilities,
+        alone.test_probabilities,
+    )
+
+
+def test_a_self_trained_rung_names_what_it_learnt_from(folders: Any, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"seeds": 2, "repeats": 1, "fraction": 0.5, "unlabelled": "rest"}
+    plans = [
+        ampmix.Plan.of(TICKETS, ["none"], EncoderLogreg(folders["bert"], rounds=rounds), **given)
+        for rounds in (0, 2)
+    ]
+    without, taught = (plan.specification(plan.runs()[0]) for plan in plans)
+    assert "unlabelled" not in without
+    assert taught["unlabelled"] == "rest"
+    assert "rounds=2" in taught["backbone"] and str(tmp_path) not in taught["backbone"]
+    for option in ("rounds=-1", "T=0.0", "unlabelled=-1.0"):
+        with pytest.raises(AmpmixError, match="must be"):
+            BASELINES.parse(f"encoder-logreg[{option}]")

@@ -121,12 +121,27 @@ REDUCED = [
     "avmixup[eps=0.0,kept=1.0]",
     "avmixup[gamma=0.0,kept=1.0]",
     "vmt[weight=0.0]",
+    "selftrain",
     "cutoff[share=0.0]",
     "cutoff[share=0.0,cut=tokens]",
     "cutoff[share=0.0,cut=features]",
 ]
-AS_MIXUP = ["untied[kept=0.0,lam=any]", "amp[eps=0.0]"]
-AT_ONE = ["mixup", "vmt", "cutmix", "amp[eps=0.0]", "untied", "untied[kept=0.0]", "avmixup"]
+AS_MIXUP = [
+    "untied[kept=0.0,lam=any]",
+    "amp[eps=0.0]",
+    "amp[eps=0.0,steps=3]",
+    "mixtext[alpha=1.0,lam=any]",
+]
+AT_ONE = [
+    "mixup",
+    "mixtext",
+    "vmt",
+    "cutmix",
+    "amp[eps=0.0]",
+    "untied",
+    "untied[kept=0.0]",
+    "avmixup",
+]
 
 
 def losses_and_gradients(policy: Policy, padded: bool = True, **options: Any) -> list[Tensor]:
@@ -230,18 +245,36 @@ def test_class_probabilities_are_targets_like_class_indices(policy: Policy) -> N
 # --- options out of range ----------------------------------------------------------------------
 
 REFUSED = {
-    "mixup": ["pairing=near", "lam=min", "alpha=-1.0"],
-    "amp": ["pairing=near", "lam=min", "direction=down", "eps=-0.1"],
+    "mixup": ["pairing=far", "lam=min", "alpha=-1.0"],
+    "amp": ["pairing=far", "lam=min", "direction=down", "eps=-0.1", "steps=0", "per=word"],
     "fgm": ["eps=-0.1", "eps=nan", "eps=inf", "weight=-0.1", "weight=1.1", "weight=nan"],
     "pgd": ["eps=-1", "steps=0", "steps=-3", "weight=2.0"],
-    "vat": ["eps=-1", "steps=0", "weight=-1.0", "weight=inf", "xi=0.0", "xi=nan"],
+    "vat": [
+        "eps=-1",
+        "steps=0",
+        "weight=-1.0",
+        "weight=inf",
+        "xi=0.0",
+        "xi=nan",
+        "unlabelled=-1.0",
+    ],
     "rdrop": ["weight=-0.1", "weight=nan", "weight=inf"],
     "cutoff": ["share=-0.1", "share=1.5", "share=nan", "weight=-1.0", "cut=words"],
     "cutmix": ["alpha=0.0", "alpha=nan"],
     "r3f": ["eps=-1", "weight=-1.0", "weight=nan"],
     "freelb": ["steps=0", "eps=-0.1", "eps=nan"],
     "avmixup": ["alpha=0.0", "gamma=-1.0", "kept=1.5", "steps=0", "eps=-1"],
-    "vmt": ["alpha=0.0", "weight=-1.0", "weight=inf"],
+    "vmt": ["alpha=0.0", "weight=-1.0", "weight=inf", "unlabelled=nan"],
+    "selftrain": ["rounds=0", "T=0.0", "T=nan", "unlabelled=-1.0", "unlabelled=nan"],
+    "mixtext": [
+        "alpha=0.0",
+        "T=-1.0",
+        "draws=0",
+        "unlabelled=inf",
+        "ramp=1.5",
+        "eps=-0.1",
+        "lam=min",
+    ],
     "untied": ["alpha=0", "kept=-0.1", "kept=1.5", "kept=nan", "lam=min"],
 }
 
@@ -484,6 +517,8 @@ def test_the_table_has_every_policy_with_its_passes_site_and_needs() -> None:
         ("pgd[steps=2,weight=1.0]", 7),
         ("vat[steps=3]", 12),
         ("freelb[steps=5]", 23),
+        ("amp[steps=3]", 9),
+        ("amp[per=element]", 6),
     ],
 )
 def test_more_steps_cost_what_the_page_says(text: str, count: int) -> None:

@@ -256,7 +256,8 @@ def test_what_is_returned_has_the_batchs_shape(policy: Policy, n: int) -> None:
     mixed = ready(policy)(head(4), hidden(0, n, 4), labels(0, n), generator=rng())
     for part in fields(Mixed):
         value = getattr(mixed, part.name)
-        assert value.shape == (n,) if part.name != "gain" or mixed.moved else value is None
+        absent = part.name == "unlabelled" or (part.name == "gain" and not mixed.moved)
+        assert value is None if absent else value.shape == (n,)
     if not mixed.moved:
         assert torch.equal(mixed.lam_adv, mixed.lam) and not mixed.mask.any()
     assert mixed.loss.requires_grad

@@ -25,7 +25,7 @@ from ampmix.records.store import RecordStore
 from ampmix.text.encoded import Encoded, Vocabulary
 from ampmix.training.fit import fit
 from ampmix.training.processes import ALONE, Processes
-from ampmix.training.step import TrainingStep, stepper
+from ampmix.training.step import TrainingBatch, TrainingStep, stepper
 
 pytest.importorskip("accelerate")
 TABLE = Path(__file__).parents[2] / "examples" / "support-tickets.csv"
@@ -82,7 +82,7 @@ def test_two_processes_take_the_gradient_of_the_whole_batch(policy: Policy, smal
             seen: list[Tensor] = []
             step.register_forward_hook(lambda _, __, out, seen=seen: seen.append(out.detach()))
             optimizer = torch.optim.SGD(step.parameters(), lr=0.0)
-            stepper(step, optimizer, TrainConfig(), Half(rank))(batch)
+            stepper(step, optimizer, TrainConfig(), Half(rank))(TrainingBatch(*batch))
             gradients.append([p.grad for p in step.parameters()])
             mine = Half(rank).share(range(size))
             losses += seen[0][: len(mine)].tolist()
@@ -92,7 +92,9 @@ def test_two_processes_take_the_gradient_of_the_whole_batch(policy: Policy, smal
             continue  # pairs are drawn within a part; that its loss is right, policies' tests say
         alone = backbone.build(reader, len(split.classes), torch.Generator().manual_seed(0))
         step = TrainingStep(alone, policy.prepare((), 1), _plain_loss, 3, torch.device("cpu"))
-        stepper(step, torch.optim.SGD(step.parameters(), lr=0.0), TrainConfig())(batch)
+        stepper(step, torch.optim.SGD(step.parameters(), lr=0.0), TrainConfig())(
+            TrainingBatch(*batch)
+        )
         for one, two, whole in zip(*gradients, [p.grad for p in step.parameters()], strict=True):
             torch.testing.assert_close((one + two) / 2, whole, rtol=1e-5, atol=1e-7)
 

@@ -487,21 +487,23 @@ def test_every_epoch_holds_every_example_once(
     encoded = Encoded.of_ids([[i + 2] for i in range(n)], list(range(n)))
     per_epoch = math.ceil(n / batch_size)
     config = TrainConfig(steps=epochs * per_epoch, batch_size=batch_size)
-    batches = list(step_module._batches(encoded, config, seed))
+    batches = list(step_module.training_batches(encoded, config, seed))
     assert len(batches) == config.steps
     for epoch in range(epochs):
-        labels = [y.tolist() for _, _, y in batches[epoch * per_epoch : (epoch + 1) * per_epoch]]
+        labels = [
+            batch.y.tolist() for batch in batches[epoch * per_epoch : (epoch + 1) * per_epoch]
+        ]
         assert sorted(chain.from_iterable(labels)) == list(range(n))
         assert [len(y) for y in labels[:-1]] == [batch_size] * (per_epoch - 1)
-    for ids, mask, y in batches:
+    for ids, mask, y, *_ in batches:
         assert ids[:, 0].tolist() == [label + 2 for label in y.tolist()]
         assert mask.all()
 
 
 def test_the_order_changes_from_epoch_to_epoch() -> None:
     encoded = Encoded.of_ids([[2]] * 30, list(range(30)))
-    first, second = step_module._batches(encoded, TrainConfig(steps=2, batch_size=30), 0)
-    assert first[2].tolist() != second[2].tolist() != list(range(30))
+    first, second = step_module.training_batches(encoded, TrainConfig(steps=2, batch_size=30), 0)
+    assert first.y.tolist() != second.y.tolist() != list(range(30))
 
 
 @pytest.mark.slow

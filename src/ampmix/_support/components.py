@@ -140,7 +140,8 @@ def parse(text: str, package: str, kind: str, trusted: bool = False, **given: An
 
     >>> parse("amp[eps=0.1,site=sent]", "ampmix.policies", "policy")
     AMP(alpha=1.0, eps=0.1, site='sent', min_op=True, direction='gradient', shared_dropout=True,
-    clip_lam=True, pairing='any', lam='any')
+    clip_lam=True, pairing='any', lam='any', until=1.0, steps=1,
+    per='example')
     """
     _check_length(text, kind)
     match = _SPEC.fullmatch(text)

@@ -46,6 +46,8 @@ class ComparisonRow:
         compared_by: how, as of :class:`ampmix.statistics.Comparison`; "" if not compared.
         standard_error: of the difference.
         runs_needed: seeds or repeats in all that would decide, None if decided or unknown.
+        unlabelled: fewest and most texts without labels that a run trained on, None without any.
+        notes: sentences on what went on in runs, by seed.
     """
 
     policy: str
@@ -68,10 +70,12 @@ class ComparisonRow:
     compared_by: str = ""
     standard_error: float | None = None
     runs_needed: int | None = None
+    unlabelled: tuple[int, int] | None = None
+    notes: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        by_seed = {"failures": self.failures, "collapsed": self.collapsed}
+        by_seed = {"failures": self.failures, "collapsed": self.collapsed, "notes": self.notes}
         return asdict(self) | {
             name: {str(seed): told for seed, told in own.items()} for name, own in by_seed.items()
         }
@@ -244,6 +248,7 @@ def _row(
     if policy == baseline:
         decision = verdict = "baseline"
     comparison = found.comparison if found else None
+    counts = [record.result.n_unlabelled or 0 for record in done.values()]
     return ComparisonRow(
         policy=policy,
         errors=tuple(errors),
@@ -265,6 +270,8 @@ def _row(
         compared_by="" if comparison is None else comparison.method,
         standard_error=None if comparison is None else comparison.standard_error,
         runs_needed=None if found is None else found.runs_needed,
+        unlabelled=(min(counts), max(counts)) if any(counts) else None,
+        notes={seed: list(r.result.notes) for seed, r in done.items() if r.result.notes},
     )
 
 

@@ -15,7 +15,7 @@ from ampmix.records.result import problem_in
 from ampmix.records.store import BASELINE, RunRecord, read_record
 
 Records = Mapping[str, Mapping[int, RunRecord]]
-OF_A_RUN = ("policy", "policy_source", "seed")
+OF_A_RUN = ("policy", "policy_source", "unlabelled", "seed")
 ORDER = ("none", "mixup", "amp")
 
 
@@ -156,11 +156,12 @@ def groups_of(records: Iterable[RunRecord]) -> tuple[Group, ...]:
     apart: dict[str, dict[str, dict[int, RunRecord]]] = {}
     common: dict[str, dict[int, RunRecord]] = {}
     records = tuple(records)
-    sources: dict[str, set[str | None]] = {}
+    sources: dict[tuple[str, str], set[str | None]] = {}
     for record in records:
         told = record.specification
-        sources.setdefault(told["policy"], set()).add(told.get("policy_source"))
-    changed = {policy for policy, of_it in sources.items() if len(of_it) > 1}
+        for name in ("policy_source", "unlabelled"):
+            sources.setdefault((told["policy"], name), set()).add(told.get(name))
+    changed = {kind for kind, of_it in sources.items() if len(of_it) > 1}
     for record in records:
         policy, seed = record.specification["policy"], record.specification["seed"]
         if not record.is_baseline and "backbone" not in record.specification:
@@ -204,11 +205,16 @@ def _key(record: RunRecord, data: bool = False) -> str:
     return json.dumps({name: specification.get(name) for name in names}, sort_keys=True)
 
 
-def _row_of(record: RunRecord, changed: Set[str]) -> str:
-    """A policy's name; with its source where runs of another source have that name too."""
-    policy = str(record.specification["policy"])
-    source = str(record.specification.get("policy_source", ""))
-    return f"{policy} (source {source[:8]})" if policy in changed and source else policy
+def _row_of(record: RunRecord, changed: Set[tuple[str, str]]) -> str:
+    """A policy's name; with its source, or the texts without labels, where runs differ in them."""
+    told = record.specification
+    policy = str(told["policy"])
+    apart = [
+        f"{noun} {str(told[name])[:8]}"
+        for name, noun in (("policy_source", "source"), ("unlabelled", "unlabelled"))
+        if (policy, name) in changed and told.get(name)
+    ]
+    return f"{policy} ({', '.join(apart)})" if apart else policy
 
 
 def _order(policy: str) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ampmix._support.wording import counted, quoted_range
@@ -28,6 +28,11 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
             )
         if strayed := row.get("collapsed"):
             said.append(_collapsed_sentence(row, strayed))
+        if told := row.get("notes"):
+            seed, (first, *_) = next(iter(told.items()))
+            runs = counted(len(row["errors"]), "run")
+            said.append(f"{row['policy']}: in {len(told)} of {runs}, such as seed {seed}: {first}.")
+    said.append(_unlabelled_sentence(rows))
     said += class_sentences(summary)
     said.append(_standard(summary))
     if summary.get("selection") == "oracle_test":
@@ -42,6 +47,18 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         said.append(model_sentence(summary))
         said.append(abstention_sentence(summary.get("abstention") or []))
     return list(filter(None, said))
+
+
+def _unlabelled_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Name the policies that learnt from texts without labels, and how many of these."""
+    using = [row for row in rows if row.get("unlabelled")]
+    if not using:
+        return ""
+    least = min(row["unlabelled"][0] for row in using)
+    most = max(row["unlabelled"][1] for row in using)
+    number = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    names = ", ".join(row["policy"] for row in using)
+    return f"{names} also learnt from {number} texts without labels, the others from none."
 
 
 def _collapsed_sentence(row: Mapping[str, Any], strayed: Mapping[str, float]) -> str:

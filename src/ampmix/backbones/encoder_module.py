@@ -18,14 +18,21 @@ from ampmix.backbones.base import Cut, CutModule
 from ampmix.backbones.encoder_cache import Cache
 from ampmix.backbones.encoder_heads import EncodeAndClassify, LayersAndClassify
 from ampmix.backbones.encoder_layers import Layers, Point, below, find_layers, probe
-from ampmix.backbones.feature_cache import Floats, at_once, batches, cached, distinct_rows
+from ampmix.backbones.feature_cache import (
+    Floats,
+    at_once,
+    batches,
+    cached,
+    distinct_rows,
+    features_of,
+)
 from ampmix.backbones.heads import Classify
 from ampmix.backbones.hf_loading import bare_body, explained, put, whole_model
 from ampmix.backbones.hf_reader import HFReader
 from ampmix.backbones.linear_start import linear_head
 from ampmix.errors import AmpmixError
 from ampmix.mixstep.site import last_linear
-from ampmix.text.encoded import Encoded
+from ampmix.text.encoded import UNLABELLED, Encoded
 from ampmix.text.reader import Reader
 
 if TYPE_CHECKING:
@@ -228,6 +235,10 @@ class EncoderModule(CutModule):
     def read_ahead(self, parts: Sequence[Encoded], device: torch.device) -> None:
         """See :meth:`ampmix.backbones.base.CutModule.read_ahead`: texts of like length together."""
         rows, width = distinct_rows(parts), int(self.body.config.hidden_size)
+        if self.config.freeze and any(UNLABELLED in part.labels for part in parts):
+            found = features_of(self, rows, parts[0].padding, device)
+            self.encoded.fill(rows, torch.from_numpy(found).to(device), whole=True)
+            return
         tokens = sum(len(row) // TOKEN for row in rows)
         kept = tokens * width * self.output.weight.element_size()
         if not self.config.train_layers or kept > self.encoded.limit:

@@ -41,21 +41,28 @@ def features(module: EncoderModule, parts: Sequence[Encoded], device: torch.devi
     """
     rows = [part.tokens[a:b].tobytes() for part in parts for a, b in _bounds(part)]
     distinct = distinct_rows(parts)
+    found = features_of(module, distinct, parts[0].padding, device)
+    place = {row: i for i, row in enumerate(distinct)}
+    everything = found[[place[row] for row in rows]]
+    return np.split(everything, np.cumsum([len(part) for part in parts])[:-1])
+
+
+def features_of(
+    module: EncoderModule, rows: Sequence[bytes], padding: int, device: torch.device
+) -> Floats:
+    """Features of distinct texts, ``[n, d]``; `rows` are from :func:`distinct_rows`."""
     words = module.body.get_input_embeddings()
 
     def compute() -> Floats:
         module.eval()
         made = [
             module.features(words(ids), mask).cpu().numpy()
-            for ids, mask in batches(distinct, parts[0].padding, device)
+            for ids, mask in batches(rows, padding, device)
         ]
         return np.concatenate(made).astype(np.float32, copy=False)
 
-    shape = len(distinct), module.output.in_features
-    found = cached(module, f"features {module.config.pooled}", distinct, shape, compute)
-    place = {row: i for i, row in enumerate(distinct)}
-    everything = found[[place[row] for row in rows]]
-    return np.split(everything, np.cumsum([len(part) for part in parts])[:-1])
+    shape = len(rows), module.output.in_features
+    return cached(module, f"features {module.config.pooled}", rows, shape, compute)
 
 
 def distinct_rows(parts: Sequence[Encoded]) -> list[bytes]:

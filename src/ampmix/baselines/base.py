@@ -49,6 +49,22 @@ class Baseline(Backbone):
             Logits ``[n, C]`` of `others` where they are at hand, else None.
         """
 
+    @property
+    def uses_unlabelled(self) -> bool:
+        """True if texts without labels change what is fitted, by :meth:`solve_with`."""
+        return False
+
+    def solve_with(
+        self,
+        model: CutModule,
+        train: Encoded,
+        weights: Numbers,
+        others: Sequence[Encoded],
+        unlabelled: Encoded,
+    ) -> Sequence[Tensor] | None:
+        """Solve as :meth:`solve` does, with texts that have no label; by default it reads none."""
+        return self.solve(model, train, weights, others)
+
     def check_site(self, site: str | None) -> None:
         """Raise AmpmixError unless None: nothing is mixed in a model that a solver fits."""
         if site is not None:

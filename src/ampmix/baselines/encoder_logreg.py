@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,10 +11,9 @@ import torch
 from torch import Tensor
 
 from ampmix.backbones.base import CutModule
-from ampmix.backbones.encoder import Encoder
 from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.backbones.feature_cache import features
-from ampmix.backbones.hf_loading import MINILM
+from ampmix.baselines._frozen import FrozenBaseline, lengths
 from ampmix.baselines._logistic import (
     STRENGTHS,
     USUAL,
@@ -25,17 +23,15 @@ from ampmix.baselines._logistic import (
     rotated,
     some_of,
 )
-from ampmix.baselines.base import Baseline, Numbers
-from ampmix.data.dataset import Split
-from ampmix.errors import AmpmixError
+from ampmix.baselines.base import Numbers
+from ampmix.policies._options import check_amount, check_rounds, check_temperature
 from ampmix.text.encoded import Encoded
-from ampmix.text.reader import Reader
 
-POOLINGS = ("layers", "mean")
+LEAST = 1e-6  # share of a guessed label that is left out
 
 
 @dataclass(frozen=True)
-class EncoderLogreg(Baseline):
+class EncoderLogreg(FrozenBaseline):
     """Logistic regression on the features of a frozen pretrained encoder; MiniLM by default.
 
     Features are the means over the tokens of the embedded words and of the hidden states after a
@@ -46,93 +42,100 @@ class EncoderLogreg(Baseline):
     log loss in a 3-fold cross-validation inside the training part, of which 2,000 texts are drawn
     if there are more; with fewer than 2 texts of a class it is 3.
 
+    With `rounds` and texts without labels it trains itself: their probabilities ``p_c^(1/T)``,
+    normalised, become labels that weigh so much, C stays, and it is fitted anew, so many times. All
+    these texts together weigh `unlabelled` times what the labelled ones do.
+
     Args:
         model: as of backbone ``encoder``.
         pooling: ``layers``, or ``mean``, over the tokens after the last layer alone.
+        rounds: of self-training, >= 0.
+        T: temperature of the labels, > 0, as of policy ``selftrain``.
+        unlabelled: weight of the texts without a label, >= 0.
 
     Raises:
-        AmpmixError: for another pooling.
+        AmpmixError: for another pooling, and for numbers out of range.
     """
 
     name: ClassVar[str] = "encoder-logreg"
     described: ClassVar[str] = "logistic regression on a frozen encoder"
     rank: ClassVar[int] = 2
-    reads_folder: ClassVar[bool] = True
-    reads_pool: ClassVar[bool] = True
-    heeds: ClassVar[tuple[str, ...]] = ("class_weights", "max_length")
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"pooling": POOLINGS}
-    model: str = MINILM
-    pooling: str = "layers"
+    rounds: int = 0
+    T: float = 0.5
+    unlabelled: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.pooling not in POOLINGS:
-            raise AmpmixError(
-                f"pooling is {self.pooling!r}: it must be one of {', '.join(POOLINGS)}"
-            )
+        super().__post_init__()
+        if self.rounds:
+            check_rounds(self.rounds)
+        check_temperature(self.T)
+        check_amount("unlabelled", self.unlabelled)
 
     @property
-    def _encoder(self) -> Encoder:
-        return Encoder(self.model, self.pooling, freeze=True)
-
-    @property
-    def identity(self) -> str:
-        """As written out in full, with a folder's content in place of its path.
-
-        Records of ``encoder-logreg`` alone are of the time when its pooling was ``mean``.
-        """
-        return self._named(self._encoder.identity, f"pooling={self.pooling}")
-
-    @property
-    def public_spec(self) -> str:
-        """The spec string with the last name alone of a folder's path."""
-        changed = self.pooling != type(self).pooling
-        return self._named(self._encoder.public_spec, f"pooling={self.pooling}" if changed else "")
-
-    def _named(self, spec: str, pooling: str) -> str:
-        """The spec string of this baseline for that of the frozen encoder."""
-        model = re.search(r"model=([^,\]]*)", spec)
-        options = ",".join(filter(None, (model and model[0], pooling)))
-        return f"{self.name}[{options}]" if options else self.name
-
-    def notes(self, split: Split, max_length: int) -> list[str]:
-        """See :meth:`ampmix.backbones.base.Backbone.notes`."""
-        return self._encoder.notes(split, max_length)
-
-    def reader(self, texts: Sequence[str], tokenizer: str, max_length: int) -> Reader:
-        """The model's own tokenizer."""
-        return self._encoder.reader(texts, tokenizer, max_length)
-
-    def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
-        """The pretrained module, whose last layer waits for :meth:`solve`.
-
-        Its configuration, by which it is saved, is that of a frozen ``encoder``.
-        """
-        return self._encoder.build(reader, classes, generator)
+    def uses_unlabelled(self) -> bool:
+        """True if there are rounds of self-training."""
+        return self.rounds * self.unlabelled > 0
 
     def solve(
         self, model: CutModule, train: Encoded, weights: Numbers, others: Sequence[Encoded] = ()
     ) -> Sequence[Tensor]:
         """See :meth:`ampmix.baselines.base.Baseline.solve`."""
+        return self._solved(model, train, weights, others, None)
+
+    def solve_with(
+        self,
+        model: CutModule,
+        train: Encoded,
+        weights: Numbers,
+        others: Sequence[Encoded],
+        unlabelled: Encoded,
+    ) -> Sequence[Tensor]:
+        """See :meth:`ampmix.baselines.base.Baseline.solve_with`."""
+        return self._solved(model, train, weights, others, unlabelled)
+
+    def _solved(
+        self,
+        model: CutModule,
+        train: Encoded,
+        weights: Numbers,
+        others: Sequence[Encoded],
+        unlabelled: Encoded | None,
+    ) -> Sequence[Tensor]:
         assert isinstance(model, EncoderModule)
         output = model.output
-        device = output.weight.device
-        x, *asked = features(model, [train, *others], device)
+        device, classes = output.weight.device, output.out_features
+        more = [] if unlabelled is None else [unlabelled]
+        x, *asked = features(model, [train, *others, *more], device)
         wide = x.astype(np.float64)
         length = lengths(wide, output.in_features // model.body.config.hidden_size)
-        wide /= length
+        known = wide / length, train.labels, weights
         some = some_of(train.labels)
-        strength = best_strength(rotated(wide[some]), train.labels[some], weights[some])
-        slopes, bias = fitted(wide, train.labels, weights, output.out_features, C=strength)
+        strength = best_strength(rotated(known[0][some]), train.labels[some], weights[some])
+        slopes, bias = fitted(*known, classes, C=strength)
+        if more:
+            extra = asked.pop().astype(np.float64) / length
+            for _ in range(self.rounds):
+                guessed = self._guessed(extra @ slopes.T + bias, weights.sum())
+                joined = _joined(known, extra, guessed)
+                slopes, bias = fitted(*joined, classes, C=strength)
         output.weight.data.copy_(torch.from_numpy(slopes / length))
         output.bias.data.copy_(torch.from_numpy(bias))
         with torch.no_grad():
             return [output(torch.from_numpy(own).to(device)).cpu() for own in asked]
 
+    def _guessed(self, logits: Numbers, weight: float) -> Numbers:
+        """Weights ``[n, C]`` of texts without labels as texts of each class."""
+        q = torch.from_numpy(logits / self.T).softmax(1).numpy()
+        made: Numbers = q * (self.unlabelled * weight / len(q))
+        return made
 
-def lengths(x: Numbers, layers: int) -> Numbers:
-    """What to divide features ``[n, d]`` by, so that each layer's share of a text is as long."""
-    squares = (x**2).mean(0).reshape(layers, -1).sum(1)
-    return np.repeat(np.sqrt(np.maximum(squares * layers, 1e-24)), x.shape[1] // layers)
+
+def _joined(known: tuple[Any, Any, Any], extra: Numbers, guessed: Numbers) -> tuple[Any, Any, Any]:
+    """Features, labels and weights of known texts, and of others once for each likely class."""
+    text, label = np.nonzero(guessed > LEAST * guessed.sum() / len(guessed))
+    more = extra[text], label, guessed[text, label]
+    x, y, weights = (np.concatenate(pair) for pair in zip(known, more, strict=True))
+    return x, y, weights
 
 
 def best_strength(x: Numbers, labels: Any, weights: Numbers) -> float:

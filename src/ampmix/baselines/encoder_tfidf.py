@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ampmix.backbones.base import Cut, CutModule
 from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.backbones.feature_cache import features
+from ampmix.baselines._frozen import FrozenBaseline, lengths
 from ampmix.baselines._logistic import (
     STRENGTHS,
     USUAL,
@@ -24,7 +25,6 @@ from ampmix.baselines._logistic import (
     some_of,
 )
 from ampmix.baselines.base import Numbers
-from ampmix.baselines.encoder_logreg import EncoderLogreg, lengths
 from ampmix.baselines.tfidf_logreg import (
     SOLVER,
     TfidfLogreg,
@@ -43,7 +43,7 @@ BAG = "ampmix_bag.safetensors"
 
 
 @dataclass(frozen=True)
-class EncoderTfidf(EncoderLogreg):
+class EncoderTfidf(FrozenBaseline):
     """What a frozen encoder and the words themselves tell: mostly fewer errors than either.
 
     The logits are ``(1 - s) a + s b``, with a of ``encoder-logreg`` and b of a logistic regression

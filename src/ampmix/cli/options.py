@@ -52,6 +52,12 @@ def add_backbone(group: argparse._ArgumentGroup) -> None:
         metavar="F",
         help="share of the labels of each class to use (1)",
     )
+    group.add_argument(
+        "--unlabelled",
+        metavar="FILE",
+        help="texts without labels for policies that learn from them (none), or rest: those whose "
+        "labels --fraction leaves out",
+    )
 
 
 def add_file(parser: argparse.ArgumentParser, without_test: str) -> None:
@@ -150,11 +156,11 @@ def workers_of(arguments: argparse.Namespace, devices: Iterable[str]) -> int:
     return max(1, len(gpus()))
 
 
-def alone(backbone: Backbone, policies: Iterable[Policy]) -> list[str]:
+def alone(backbone: Backbone, policies: Iterable[Policy], unlabelled: bool) -> list[str]:
     """Notes on policies whose seeds train one by one whatever --replicas is."""
     from ampmix.training.replicas import unstackable
 
-    reasons = dict.fromkeys(unstackable(backbone, policy) for policy in policies)
+    reasons = dict.fromkeys(unstackable(backbone, policy, unlabelled) for policy in policies)
     return [f"{reason}: its seeds train one by one" for reason in reasons if reason]
 
 
@@ -214,8 +220,8 @@ def config_of(arguments: argparse.Namespace, backbone: Backbone, texts: int = 0)
     return settings(backbone, known, texts, **training_of(arguments))
 
 
-def dataset_of(arguments: argparse.Namespace) -> TextDataset:
-    """The data, as :func:`add_data` and :func:`add_file` were answered."""
+def dataset_of(arguments: argparse.Namespace, unlabelled: str | None = None) -> TextDataset:
+    """The data, as :func:`add_data` and :func:`add_file` were answered, with unlabelled texts."""
     from ampmix import datasets
 
     return datasets.load(
@@ -227,4 +233,5 @@ def dataset_of(arguments: argparse.Namespace) -> TextDataset:
         encoding=arguments.encoding,
         group=arguments.group,
         rare=arguments.rare,
+        unlabelled=unlabelled,
     )

@@ -52,14 +52,33 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
+class Unlabelled:
+    """Texts that nobody labelled, to train on beside the others.
+
+    `texts` are those of a file, with a hash of each by which equal ones are found
+    (:func:`ampmix.data.unlabelled.keys_of`); with `rest` they are those of the training part whose
+    labels a split does not keep.
+    """
+
+    texts: tuple[str, ...] = ()
+    keys: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    rest: bool = False
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """``rest``, or SHA-256 (hex) over the texts."""
+        return "rest" if self.rest else texts_sha256(self.texts)
+
+
+@dataclass(frozen=True, eq=False)
 class TextDataset:
     """A data set before it is split; label i is the class ``classes[i]``.
 
     `tokenizer` is a key of `ampmix.text.tokenizers.TOKENIZERS`; `title` is the name printed in the
     paper's tables ("" for a user's table); `notes` are sentences for the user; `columns` are those
     of texts and labels in a file; `groups`, int64 [n_train], numbers training texts that must stay
-    in one part of a split (:func:`ampmix.data.groups.text_groups`), None if each is alone. Two data
-    sets are compared by `fingerprint`.
+    in one part of a split (:func:`ampmix.data.groups.text_groups`), None if each is alone;
+    `unlabelled` are texts without labels. Two data sets are compared by `fingerprint`.
 
     Raises AmpmixError if there are fewer than two classes or a class has no training text.
     """
@@ -74,6 +93,7 @@ class TextDataset:
     title: str = ""
     columns: tuple[str, str] | None = None
     groups: Integers | None = None
+    unlabelled: Unlabelled | None = None
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -104,7 +124,7 @@ class TextDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the classes, the tokenizer, every part and groups; not the name.
+        """SHA-256 (hex) over classes, tokenizer, labelled parts and groups; not the name.
 
         Every list goes in with its lengths before it, so that no two contents spell one message.
         """
@@ -129,7 +149,8 @@ class Split:
     given, else into ``dataset.train``; `test_indices` into ``dataset.test``, or into
     ``dataset.train`` in cross-validation (`fold` of `folds`, both None otherwise). `data_hash` is
     the data set's fingerprint. `pool` holds all texts of the data set, for models that read each
-    text once for all splits.
+    text once for all splits. `unlabelled` are texts without labels, none of them equal to one for
+    development or testing.
     """
 
     dataset: str
@@ -147,6 +168,7 @@ class Split:
     fold: int | None = None
     folds: int | None = None
     pool: tuple[str, ...] = field(default=(), repr=False)
+    unlabelled: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
     def hash(self) -> str:
@@ -156,6 +178,13 @@ class Split:
             digest.update(len(indices).to_bytes(8, "little"))
             digest.update(indices.astype("<i8").tobytes())
         return digest.hexdigest()
+
+
+def texts_sha256(texts: Sequence[str]) -> str:
+    """SHA-256 (hex) over a list of texts."""
+    digest = hashlib.sha256()
+    _update(digest, texts)
+    return digest.hexdigest()
 
 
 def _update(digest: Any, texts: Iterable[str]) -> None:

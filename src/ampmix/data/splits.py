@@ -17,6 +17,7 @@ from ampmix._support.random_streams import numpy_stream
 from ampmix._support.wording import counted
 from ampmix.data.dataset import Examples, Integers, Split, TextDataset
 from ampmix.data.groups import group_folds
+from ampmix.data.unlabelled import unlabelled_of
 from ampmix.errors import AmpmixError
 
 
@@ -162,11 +163,11 @@ def _split(
     labels = dataset.train.labels
     share = _fraction("fraction", fraction)
     shuffled = _shuffled_classes(labels, pool, seed, "fraction" + purpose)
-    train = np.sort(np.concatenate([own[: max(1, int(len(own) * share))] for own in shuffled]))
+    kept = np.sort(np.concatenate([own[: max(1, int(len(own) * share))] for own in shuffled]))
     if dataset.dev is not None:
-        source, dev = dataset.dev, np.arange(len(dataset.dev))
+        source, dev, train = dataset.dev, np.arange(len(dataset.dev)), kept
     else:
-        source, kept = dataset.train, train
+        source = dataset.train
         shuffled = _shuffled_classes(labels, kept, seed, "dev" + purpose)
         sizes = _dev_sizes([len(own) for own in shuffled], dev_fraction, dataset)
         if dataset.groups is None:
@@ -175,6 +176,10 @@ def _split(
         else:
             dev = _grouped_dev(dataset, kept, shuffled, sizes)
         train = np.setdiff1d(kept, dev)
+    held = (*source.take(dev).texts, *tested.take(test).texts)
+    left = np.setdiff1d(pool, kept)
+    if dataset.groups is not None and source is dataset.train:  # as near as equal texts are
+        left = left[~np.isin(dataset.groups[left], dataset.groups[dev])]
     return Split(
         dataset=dataset.name,
         title=dataset.title,
@@ -189,6 +194,7 @@ def _split(
         data_hash=dataset.fingerprint,
         columns=dataset.columns,
         pool=dataset.texts,
+        unlabelled=unlabelled_of(dataset, left, held),
     )
 
 

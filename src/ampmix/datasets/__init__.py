@@ -10,6 +10,7 @@ from ampmix._support.origin import blaming
 from ampmix.data.dataset import TextDataset
 from ampmix.data.tables.frames import is_table
 from ampmix.data.tables.labelled import read_table
+from ampmix.data.unlabelled import with_unlabelled
 from ampmix.errors import AmpmixError, unknown
 
 
@@ -28,12 +29,15 @@ def load(
     encoding: str | None = None,
     group: str | None = None,
     rare: str | None = None,
+    unlabelled: str | Path | Any | None = None,
 ) -> TextDataset:
     """The data set of that name, such as ``trec``, or the one in a user's file or table.
 
     A table is a DataFrame of pandas or Polars, an Arrow table, or a part of the library `datasets`.
     `text`, `label` and `group` (columns), `test`, `dev` (files or tables), `encoding` and `rare` go
     with a file or table, which is read by :func:`ampmix.data.tables.labelled.read_table`.
+    `unlabelled` is a file of texts without labels, or ``rest``
+    (:func:`ampmix.data.unlabelled.with_unlabelled`), of any data set.
 
     Raises AmpmixError if there is neither, if the options do not fit, or as the readers do.
 
@@ -66,7 +70,7 @@ def load(
                 f"data set {name} loads a {type(loaded).__name__}: its load must return a "
                 "TextDataset"
             )
-        return loaded
+        return with_unlabelled(loaded, unlabelled)
     table = is_table(name_or_path)
     if not table and not isinstance(name_or_path, (str, Path)):
         raise AmpmixError(
@@ -80,7 +84,7 @@ def load(
         or len(path.parts) > 1
         or path.exists()
     ):
-        return read_table(
+        own = read_table(
             name_or_path if table else path,
             text=text,
             label=label,
@@ -90,6 +94,7 @@ def load(
             group=group,
             rare=rare or "keep",
         )
+        return with_unlabelled(own, unlabelled, encoding)
     raise AmpmixError(
         f"{unknown('data set', given, DATASETS.names())}; nor is there a file of that name"
     )

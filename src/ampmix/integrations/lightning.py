@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -62,6 +63,9 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
     `loss` may differ from it by a factor, as a mean over class weights does. A module whose loss
     has more terms holds a :class:`ampmix.MixStep` in its model's place, and calls that in its own
     ``training_step``.
+
+    With ``unlabelled`` in a batch that is a dictionary, so many of its last texts have no label;
+    such a batch is not compared.
 
     The epoch in which ``StochasticWeightAveraging`` counts BatchNorm's statistics anew does not
     mix.
@@ -133,11 +137,13 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
 
         def training_step(batch: Any, batch_idx: int) -> Any:
             nonlocal unchecked
-            if unchecked:
+            if unchecked and not self._unlabelled(batch):
                 self._compare(pl_module, step, partial(own, *_taken(own, batch, batch_idx)), batch)
                 unchecked = False
             if _updates_statistics(trainer):
                 return own(*_taken(own, batch, batch_idx))
+            if self.policy.changes and (steps := trainer.estimated_stepping_batches) < math.inf:
+                step.advance(min(trainer.global_step / max(steps, 1), 1.0))
             draw = f"mixing {trainer.global_rank} {trainer.current_epoch} {batch_idx}"
             step.generator.manual_seed(torch_seed(self._seed, draw))  # type: ignore[arg-type, union-attr]
             return self._train(pl_module, step, batch)
@@ -199,7 +205,7 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
         mixed = self._run(step, batch)
         if "on_mixed" in self.options:
             self.options["on_mixed"](mixed)
-        loss, size = mixed.loss.mean(), len(mixed.loss)
+        loss, size = mixed.beside(mixed.loss).mean(), len(mixed.loss)
         if self.log_as:
             pl_module.log(self.log_as, loss.detach(), prog_bar=True, batch_size=size)
         if self.log_as and mixed.moved:
@@ -215,6 +221,11 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
         step.on_mixed = seen.append
         step.run(step.model, tuple(args), {**kwargs, step.labels: y})
         return seen[0]
+
+    def _unlabelled(self, batch: Any) -> bool:
+        """Return True if some texts of a batch have no label, of which training_step knows not."""
+        inputs, _ = self.unpack(batch)
+        return isinstance(inputs, Mapping) and "unlabelled" in inputs
 
     def _compare(self, pl_module: Any, step: MixStep, own: Callable[[], Any], batch: Any) -> None:
         """Raise if ``training_step`` trains otherwise than the callback does without mixing.

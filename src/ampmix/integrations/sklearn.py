@@ -24,11 +24,12 @@ from ampmix.data.dataset import Examples, Integers, Split, TextDataset
 from ampmix.data.groups import text_groups
 from ampmix.data.splits import split_train
 from ampmix.data.texts import DataError, texts_of
+from ampmix.data.unlabelled import with_unlabelled
 from ampmix.errors import AmpmixError
 from ampmix.integrations._inputs import labels_of, weighted_texts
 from ampmix.policies.base import Policy
 from ampmix.terminal.progress import RunsProgress
-from ampmix.training.checks import sited
+from ampmix.training.checks import check_sites, check_unlabelled, sited
 from ampmix.training.config import TrainConfig, settings
 from ampmix.training.fit import fit
 from ampmix.training.training_run import Fit
@@ -162,7 +163,9 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixupTextClassifier:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, unlabelled: Any = None
+    ) -> MixupTextClassifier:
         """Train on texts and their labels.
 
         Args:
@@ -171,6 +174,8 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: labels ``[n]``: strings, whole numbers or truth values.
             sample_weight: numbers of 0 or more ``[n]``, how many copies each text stands for; None
                 for one each.
+            unlabelled: texts ``[m]`` without labels, for policies that learn from them; None for
+                none.
 
         Returns:
             This object.
@@ -187,11 +192,13 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         backbone: Backbone = _component(self.backbone, Backbone, "ampmix.backbones", "backbone")
         chosen: Policy = _component(self.policy, Policy, "ampmix.policies", "policy")
         (policy,) = sited([chosen], backbone)
-        backbone.check_site(policy.mixing_site)
+        check_sites(policy, backbone)
         develop = self._develops(labels)
         config = self._config(backbone, develop, len(texts))
         seed = _seed(self.random_state)
-        split = self._split(texts, labels, tuple(map(str, classes)), develop, seed)
+        others = None if unlabelled is None else texts_of(unlabelled, name="unlabelled")
+        split = self._split(texts, labels, tuple(map(str, classes)), develop, seed, others)
+        check_unlabelled([policy], split)
         with _progress(self.verbose, config.steps) as on_step:
             fitted = fit(
                 backbone,
@@ -278,12 +285,14 @@ class MixupTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes: tuple[str, ...],
         develop: bool,
         seed: int,
+        unlabelled: list[str] | None,
     ) -> Split:
         """The split of `ampmix train`; without development texts the training texts are read."""
         train = Examples(tuple(texts), labels)
         dataset = TextDataset(
             "texts", classes, train, dev=None if develop else train, groups=text_groups(texts)
         )
+        dataset = with_unlabelled(dataset, unlabelled)
         return split_train(dataset, seed, dev_fraction=self.dev_size if develop else 0.1)
 
     def __sklearn_tags__(self) -> Any:

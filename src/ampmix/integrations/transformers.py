@@ -39,6 +39,9 @@ class MixupTrainerMixin:
     part of it. Evaluation is Trainer's own. lam and pairs come from PyTorch's global generators,
     whose state is in every checkpoint, so that a run that was resumed ends where it would have.
 
+    A collator may put texts without labels below the others: ``unlabelled`` in a batch says how
+    many of its last ones these are, and ``labels`` are those of the others.
+
     With AMP every log of the loss also has ``amp_shift``, the mean of ``|lam_adv - lam|``, and
     ``amp_share``, the share of the examples whose loss was the larger at lam_adv (Eq. 21), both
     since the last one. (The loss logged is that of mixed examples.)
@@ -62,6 +65,7 @@ class MixupTrainerMixin:
     model: Any
     args: Any
     accelerator: Any
+    state: Any
     label_smoother: Any
     compute_loss_func: Any
     label_names: list[str]
@@ -99,7 +103,8 @@ class MixupTrainerMixin:
         if self._mix_step is None or self._mix_step.model is not own:
             self._check_labels(inputs)
             self._mix_step = self._new_step(own)
-        given = self._labels in inputs
+        given, state = self._labels in inputs, self.state
+        self._mix_step.advance(state.global_step / max(state.max_steps, state.global_step + 1))
         try:
             with self._settings(), self._mix_step.attached():
                 loss: Tensor = self._trainer.training_step(model, inputs, *args, **kwargs)

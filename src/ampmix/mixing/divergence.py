@@ -35,7 +35,8 @@ def check_classes(logits: Tensor, y: Tensor, shape: torch.Size, policy: str) -> 
             f"{list(logits.shape)} for a batch of {list(shape)}: it needs two classes or more"
         )
     if y.is_floating_point():
-        whole = y.shape == logits.shape and bool(((y.sum(-1) - 1).abs() < 1e-2).all())
+        fits = y.dim() == logits.dim() and y.shape[-1] == logits.shape[-1]
+        whole = fits and bool(((y.sum(-1) - 1).abs() < 1e-2).all())
         if not whole:
             raise AmpmixError(
                 f"policy {policy} works on probabilities of classes, and was given targets of "
@@ -57,3 +58,12 @@ def jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:
     """Jensen-Shannon divergence ``(KL(p||m) + KL(q||m)) / 2``, m = (p + q) / 2, ``[..., B]``."""
     log_m = torch.logaddexp(log_p, log_q) - math.log(2.0)
     return (kl(log_p, log_m) + kl(log_q, log_m)) / 2
+
+
+def sharpened(log_p: Tensor, temperature: float) -> Tensor:
+    """Log-probabilities of ``p_c^(1/T) / sum_d p_d^(1/T)``: T below 1 makes the largest larger.
+
+    >>> sharpened(torch.tensor([0.6, 0.4]).log(), 0.5).exp()
+    tensor([0.6923, 0.3077])
+    """
+    return (log_p / temperature).log_softmax(-1)

@@ -1,4 +1,4 @@
-"""Partners by class: of the same one, or of another."""
+"""Partners by class, of the same one or of another, and partners that are near."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from ampmix._torch.compiling import never_compiled
 from ampmix._torch.generators import Generators, Ragged
 from ampmix.errors import AmpmixError
 from ampmix.mixing import uniform
+from ampmix.mixing.words import presence
 
-PAIRINGS = ("any", "same", "other")
+BY_CLASS = ("same", "other")
+PAIRINGS = ("any", *BY_CLASS, "near")
 
 
 @never_compiled
@@ -75,3 +77,51 @@ def _of_one_batch(y: Tensor, draw: Tensor, pairing: str) -> Tensor:
         last[-1] = True
         following = torch.where(last, first, place + 1)
     return torch.empty_like(order).scatter_(0, order, order[following])
+
+
+@never_compiled
+def pair_near(
+    g: tuple[Tensor, ...], shape: torch.Size, generator: Generators = None
+) -> tuple[Tensor, Tensor]:
+    """Partners of a batch that are near each other, and which texts have one.
+
+    In a uniformly random order each text takes the nearest of those that none has taken yet, by the
+    Euclidean distance of the means over their words. So partners are a permutation, as mixing needs
+    them to be, and late texts take what is left; the last may be left with itself.
+
+    Args:
+        g: the parts of the hidden states, ``[..., B, *]``; the first of floating point counts.
+        shape: the batch's, ``[..., B]``.
+        generator: source of the order.
+
+    Returns:
+        As :func:`pair_by_class`.
+
+    >>> x = torch.tensor([[0.0], [5.0], [0.1], [5.1]])
+    >>> pair_near((x,), torch.Size([4]), torch.Generator().manual_seed(0))[0].tolist()
+    [2, 3, 0, 1]
+    """
+    x = next(part for part in g if part.is_floating_point()).detach().float()
+    if (held := presence(g, x, len(shape))) is not None:
+        weight = held.unsqueeze(-1).to(x.dtype)
+        x = (x.flatten(len(shape) + 1) * weight).sum(-2) / weight.sum(-2).clamp(min=1.0)
+    rows = x.reshape(-1, shape[-1], x.shape[len(shape) :].numel())
+    far = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").cpu()
+    draw = uniform(shape, generator, x.device).reshape(far.shape[:2]).cpu()
+    sizes = generator.sizes if isinstance(generator, Ragged) else [shape[-1]] * len(draw)
+    own = torch.arange(shape[-1])
+    perm = own.repeat(len(draw), 1)
+    for row, n in enumerate(sizes):
+        perm[row, :n] = _nearest(far[row, :n, :n], draw[row, :n])
+    return perm.reshape(shape).to(x.device), (perm != own).reshape(shape).to(x.device)
+
+
+def _nearest(far: Tensor, draw: Tensor) -> Tensor:
+    """Partners of n texts by their distances ``[n, n]``, ``[n]``."""
+    far, perm = far.clone().fill_diagonal_(torch.inf), torch.arange(len(far))
+    for i in draw.argsort().tolist():
+        if bool(far[i].isinf().all()):  # its own is left alone
+            continue
+        perm[i] = j = int(far[i].argmin())
+        far[:, j] = torch.inf
+    return perm

@@ -23,6 +23,7 @@ from ampmix.mixstep.outputs import _with_loss, _without_graph
 from ampmix.mixstep.passes import REENTRANT, Cut, Passes
 from ampmix.mixstep.sharding import any_process_has, gather, refuse_fsdp1, shards_around
 from ampmix.mixstep.site import Site, find_site
+from ampmix.mixstep.unlabelled import Others
 from ampmix.policies.base import Learner, Mixed, Policy
 
 
@@ -62,7 +63,8 @@ class MixStep(nn.Module):
         policy: such as ``ampmix.AMP(eps=0.1)``, or what its ``prepare`` returned.
         site: a submodule's path for its output (``"bert.encoder.layer.3"``), with ``:input`` for
             what it is given (``"classifier:input"``); ``word`` and ``sent`` for the models of
-            transformers. By default the policy's. :func:`ampmix.sites` lists what there is.
+            transformers. Of several, with ``+`` between, one is drawn each step. By default the
+            policy's. :func:`ampmix.sites` lists what there is.
         loss: any per-example loss, ``loss(logits, y) -> [B]``.
         labels: the name of the targets in a batch.
         logits: the name of the logits in what the model returns.
@@ -121,17 +123,50 @@ class MixStep(nn.Module):
                 f"policy {policy.name} has parameters of its own to train: give what "
                 "policy.prepare(shape, classes) returns"
             )
+        self._given, self._advanced = self.learner.policy, False
+        self._others = Others()
         self.loss, self.labels, self.logits = loss, labels, logits
         self.generator, self.on_mixed = generator, on_mixed
         place = site or self.learner.policy.mixing_site
-        self.cut: Cut | None = None
+        self.cuts: list[Cut | None] = [None]
         if place is not None:
-            found = find_site(own_module(model), place)
-            self.cut = Cut(found, (*MASKS, *masks), (*PADDING_MASKS, *padding_masks), batch_dim)
-        self._check, self._checked = Check(self.learner.policy.mixing_site is not None), False
+            seen = (*MASKS, *masks), (*PADDING_MASKS, *padding_masks), batch_dim
+            found = [find_site(own_module(model), one) for one in place.split("+")]
+            self.cuts = [Cut(one, *seen) for one in found]
+        mixes = self.learner.policy.mixing_site is not None
+        self._checks = [Check(mixes) for _ in self.cuts]
+        self._checked_of, self._at = [False for _ in self.cuts], 0
         self._gives_labels = self.labels in required_of(own_module(model))
         self.register_state_dict_post_hook(_without_prefix)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_with_prefix)  # type: ignore[no-untyped-call]
+
+    @property
+    def cut(self) -> Cut | None:
+        """The cut that this step mixes at, one of :attr:`cuts`."""
+        return self.cuts[self._at]
+
+    @cut.setter
+    def cut(self, cut: Cut) -> None:
+        self.cuts[self._at] = cut
+
+    @property
+    def _check(self) -> Check:
+        return self._checks[self._at]
+
+    @property
+    def _checked(self) -> bool:
+        return self._checked_of[self._at]
+
+    @_checked.setter
+    def _checked(self, checked: bool) -> None:
+        self._checked_of[self._at] = checked
+
+    def _draw_site(self) -> None:
+        """Draw which of several sites this step mixes at."""
+        if len(self.cuts) > 1:
+            one = self.generator if isinstance(self.generator, torch.Generator) else None
+            device = None if one is None else one.device
+            self._at = int(torch.randint(len(self.cuts), (1,), generator=one, device=device))
 
     def __getattr__(self, name: str) -> Any:
         """Look up in the model what the step lacks: ``config``, ``save_pretrained`` and others."""
@@ -162,7 +197,10 @@ class MixStep(nn.Module):
         Args:
             args: what the model takes.
             kwargs: likewise, and the labels. With ``num_items_in_batch``, as transformers' Trainer
-                gives it, losses are added up and divided by that.
+                gives it, losses are added up and divided by that. With ``unlabelled=U`` the last U
+                texts of the batch have no label, and the labels are those of the others; their mean
+                loss is added. ``guesses`` are class probabilities of these, ``[U, C]``, for
+                policies that learn from a teacher.
         """
         if not self.model.training:  # the step's own flag is not seen by who holds the model alone
             return self.model(*args, **kwargs)
@@ -209,6 +247,7 @@ class MixStep(nn.Module):
         """Run the mixed step; ``call(*args, **kwargs)`` runs the model."""
         kwargs = dict(kwargs)
         items = kwargs.pop("num_items_in_batch", None)
+        others = Others(int(kwargs.pop("unlabelled", 0)), kwargs.pop("guesses", None))
         y = kwargs.pop(self.labels, None)
         if y is None and not torch.is_grad_enabled():
             return call(*args, **kwargs)  # not to train on, as when BatchNorm is updated
@@ -218,16 +257,24 @@ class MixStep(nn.Module):
                 "training needs them by name (another one: labels=NAME, or a Trainer's "
                 "label_names=[NAME])"
             )
+        self._draw_site()
         if not self._checked:
             refuse_fsdp1(self)
+        if self._given.changes and not self._advanced:
+            raise AmpmixError(
+                f"policy {self._given.name} changes in the course of training: say how far it is "
+                "before each step, step.advance(done / steps)"
+            )
+        self._others = others
         mixed, output = self._mixed_with_labels(call, args, kwargs, y)
         self._checked = True
         if self.on_mixed is not None:
             self.on_mixed(mixed)
+        losses = mixed.beside(mixed.loss)
         if items is None:
-            return _with_loss(output, mixed.loss.mean())
+            return _with_loss(output, losses.mean())
         elements = y.numel() // len(y)  # Trainer counts the labels' elements, not the examples
-        return _with_loss(output, mixed.loss.sum() * elements / items)
+        return _with_loss(output, losses.sum() * elements / items)
 
     @uncompiled
     def _mixed(
@@ -237,9 +284,9 @@ class MixStep(nn.Module):
         if self.cut is None:
             output = call(*args, **kwargs)
             return self._policy(lambda x: x, (logits_of(output, self.logits),), y), output
-        passes, shards = self._begin(call, args, kwargs, len(y))
+        passes, shards = self._begin(call, args, kwargs, len(y) + self._others.unlabelled)
         if passes.missed:  # a layer that is skipped at random: this batch is not mixed
-            logits = logits_of(passes.content, self.logits)
+            logits = logits_of(passes.content, self.logits)[: len(y)]
             return Mixed(per_example(self._loss, logits, y, y.shape[:1])), passes.content
         g = passes.g if self._checked else traceable(passes.g)
         mixed = self._policy(_Rest(self, passes), g, y)
@@ -266,7 +313,7 @@ class MixStep(nn.Module):
 
         That is one that requires them, and one that takes them and fails without.
         """
-        given, targets = {**kwargs, self.labels: y}, self._targets(y)
+        given, targets = {**kwargs, self.labels: self._others.filled(y)}, self._targets(y)
         if self._gives_labels:
             return self._mixed(call, args, given, targets)
         try:
@@ -300,11 +347,25 @@ class MixStep(nn.Module):
             cut.learned.draws = passes.memory.drew
         return passes, shards
 
+    def advance(self, progress: float) -> None:
+        """Take the policy as it is at a share of the training steps, in [0, 1).
+
+        Policies that change in the course of training need it before each step.
+        """
+        self.learner.policy = self._given.at(progress)
+        self._advanced = True
+
     @uncompiled
     def _policy(self, f: Callable[..., Tensor], g: tuple[Tensor, ...], y: Tensor) -> Mixed:
         try:
             mixed: Mixed = self.learner(
-                f, g, y, loss=self._loss, generator=self.generator, batch_dims=1
+                f,
+                g,
+                y,
+                loss=self._loss,
+                generator=self.generator,
+                batch_dims=1,
+                **self._others.given(),
             )
         except RuntimeError as error:
             if "use_reentrant" in str(error):  # found on the way back to lam

@@ -214,7 +214,7 @@ def _own_sites(facts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def _site_of(policy: str) -> str | None:
     try:
-        site: str | None = POLICIES.parse(policy).mixing_site if policy else None
+        site: str | None = POLICIES.parse(policy).sites[0] if policy else None
     except AmpmixError:  # somebody's own, which is not imported
         return None
     return site

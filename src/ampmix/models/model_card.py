@@ -21,6 +21,8 @@ _TITLES = {
     "n_train": "texts trained on",
     "n_dev": "texts for development",
     "n_test": "texts for testing",
+    "n_unlabelled": "texts without labels trained on",
+    "unlabelled_hash": "SHA-256 of these",
     "seed": "seed",
     "run": "run record",
 }

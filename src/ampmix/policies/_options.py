@@ -37,3 +37,24 @@ def check_alpha(alpha: float) -> None:
         raise AmpmixError(
             f"alpha is {alpha}: it must be above 0, from 1e-6 to 1e6 (the paper uses 1)"
         )
+
+
+def check_rounds(rounds: int) -> None:
+    """Raise unless there is a round to do."""
+    if rounds < 1:
+        raise AmpmixError(f"rounds is {rounds}: it must be 1 or more")
+
+
+def check_draws(draws: int) -> None:
+    """Raise unless there is a draw to take a mean of."""
+    if draws < 1:
+        raise AmpmixError(f"draws is {draws}: it must be 1 or more")
+
+
+def check_temperature(value: float) -> None:
+    """Raise unless T can sharpen or flatten probabilities."""
+    if not 1e-6 <= value <= 1e6:
+        raise AmpmixError(
+            f"T is {value}: it must be above 0, from 1e-6 to 1e6; below 1 it makes probabilities "
+            "sharper"
+        )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,15 +13,19 @@ from torch import Tensor
 from ampmix._torch.autograd import gradient_of
 from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators, side_by_side
-from ampmix._torch.random_state import random_state, with_random_state
+from ampmix._torch.random_state import random_state
 from ampmix.errors import AmpmixError
-from ampmix.mixing import Loss, cross_entropy, interpolate_loss, loss_and_slope, mix
+from ampmix.mixing import Loss, cross_entropy, interpolate_loss, mix
 from ampmix.mixing.heads import Head, partners_of
-from ampmix.policies._options import check_alpha, check_choice
+from ampmix.mixing.pairing import BY_CLASS
+from ampmix.policies._amp_passes import Passes, elementwise
+from ampmix.policies._options import check_alpha, check_choice, check_share, check_steps
 from ampmix.policies.base import Mixed, Policy, decides_on_device
 from ampmix.policies.mixup import OF_PAIRS, check_pairs, rand_op
+from ampmix.policies.none import NoMixup
 
 DIRECTIONS = ("gradient", "sign")
+PER = ("example", "element")
 
 
 def amp_reference(
@@ -122,7 +127,8 @@ class AMP(Policy):
         alpha: lam ~ Beta(alpha, alpha), > 0.
         eps: step size of MaxOp, >= 0. The published 0.002 changes losses by about 0.1 %;
             ``eps=0`` is Mixup to the bit.
-        site: ``word`` (WordAMP), ``sent`` (SentAMP) or ``layer.K``; see :class:`~ampmix.Mixup`.
+        site: ``word`` (WordAMP), ``sent`` (SentAMP), ``layer.K``, or several; see
+            :class:`~ampmix.Mixup`.
         min_op: false trains on the perturbed loss alone (the ablation "+MaxOp" of Table 4).
         direction: ``gradient`` as published, or ``sign`` (see :func:`max_op`).
         shared_dropout: both forward passes of a step draw the same dropout masks: those drawn
@@ -130,7 +136,11 @@ class AMP(Policy):
             replayed. Otherwise MinOp chooses between two dropout draws, whose
             difference is about 100 times what eps = 0.002 causes. The paper is silent on it.
         clip_lam: keep lam_adv in [0, 1] (see :func:`max_op`); false for the paper's letter.
-        pairing, lam: as of :class:`~ampmix.Mixup`.
+        pairing, lam, until: as of :class:`~ampmix.Mixup`.
+        steps: of MaxOp, >= 1: each adds ``eps / steps * clip(gradient, -1, 1)``, the gradient taken
+            where the one before ended; ours, 1 in the paper.
+        per: ``example`` as published, or ``element``: each element of the hidden state has a lam
+            that MaxOp moves by its own gradient; ours, always with shared dropout.
 
     Cost: where no row of a batch has a lower loss at lam_adv, beyond what rounding decides, Eq. 19
     is the loss at lam_adv alone, and one backward pass through it does; the graph at lam is gone by
@@ -166,7 +176,11 @@ class AMP(Policy):
     printed_whatever: ClassVar[frozenset[str]] = frozenset({"site", "clip_lam"})
     rank: ClassVar[int] = 2
     printed: ClassVar[bool] = True
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"direction": DIRECTIONS, **OF_PAIRS}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "direction": DIRECTIONS,
+        "per": PER,
+        **OF_PAIRS,
+    }
     alpha: float = 1.0
     eps: float = 0.002
     site: str = "word"
@@ -176,9 +190,15 @@ class AMP(Policy):
     clip_lam: bool = True
     pairing: str = "any"
     lam: str = "any"
+    until: float = 1.0
+    steps: int = 1
+    per: str = "example"
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+        check_share("until", self.until)
+        check_steps(self.steps)
+        check_choice("per", self.per, PER)
         if not 0 <= self.eps < float("inf"):
             raise AmpmixError(f"eps is {self.eps}: it must be 0 or above (the paper uses 0.002)")
         check_choice("direction", self.direction, DIRECTIONS)
@@ -187,7 +207,16 @@ class AMP(Policy):
     @property
     def needs_indices(self) -> bool:
         """True if partners go by class."""
-        return self.pairing != "any"
+        return self.pairing in BY_CLASS
+
+    @property
+    def changes(self) -> bool:
+        """True if mixing ends before training does."""
+        return self.until < 1
+
+    def at(self, progress: float) -> Policy:
+        """See :meth:`ampmix.policies.base.Policy.at`."""
+        return NoMixup() if progress >= self.until else self
 
     @uncompiled
     def _train(
@@ -199,14 +228,22 @@ class AMP(Policy):
         loss: Loss,
         generator: Generators,
     ) -> Mixed:
-        lam, perm = rand_op(self.alpha, shape, g[0], generator, y, self.pairing, self.lam)
+        lam, perm = rand_op(self.alpha, shape, g[0], generator, y, self.pairing, self.lam, g)
+        if self.per == "element":
+            losses = partial(interpolate_loss, loss, y=y, lam=lam, perm=perm)
+            move = partial(max_op, eps=self.eps / self.steps, direction=self.direction)
+            move = partial(move, clip_lam=self.clip_lam)
+            return elementwise(f, g, losses, lam, perm, move, self.steps, self.min_op)
         repeatable = self.shared_dropout or not self.min_op
         state = random_state(g[0]) if self.shared_dropout and not f.knows_slope else None
-        passes = _Passes(f, y, loss, lam, perm, partners_of(g, perm), self.shared_dropout, state)
+        passes = Passes(f, y, loss, lam, perm, partners_of(g, perm), self.shared_dropout, state)
         # a pass that can be repeated is run for lam's gradient alone
         hidden = tuple(part.detach() for part in g) if repeatable else g
-        loss_rand, level, grad = passes.first(hidden, retain_graph=not repeatable)
-        lam_adv = max_op(lam, grad, self.eps, self.direction, self.clip_lam)
+        loss_rand, level, grad = passes.at(hidden, lam, retain_graph=not repeatable)
+        lam_adv = max_op(lam, grad, self.eps / self.steps, self.direction, self.clip_lam)
+        for _ in range(self.steps - 1):
+            grad = passes.at(tuple(part.detach() for part in g), lam_adv, retain_graph=False)[2]
+            lam_adv = max_op(lam_adv, grad, self.eps / self.steps, self.direction, self.clip_lam)
 
         if self.min_op and repeatable and decides_on_device(lam):
             with torch.no_grad():
@@ -228,59 +265,6 @@ class AMP(Policy):
         if repeatable and side_by_side(lam):  # each batch goes by its own rows
             final = torch.where(_keeps(gain, lower), loss_adv, loss_rand)
         return Mixed(final, lam, lam_adv, mask, perm, gain)
-
-
-@uncompiled
-@dataclass(frozen=True, eq=False)
-class _Passes:
-    """Computes the losses of one batch at any lam, with the same pairs and dropout masks."""
-
-    f: Head
-    y: Tensor
-    loss: Loss
-    lam: Tensor
-    perm: Tensor
-    partners: tuple[Tensor, ...]
-    shared_dropout: bool
-    state: Any | None
-    """PyTorch's random state before the first pass; the others replay it. None: they draw on."""
-
-    def first(self, g: tuple[Tensor, ...], retain_graph: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the losses at lam, what MinOp compares, and the gradients by lam (Eq. 16)."""
-        if self.f.knows_slope and not retain_graph:
-            with torch.no_grad():
-                found = self.f.logits_and_slope(g, self.lam, self.perm, self.partners)
-            logits, slope = (part.to(_at_least_float32(part)) for part in found)
-            losses, grad = loss_and_slope(self.loss, logits, slope, self.y, self.lam, self.perm)
-            return losses, losses, grad
-        with torch.enable_grad():
-            moving = self.lam.clone().requires_grad_()
-            losses, level = self._losses(self.f.mixed_logits(g, moving, self.perm, self.partners))
-            grad = gradient_of(losses, moving, retain_graph)
-        return losses if retain_graph else losses.detach(), level, grad
-
-    def again(self, g: tuple[Tensor, ...], lam: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the losses with the hidden states mixed at another lam, and their levels."""
-        f = self.f if self.shared_dropout else self.f.redrawn()
-        with with_random_state(self.state):
-            return self._losses(f.mixed_logits(g, lam, self.perm, self.partners))
-
-    def _losses(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the losses, and what MinOp compares: the same without a graph, in float32.
-
-        In bfloat16, two losses that differ by 0.4 % may be one number.
-        """
-        # the label keeps lam (Eq. 8)
-        losses = interpolate_loss(self.loss, logits, self.y, self.lam, self.perm)
-        if (dtype := _at_least_float32(logits)) == logits.dtype:
-            return losses, losses.detach()
-        with torch.no_grad():
-            level = interpolate_loss(self.loss, logits.to(dtype), self.y, self.lam, self.perm)
-        return losses, level
-
-
-def _at_least_float32(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
 
 
 @uncompiled

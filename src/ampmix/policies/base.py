@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ampmix._support.components import find
 from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators, side_by_side
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy
 from ampmix.mixing.heads import Head, Hidden, head_of
+from ampmix.policies._mixed import Mixed as Mixed
+from ampmix.policies._mixed import check_mixed
 
 
 @uncompiled
@@ -25,54 +28,6 @@ def decides_on_device(lam: Tensor) -> bool:
     and cost more than one extra forward pass.
     """
     return side_by_side(lam) and lam.is_cuda
-
-
-@dataclass(frozen=True, eq=False)
-class Mixed:
-    """The loss of a batch of B examples, and how they were mixed for it.
-
-    A policy that mixes nothing gives the loss alone, and one without MaxOp ``lam`` and ``perm``
-    besides: the rest has defaults.
-
-    Attributes:
-        loss: per-example loss to minimise, ``[..., B]``, with its graph.
-        lam: mixing coefficients, ``[..., B]``; by default ones, for nothing mixed.
-        lam_adv: the coefficients after MaxOp, ``[..., B]``; by default `lam` itself.
-        mask: where the loss was taken at `lam_adv` (Eq. 21), boolean ``[..., B]``; by default
-            nowhere.
-        perm: partners, int64 ``[..., B]``; by default each example's own index.
-        gain: the change of the loss by MaxOp, ``loss_adv - loss``, ``[..., B]``, a constant; None
-            for policies without MaxOp.
-
-    >>> mixed = Mixed(torch.tensor([0.5, 2.0]))
-    >>> mixed.lam.tolist(), mixed.perm.tolist(), mixed.mask.tolist(), mixed.moved
-    ([1.0, 1.0], [0, 1], [False, False], False)
-    """
-
-    loss: Tensor
-    lam: Tensor = field(default=None)  # type: ignore[assignment]
-    lam_adv: Tensor = field(default=None)  # type: ignore[assignment]
-    mask: Tensor = field(default=None)  # type: ignore[assignment]
-    perm: Tensor = field(default=None)  # type: ignore[assignment]
-    gain: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        given: dict[str, Any] = vars(self)  # a frozen dataclass refuses assignment
-        shape, device = self.loss.shape, self.loss.device
-        if self.lam is None:
-            given["lam"] = torch.ones(shape, device=device)
-        if self.lam_adv is None:
-            given["lam_adv"] = self.lam
-        if self.mask is None:
-            given["mask"] = torch.zeros_like(self.lam, dtype=torch.bool)
-        if self.perm is None:
-            given["perm"] = torch.arange(self.loss.size(-1) if shape else 1, device=device)
-            given["perm"] = given["perm"].expand(shape or (1,))
-
-    @property
-    def moved(self) -> bool:
-        """True if MaxOp moved lam: `lam_adv`, `mask` and `gain` then say how far, and what for."""
-        return self.gain is not None
 
 
 @dataclass(frozen=True)
@@ -108,6 +63,11 @@ class Policy(ABC):
     """True if the policy compares class probabilities: f gives logits, the targets are classes."""
     needs_dropout: ClassVar[bool] = False
     """True if the policy does nothing to a model without dropout."""
+    takes_unlabelled: ClassVar[bool] = False
+    """True if the policy can train on texts without labels too. Set by itself in a class that
+    overrides :meth:`_train_unlabelled`."""
+    without_unlabelled: ClassVar[str] = ""
+    """What the policy is without such texts, if nothing of its own is left of it then."""
 
     @property
     def needs_words(self) -> bool:
@@ -124,8 +84,29 @@ class Policy(ABC):
         """True if what is drawn depends on no other text's length: seeds may train side by side."""
         return True
 
+    @property
+    def uses_unlabelled(self) -> bool:
+        """True if texts without labels would change what is trained."""
+        return self.takes_unlabelled
+
+    @property
+    def teachers(self) -> int:
+        """Number of models trained before the last, each to label the texts for the next."""
+        return 0
+
+    @property
+    def changes(self) -> bool:
+        """True if :meth:`at` returns another policy in the course of training."""
+        return False
+
+    def at(self, progress: float) -> Policy:
+        """Return the policy at a share of the training steps, in [0, 1); by default itself."""
+        return self
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "_train_unlabelled" in vars(cls):
+            cls.takes_unlabelled = True
         if "prepare" in vars(cls) and "learns" not in vars(cls):
             cls.learns = True
 
@@ -142,6 +123,19 @@ class Policy(ABC):
         """The site that the policy mixes at, or None if it does not mix."""
         return getattr(self, "site", None)
 
+    @property
+    def sites(self) -> tuple[str | None, ...]:
+        """The sites of which one is drawn each step; one alone, or None, is always it."""
+        return (None,) if self.mixing_site is None else (*self.mixing_site.split("+"),)
+
+    def drawn_site(self, generator: torch.Generator | None) -> str | None:
+        """Draw the site of a step, uniformly; nothing is drawn where there is one."""
+        if len(self.sites) == 1:
+            return self.sites[0]
+        device = None if generator is None else generator.device
+        draw = torch.randint(len(self.sites), (1,), generator=generator, device=device)
+        return self.sites[int(draw)]
+
     @uncompiled
     def __call__(
         self,
@@ -152,28 +146,38 @@ class Policy(ABC):
         loss: Loss = cross_entropy,
         generator: Generators = None,
         batch_dims: int | None = None,
+        unlabelled: int = 0,
+        guesses: Tensor | None = None,
     ) -> Mixed:
         """Return the training loss of a batch.
 
         Args:
             f: hidden states to logits, any callable; a :class:`Head` may be faster.
-            g: hidden states ``[..., B, *]``, or a tuple (see :data:`Hidden`).
+            g: hidden states ``[..., B, *]``, or a tuple (see :data:`Hidden`); with `unlabelled`
+                texts ``[..., B + U, *]``, these last.
             y: targets, ``[..., B]`` class indices or whatever `loss` takes.
             loss: any per-example loss, ``loss(logits, y) -> [..., B]``.
             generator: source of lam and pairs (see :data:`ampmix._torch.generators.Generators`).
             batch_dims: how many axes of y count examples, leading axes included. By default all
                 of an integer y and the first of a floating-point y.
+            unlabelled: U, how many texts of g have no label.
+            guesses: class probabilities of these by a teacher, ``[..., U, C]``; None without one.
 
         Returns:
             :class:`Mixed`.
 
         Raises:
             AmpmixError: for shapes that do not fit, of what is given or of what `_train` returns,
-                with the shapes.
+                with the shapes; for texts without labels where the policy takes none.
         """
-        parts, shape = batch_of(g, y, batch_dims)
-        mixed = self._train(head_of(f), parts, y, shape, loss, generator)
-        _check_mixed(mixed, shape, self.name)
+        parts, shape = batch_of(g, y, batch_dims, unlabelled)
+        if unlabelled:
+            every = torch.Size((*shape[:-1], shape[-1] + unlabelled))
+            own = head_of(f), parts, y, every, loss, generator, guesses
+            mixed = self._train_unlabelled(*own)
+        else:
+            mixed = self._train(head_of(f), parts, y, shape, loss, generator)
+        check_mixed(mixed, shape, self.name, unlabelled)
         return mixed
 
     def outputs(self, classes: int) -> int:
@@ -221,6 +225,39 @@ class Policy(ABC):
             generator: source of all that is drawn (:func:`ampmix.mixing.draw_each`).
         """
 
+    def _train_unlabelled(
+        self,
+        f: Head,
+        g: tuple[Tensor, ...],
+        y: Tensor,
+        shape: torch.Size,
+        loss: Loss,
+        generator: Generators,
+        guesses: Tensor | None,
+    ) -> Mixed:
+        """Return the losses of a batch with texts that have no labels.
+
+        Args:
+            f: the rest of the model.
+            g: the parts of the hidden states of all texts, the labelled ones first.
+            y: targets of these, ``[..., B]``.
+            shape: that of all texts, ``[..., B + U]``.
+            loss: per-example loss.
+            generator: source of all that is drawn.
+            guesses: see :meth:`__call__`.
+        """
+        raise AmpmixError(no_use(self.name))
+
+
+def no_use(*policies: str) -> str:
+    """Say that policies take no texts without labels, and which do."""
+    every: Mapping[str, Any] = find("ampmix.policies")
+    taking = [name for name, cls in every.items() if cls.takes_unlabelled]
+    return (
+        f"policy {', '.join(policies)} learns from labelled texts alone: leave the unlabelled ones "
+        f"out, or take one of {', '.join(taking)}"
+    )
+
 
 class Headed(Protocol):
     """A model that knows its last layer, whose outputs f returns."""
@@ -252,9 +289,11 @@ class Learner(nn.Module):
         loss: Loss = cross_entropy,
         generator: Generators = None,
         batch_dims: int | None = None,
+        **unlabelled: Any,
     ) -> Mixed:
         """See :meth:`Policy.__call__`."""
-        return self.policy(f, g, y, loss=loss, generator=generator, batch_dims=batch_dims)
+        given: dict[str, Any] = {"loss": loss, "generator": generator, "batch_dims": batch_dims}
+        return self.policy(f, g, y, **given, **unlabelled)
 
     def scores(self, outputs: Tensor) -> Tensor:
         """Logits of the classes ``[..., C]`` from the outputs of f, unmixed."""
@@ -265,34 +304,21 @@ class Learner(nn.Module):
 
 
 @uncompiled
-def _check_mixed(mixed: Any, shape: torch.Size, policy: str) -> None:
-    """Raise AmpmixError unless a policy returned what :class:`Mixed` promises for a batch."""
-    if not isinstance(mixed, Mixed):
-        raise AmpmixError(
-            f"policy {policy} gave a {type(mixed).__name__}: it must return ampmix.Mixed"
-        )
-    for name in ("loss", "lam", "lam_adv", "mask", "perm"):
-        own = getattr(getattr(mixed, name), "shape", None)
-        if own != shape:
-            found = "no tensor" if own is None else f"of shape {list(own)}"
-            raise AmpmixError(
-                f"policy {policy} gave a {name} {found} for a batch of {list(shape)}: there "
-                "must be one number for each example"
-            )
-
-
-@uncompiled
-def batch_of(g: Hidden, y: Tensor, batch_dims: int | None) -> tuple[tuple[Tensor, ...], torch.Size]:
+def batch_of(
+    g: Hidden, y: Tensor, batch_dims: int | None, unlabelled: int = 0
+) -> tuple[tuple[Tensor, ...], torch.Size]:
     """The parts of g and the batch's shape ``[..., B]``; AmpmixError if they do not fit."""
     parts = g if isinstance(g, tuple) else (g,)
     if not parts or not all(isinstance(part, Tensor) for part in parts):
         raise AmpmixError(f"g is a {type(g).__name__}: it must be a tensor or a tuple of tensors")
     dims = batch_dims or (1 if y.is_floating_point() else max(y.dim(), 1))
     shape = y.shape[:dims]
+    texts = (*shape[:-1], shape[-1] + unlabelled) if unlabelled else shape
     for part in parts:
-        if part.shape[:dims] != shape:
+        if part.shape[:dims] != texts:
+            beside = f" and {unlabelled} unlabelled texts" if unlabelled else ""
             raise AmpmixError(
                 f"hidden states of shape {list(part.shape)} do not fit targets of shape "
-                f"{list(y.shape)}: both must begin with the batch's {list(shape)}"
+                f"{list(y.shape)}{beside}: both must begin with the batch's {list(shape)}"
             )
     return parts, shape

@@ -13,9 +13,10 @@ from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators, Ragged
 from ampmix.mixing import Loss, interpolate_loss, pair, sample_lam
 from ampmix.mixing.heads import Head, partners_of
-from ampmix.mixing.pairing import PAIRINGS, pair_by_class
-from ampmix.policies._options import check_alpha, check_choice
+from ampmix.mixing.pairing import BY_CLASS, PAIRINGS, pair_by_class, pair_near
+from ampmix.policies._options import check_alpha, check_choice, check_share
 from ampmix.policies.base import Mixed, Policy
+from ampmix.policies.none import NoMixup
 
 LAMS = ("any", "max")
 OF_PAIRS = {"pairing": PAIRINGS, "lam": LAMS}
@@ -37,6 +38,7 @@ def rand_op(
     y: Tensor | None = None,
     pairing: str = "any",
     lam: str = "any",
+    g: tuple[Tensor, ...] = (),
 ) -> tuple[Tensor, Tensor]:
     """RandOp: a coefficient and a partner for every example (Eq. 10 and Section 3.2).
 
@@ -49,8 +51,10 @@ def rand_op(
         like: hidden states.
         generator: source of randomness.
         y: class indices, for a `pairing` by class.
-        pairing: see :func:`ampmix.mixing.pairing.pair_by_class`.
+        pairing: see :func:`ampmix.mixing.pairing.pair_by_class`, and for ``near``
+            :func:`ampmix.mixing.pairing.pair_near`.
         lam: ``max`` gives the larger of lam and 1 - lam.
+        g: the parts of the hidden states, for partners that are near.
 
     Returns:
         lam and perm, each of `shape` and on the device of `like`.
@@ -58,6 +62,9 @@ def rand_op(
     dtype = torch.promote_types(like.dtype, torch.float32)
     drawn = sample_lam(alpha, shape, generator=generator, device=like.device, dtype=dtype)
     drawn = torch.maximum(drawn, 1 - drawn) if lam == "max" else drawn
+    if pairing == "near":
+        perm, fits = pair_near(g or (like,), shape, generator)
+        return torch.where(fits, drawn, 1.0), perm
     if pairing != "any" and y is not None:
         perm, fits = pair_by_class(y, shape, pairing, generator)
         return torch.where(fits, drawn, 1.0), perm
@@ -78,10 +85,12 @@ class Mixup(Policy):
         alpha: lam ~ Beta(alpha, alpha), > 0.
         site: the layer that a backbone is cut at: ``word`` (WordMixup: embeddings), ``sent``
             (SentMixup: last hidden state), or of an encoder ``layer.K``. The arithmetic does not
-            depend on it.
-        pairing: ``any`` partner, one of the ``same`` class or of an ``other``; those for which the
-            batch has none are not mixed.
+            depend on it. Of several, as in ``word+layer.3``, one is drawn each step (Manifold
+            Mixup: Verma et al. 2019; TMix: Chen et al. 2020).
+        pairing: ``any`` partner, one of the ``same`` class or of an ``other``, or one ``near`` in
+            hidden space; those for which the batch has none are not mixed.
         lam: ``max`` leaves a text the larger of lam and 1 - lam (MixMatch: Berthelot et al. 2019).
+        until: share of the steps, in [0, 1], after which nothing is mixed any more.
 
     Cost: 3 passes of f.
 
@@ -102,15 +111,26 @@ class Mixup(Policy):
     site: str = "word"
     pairing: str = "any"
     lam: str = "any"
+    until: float = 1.0
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
         check_pairs(self.pairing, self.lam)
+        check_share("until", self.until)
+
+    @property
+    def changes(self) -> bool:
+        """True if mixing ends before training does."""
+        return self.until < 1
+
+    def at(self, progress: float) -> Policy:
+        """See :meth:`ampmix.policies.base.Policy.at`."""
+        return NoMixup() if progress >= self.until else self
 
     @property
     def needs_indices(self) -> bool:
         """True if partners go by class."""
-        return self.pairing != "any"
+        return self.pairing in BY_CLASS
 
     @uncompiled
     def _train(
@@ -122,7 +142,7 @@ class Mixup(Policy):
         loss: Loss,
         generator: Generators,
     ) -> Mixed:
-        lam, perm = rand_op(self.alpha, shape, g[0], generator, y, self.pairing, self.lam)
+        lam, perm = rand_op(self.alpha, shape, g[0], generator, y, self.pairing, self.lam, g)
         logits = f.mixed_logits(g, lam, perm, partners_of(g, perm))
         per_example = interpolate_loss(loss, logits, y, lam, perm)
         return Mixed(per_example, lam, perm=perm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, mix, pair, sample_lam, take_pairs
 from ampmix.mixing.heads import Hidden
 from ampmix.policies._options import check_alpha
-from ampmix.policies.base import Headed, Learner, Mixed, Policy, batch_of
+from ampmix.policies.base import Headed, Learner, Mixed, Policy, batch_of, no_use
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,11 @@ class LabelPolicy(Learner):
         loss: Loss = cross_entropy,
         generator: Generators = None,
         batch_dims: int | None = None,
+        **unlabelled: Any,
     ) -> Mixed:
         """See :meth:`Policy.__call__`; f gives ``[..., B, d_l]`` outputs."""
+        if unlabelled:
+            raise AmpmixError(no_use(self.policy.name))
         parts, shape = batch_of(g, y, batch_dims)
         self.policy.check_loss(loss)
         self._check(y)

@@ -11,16 +11,17 @@ from torch import Tensor
 from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators
 from ampmix.errors import AmpmixError
-from ampmix.mixing import Loss, per_example
+from ampmix.mixing import Loss
 from ampmix.mixing.adversary import Surroundings
 from ampmix.mixing.divergence import kl, log_probabilities
 from ampmix.mixing.heads import Head, SameDraws, copied
 from ampmix.policies._options import check_amount, check_steps
-from ampmix.policies.base import Mixed, Policy
+from ampmix.policies._unlabelled import UnlabelledPolicy, labelled_and_not
+from ampmix.policies.base import Mixed
 
 
 @dataclass(frozen=True)
-class VAT(Policy):
+class VAT(UnlabelledPolicy):
     """Virtual adversarial training (Miyato et al. 2018): a step needs no label.
 
     ``L_i = l(f(g_i), y_i) + weight KL(p_i || p(g_i + r_i))`` with p_i = p(g_i) and r_i constant,
@@ -29,6 +30,9 @@ class VAT(Policy):
     1), which is power iteration on its second derivative. Norms as in ``fgm``: a text's words
     together, ``[..., B]``; padding is not moved.
 
+    Texts without a label have that divergence alone, times `unlabelled`; means over both kinds are
+    added (Eq. 8 there takes one mean over all texts, whichever they are).
+
     Args:
         eps: length of the step, >= 0, as a share of the hidden state's.
         weight: of the divergence, >= 0; the paper's alpha, 1 there.
@@ -36,6 +40,7 @@ class VAT(Policy):
         xi: how far from g its gradient is taken, > 0, likewise a share. The paper's 1e-6 would be
             lost in float32.
         site: where to step.
+        unlabelled: weight of the texts without a label, >= 0; with 0 they are not read.
 
     Cost: 6 + 2 steps passes of f, with the same dropout. Seeds train one after the other: the noise
     of a text would depend on the longest text of all seeds.
@@ -57,10 +62,12 @@ class VAT(Policy):
     steps: int = 1
     xi: float = 0.01
     site: str = "word"
+    unlabelled: float = 1.0
 
     def __post_init__(self) -> None:
         check_amount("eps", self.eps)
         check_amount("weight", self.weight)
+        check_amount("unlabelled", self.unlabelled)
         check_steps(self.steps)
         if not 0 < self.xi < float("inf"):
             raise AmpmixError(f"xi is {self.xi}: it must be above 0")
@@ -71,7 +78,7 @@ class VAT(Policy):
         return False
 
     @uncompiled
-    def _train(
+    def _train_unlabelled(
         self,
         f: Head,
         g: tuple[Tensor, ...],
@@ -79,6 +86,7 @@ class VAT(Policy):
         shape: torch.Size,
         loss: Loss,
         generator: Generators,
+        guesses: Tensor | None,
     ) -> Mixed:
         around, again = Surroundings.of(g, shape), SameDraws(f, g[0])
         logits = again(*copied(g))
@@ -90,5 +98,5 @@ class VAT(Policy):
         noise = around.directions(generator)
         for _ in range(self.steps):
             noise = around.gradients(divergence, around.scaled(noise, self.xi))
-        smoothness = divergence(*around.moved(around.scaled(noise, self.eps)))
-        return Mixed(per_example(loss, logits, y, shape) + self.weight * smoothness)
+        smoothness = self.weight * divergence(*around.moved(around.scaled(noise, self.eps)))
+        return labelled_and_not(logits, y, loss, smoothness, shape, self.unlabelled)

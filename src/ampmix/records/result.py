@@ -27,6 +27,9 @@ class Result(Mapping[str, Any]):
     Attributes:
         split_hash: of the split.
         n_train, n_dev, n_test: texts of each part.
+        n_unlabelled: texts without labels that were trained on.
+        unlabelled_hash: of these.
+        notes: sentences on what went on.
         vectors: how many words have a pretrained vector.
         test_error: share of the test texts misclassified.
         test_wrong: a 0 or 1 for each test text, 1 where misclassified.
@@ -63,6 +66,9 @@ class Result(Mapping[str, Any]):
     truncated: int | None = None
     curve: Sequence[Mapping[str, Any]] | None = None
     error: str | None = None
+    n_unlabelled: int | None = None
+    unlabelled_hash: str | None = None
+    notes: Sequence[str] | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -265,7 +271,7 @@ def _of_specification(part: Mapping[str, Any]) -> str:
         return "its folds are no number"
     if ("backbone" in part) != ("training" in part):
         return "it has a backbone without training, or training without a backbone"
-    for name in ("policy_source", "backbone_source"):
+    for name in ("policy_source", "backbone_source", "unlabelled"):
         if name in part and not isinstance(part[name], str):
             return f"its {name} is no str"
     if "backbone" not in part:
@@ -291,9 +297,21 @@ def _of_done(result: Mapping[str, Any]) -> str:
     curve = result.get("curve", [])
     if not isinstance(curve, list) or not all(map(_reading, curve)):
         return "its curve is no list of readings"
+    if problem := _of_unlabelled(result):
+        return problem
     if "perturbation" in result and not _perturbation(result["perturbation"]):
         return "its perturbation holds no counts"
     return _of_predictions(result)
+
+
+def _of_unlabelled(result: Mapping[str, Any]) -> str:
+    if "n_unlabelled" in result and not _count(result["n_unlabelled"]):
+        return "its n_unlabelled is no number"
+    if not isinstance(result.get("unlabelled_hash", ""), str):
+        return "its unlabelled_hash is no str"
+    notes = result.get("notes", [])
+    plain = isinstance(notes, list) and all(isinstance(note, str) for note in notes)
+    return "" if plain else "its notes are no list of sentences"
 
 
 def _of_predictions(result: Mapping[str, Any]) -> str:

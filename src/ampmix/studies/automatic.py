@@ -24,6 +24,7 @@ from ampmix.policies.base import Policy
 from ampmix.studies import DEFAULT_POLICIES
 from ampmix.studies.estimate import seconds_of_run
 from ampmix.studies.plan import Plan
+from ampmix.training.checks import check_sites
 from ampmix.training.config import TrainConfig
 
 AUTO = "auto"
@@ -73,7 +74,7 @@ def automatic_backbone(policy: Policy) -> Backbone:
     for spec in reversed(CHOICES[:2]):
         made = parse_model(spec)
         try:
-            made.check_site(policy.mixing_site)
+            check_sites(policy, made)
         except AmpmixError:
             continue
         break

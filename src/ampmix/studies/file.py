@@ -21,7 +21,7 @@ else:
 
 AXES = {"datasets": None, "backbones": ["cnn"], "vectors": [""], "policies": None}
 KEYS = (*AXES, "fractions", "seeds", "folds", "repeats", "training", "smoke")
-FILE = ("file", "text", "label", "test", "dev", "encoding", "group", "rare")
+FILE = ("file", "text", "label", "test", "dev", "encoding", "group", "rare", "unlabelled")
 MODELS = ("none", "best")
 LARGEST, MOST_CELLS = 2**17, 10_000  # bytes of a file; combinations, of which each is several runs
 LONGEST_SPEC = 1000  # characters
@@ -87,9 +87,10 @@ def read(
 
     At the top level stand ``name``, ``models`` and the keys of a grid: ``datasets`` (names, paths
     beside the study file, or tables with ``file``, ``text``, ``label``, ``test``, ``dev``,
-    ``encoding``), ``backbones``, ``vectors``, ``policies``, ``fractions``, ``seeds``, ``folds`` and
-    ``[training]`` with the fields of :class:`ampmix.training.config.TrainConfig`. Each ``[[grid]]``
-    is a grid of its own, which takes from the top level what it does not say. Every axis may be one
+    ``encoding``, ``unlabelled``), ``backbones``, ``vectors``, ``policies``, ``fractions``,
+    ``seeds``, ``folds`` and ``[training]`` with the fields of
+    :class:`ampmix.training.config.TrainConfig`. Each ``[[grid]]`` is a grid of its own, which takes
+    from the top level what it does not say. Every axis may be one
     value or a list; in a spec string ``amp[eps=0.002|0.02]`` is two policies. A table ``smoke``, at
     the top or in a grid, has keys of a grid for a quick trial.
 
@@ -250,7 +251,8 @@ def _dataset(value: Any, folder: Path) -> Mapping[str, str]:
         raise AmpmixError(f"datasets has {value!r}: give a name, a path, or {{file = ...}}")
     _check_keys(value, FILE, "data set's key")
     found = {key: str(text) for key, text in value.items()}
-    for key in ("file", "test", "dev"):
+    rest = found.get("unlabelled") == "rest"  # no file, whatever lies beside the study
+    for key in ("file", "test", "dev", *([] if rest else ["unlabelled"])):
         if key in found and _is_file(folder / found[key]):
             found[key] = str(folder / found[key])
     return found

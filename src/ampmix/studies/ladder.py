@@ -26,7 +26,7 @@ from ampmix.studies.plan import FIRST_LOOK, Plan, policies_of
 from ampmix.studies.run import left
 from ampmix.studies.source import Source
 from ampmix.studies.study import Study
-from ampmix.training.checks import sited
+from ampmix.training.checks import check_unlabelled, sited
 
 MOST_RUNS = 10
 """Repeats, or seeds, of a comparison that goes on until it is decided."""
@@ -103,8 +103,8 @@ class Ladder:
                 ``calibration``.
             until_decided: go on repeat by repeat (with a test set seed by seed) until every policy
                 is decided, `budget` is used up, or `repeats` (`seeds`) are done, 10 by default.
-            pieces: ``seeds``, ``folds``, ``repeats``, ``fraction``, what goes with a file, and
-                fields of :class:`ampmix.TrainConfig`, as of :meth:`ampmix.Plan.of`.
+            pieces: ``seeds``, ``folds``, ``repeats``, ``fraction``, ``unlabelled``, what goes with
+                a file, and fields of :class:`ampmix.TrainConfig`, as of :meth:`ampmix.Plan.of`.
 
         Raises:
             AmpmixError: for what cannot run.
@@ -130,6 +130,7 @@ class Ladder:
         else:
             main = parse_model(backbone, True) if isinstance(backbone, str) else backbone
         plan = make.plan(main, listed, steps)
+        check_unlabelled(plan.policies, plan.dataset, main, *(asked or []))
         if asked is None:
             return replace(way, plans=(plan,), notes=tuple(filter(None, notes)))
         others = [one for one in asked if one not in (main, baseline.MODEL)]

@@ -22,7 +22,13 @@ from ampmix.policies.base import Policy
 from ampmix.records.provenance import provenance
 from ampmix.records.store import RunRecord, run_id
 from ampmix.studies import DEFAULT_POLICIES, baseline
-from ampmix.studies.results import facts_of, predicted_per_second, result_of, texts_of
+from ampmix.studies.results import (
+    facts_of,
+    predicted_per_second,
+    result_of,
+    texts_of,
+    unlabelled_facts,
+)
 from ampmix.studies.source import Source
 from ampmix.training.checks import check_trainable, sited
 from ampmix.training.config import TrainConfig
@@ -135,7 +141,7 @@ class Plan:
                 not among its sites.
             backbone: a backbone, or its spec string.
             pieces: ``seeds`` (by default 5), ``folds`` and ``repeats`` of cross-validation (the
-                data set's own or 5, and once), ``fraction``, of a file what
+                data set's own or 5, and once), ``fraction``, ``unlabelled``, of a file what
                 :func:`ampmix.load_dataset` takes (``text``, ``label``, ``test``, ``dev``,
                 ``encoding``, ``group``, ``rare``), and fields of :class:`ampmix.TrainConfig`; what
                 is left out suits backbone and data.
@@ -242,6 +248,10 @@ class Plan:
         elif run.policy != baseline.NAME:
             specification["backbone"] = self.backbone.identity
             specification["training"] = self._settings
+            others = self.dataset.unlabelled
+            own: Any = self.backbone if isinstance(self.backbone, Baseline) else None
+            if others is not None and (own or self.policy(run.policy)).uses_unlabelled:
+                specification["unlabelled"] = others.fingerprint
             # of somebody's own alone: ampmix's is known by its version
             if source := self._policy_sources.get(run.policy):
                 specification["policy_source"] = source
@@ -344,7 +354,7 @@ class Plan:
         """Return the number of seeds of a policy to train at once: `given`, else the best."""
         if given is not None:
             return min(given, self.runs_each)
-        trained = [p for p in self.policies if not unstackable(self.backbone, p)]
+        trained = [p for p in self.policies if not self._alone(p)]
         config, split = self.config, self.split(0)
         return automatic(self.backbone, trained, split, config, self.runs_each, workers)
 
@@ -352,7 +362,10 @@ class Plan:
         """Return the largest number of runs of a policy that can be trained side by side."""
         if policy == baseline.NAME:
             return 1
-        return 1 if unstackable(self.backbone, self.policy(policy)) else self.runs_each
+        return 1 if self._alone(self.policy(policy)) else self.runs_each
+
+    def _alone(self, policy: Policy) -> str:
+        return unstackable(self.backbone, policy, self.dataset.unlabelled is not None)
 
     def _about(self, run: Run, fitted: Fit) -> dict[str, Any]:
         """Return the facts on training that a saved model keeps."""
@@ -366,6 +379,7 @@ class Plan:
             "test_error": fitted.test_error,
             "run": self.run_id(run),
             "training": asdict(self.config),
+            **unlabelled_facts(fitted),
         }
 
 

@@ -21,6 +21,7 @@ from ampmix.errors import AmpmixError
 from ampmix.models.classifier import Classifier, check_replaceable
 from ampmix.records.store import RunRecord
 from ampmix.studies.plan import Plan
+from ampmix.studies.results import unlabelled_facts
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
 from ampmix.training.training_run import Fit
@@ -61,6 +62,8 @@ class Recipe:
         """A name for what the model depends on."""
         plan, runs = self.plan, [record.digest for record in self.records.values()]
         told = [plan.dataset.fingerprint, plan.backbone.identity, self.policy, plan.fraction]
+        if plan.dataset.unlabelled is not None:
+            told.append(plan.dataset.unlabelled.fingerprint)
         return content_sha256([*told, self.config.identity, sorted(runs)])[:16]
 
     @property
@@ -121,6 +124,7 @@ def _about(recipe: Recipe, fitted: Fit, texts: int) -> dict[str, Any]:
             "measured": "cross-validation" if plan.cross_validated else "test set",
         },
         "training": asdict(recipe.config),
+        **unlabelled_facts(fitted),
     }
 
 

@@ -27,6 +27,12 @@ def facts_of(split: Split) -> dict[str, Any]:
     }
 
 
+def unlabelled_facts(fitted: Fit) -> dict[str, Any]:
+    """Return number and hash of the texts without labels; nothing where none was trained on."""
+    count, sha256 = fitted.unlabelled
+    return {"n_unlabelled": count, "unlabelled_hash": sha256} if count else {}
+
+
 def texts_of(split: Split, groups: npt.NDArray[np.int64] | None) -> dict[str, str]:
     """Return which texts a fold tests, and their groups; nothing where there is a test set."""
     return {} if split.fold is None else texts_tested(split.test_indices, groups)
@@ -39,7 +45,8 @@ def result_of(fitted: Fit | Diverged, split: Split) -> dict[str, Any]:
     tested = Result.tested(
         fitted.test_wrong, split.test.labels, fitted.test_probabilities, split.classes
     )
-    done = {"status": "done", "test_reads": list(fitted.test_reads)}
+    done = {"status": "done", "test_reads": list(fitted.test_reads), **unlabelled_facts(fitted)}
+    done |= {"notes": list(fitted.notes)} if fitted.notes else {}
     return tested | _training(fitted) | done
 
 

@@ -10,6 +10,7 @@ from ampmix import datasets
 from ampmix.backbones.base import Backbone
 from ampmix.data.dataset import TextDataset
 from ampmix.data.splits import texts_kept
+from ampmix.data.unlabelled import with_unlabelled
 from ampmix.errors import AmpmixError
 from ampmix.training.config import TrainConfig, settings
 
@@ -53,6 +54,7 @@ class Source:
         folds: int | None = None,
         repeats: int | None = None,
         most: int = 0,
+        unlabelled: Any = None,
         **pieces: Any,
     ) -> Source:
         """Read the data.
@@ -65,6 +67,8 @@ class Source:
             repeats: of cross-validation, by default 3; 1 where `seeds` are given, or the data set
                 has folds of its own.
             most: repeats, or seeds of a test set, where none are given; 0 for the defaults above.
+            unlabelled: a file of texts without labels, a list of them, or ``rest`` for the training
+                texts whose labels `fraction` does not keep.
             pieces: what goes with a file (:data:`OF_A_FILE`), and settings of training.
 
         Raises:
@@ -76,10 +80,12 @@ class Source:
         if strange := set(pieces) - {field.name for field in fields(TrainConfig)}:
             raise TypeError(f"there is no argument {', '.join(sorted(strange))}")
         if not isinstance(data, TextDataset):
-            data = datasets.load(data, **file)
+            data = datasets.load(data, unlabelled=unlabelled, **file)
         elif any(value is not None for value in file.values()):
             *others, last = OF_A_FILE
             raise AmpmixError(f"{', '.join(others)} and {last} go with a file: leave them out")
+        else:
+            data = with_unlabelled(data, unlabelled)
         if data.test is not None:
             for name, number in (("folds", folds), ("repeats", repeats)):
                 if number is not None:

@@ -21,7 +21,7 @@ from ampmix.studies.file import GridCell, StudyFile
 from ampmix.studies.plan import Plan
 from ampmix.terminal.watchers import Watcher as Watcher
 from ampmix.terminal.watchers import Watchers as Watchers
-from ampmix.training.checks import check_trainable, sited
+from ampmix.training.checks import check_trainable, check_unlabelled, sited
 from ampmix.training.config import TrainConfig, settings
 
 
@@ -191,10 +191,11 @@ def _plan(cell: GridCell, load: _Loader) -> Plan:
     else:
         backbone = parse_model(cell.backbone, trusted=True)
     _ = backbone.identity  # says if its files are not there
-    _policies(cell)
+    policies = _policies(cell)
     known = datasets.known(cell.dataset["file"])
     given = _converted(cell.training)
     dataset = load(cell.dataset)
+    check_unlabelled(policies, dataset, backbone)
     texts = texts_kept(dataset, cell.fraction)
     config = settings(backbone, known is not None, texts, **given)
     seeds = cell.seeds

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from ampmix._support.components import spec
+from ampmix._support.wording import counted
 from ampmix._torch.precision import check_precision
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
-from ampmix.data.dataset import Split
+from ampmix.data.dataset import Split, TextDataset
 from ampmix.errors import AmpmixError
-from ampmix.policies.base import Policy
+from ampmix.policies.base import Policy, no_use
 from ampmix.training.config import ORACLE, TrainConfig
 from ampmix.training.training_run import _loss
 
@@ -40,6 +42,48 @@ def sited(policies: Sequence[Policy], backbone: Backbone) -> list[Policy]:
     return found
 
 
+def check_sites(policy: Policy, backbone: Backbone) -> None:
+    """Raise AmpmixError unless a backbone has all sites of a policy, each named once."""
+    for site in policy.sites:
+        backbone.check_site(site)
+    if len(set(policy.sites)) < len(policy.sites):
+        raise AmpmixError(f"site is {policy.mixing_site!r}: name each of several sites once")
+    if len(policy.sites) > 1 and policy.learns:
+        raise AmpmixError(
+            f"policy {policy.name} has parameters for hidden states of one site, and site is "
+            f"{policy.mixing_site!r}: give one, such as {policy.sites[0]}"
+        )
+
+
+def check_unlabelled(
+    policies: Sequence[Policy], data: Split | TextDataset, *models: Backbone
+) -> None:
+    """Raise AmpmixError if there are texts without labels, and no policy or model uses them."""
+    solved = [model for model in models if isinstance(model, Baseline) and model.uses_unlabelled]
+    if data.unlabelled and not solved and not any(policy.uses_unlabelled for policy in policies):
+        raise AmpmixError(no_use(*(spec(policy) for policy in policies)))
+
+
+def unlabelled_notes(policies: Sequence[Policy], data: Split, model: Backbone) -> list[str]:
+    """Return sentences on which policies learn from texts without labels, and which lack them."""
+    if not data.unlabelled:
+        return [
+            f"policy {spec(policy)} learns from texts without labels, and there are none "
+            f"(--unlabelled FILE): it trains as {policy.without_unlabelled} does"
+            for policy in policies
+            if policy.without_unlabelled
+        ]
+    using = [spec(policy) for policy in policies if policy.uses_unlabelled]
+    using += [spec(model)] * (isinstance(model, Baseline) and model.uses_unlabelled)
+    if not using:
+        return []
+    others = [spec(policy) for policy in policies if not policy.uses_unlabelled]
+    told = f"{counted(len(data.unlabelled), 'unlabelled text')}: {', '.join(using)} learn"
+    told += f"{'s' if len(using) == 1 else ''} from {'it' if len(data.unlabelled) == 1 else 'them'}"
+    solved = isinstance(model, Baseline)
+    return [told + (f", {', '.join(others)} not" if others and not solved else "")]
+
+
 def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: TrainConfig) -> None:
     """Raise AmpmixError if :func:`fit` could not train so; nothing is built or read for it.
 
@@ -48,8 +92,8 @@ def check_trainable(backbone: Backbone, policy: Policy, data: Split, config: Tra
     weights or label smoothing with a policy that has a loss of its own, a precision that the
     device does not have, or a selection on a test set that is not there.
     """
-    backbone.check_site(policy.mixing_site)
-    if policy.needs_words and policy.mixing_site == "sent":
+    check_sites(policy, backbone)
+    if policy.needs_words and "sent" in policy.sites:
         raise AmpmixError(
             f"policy {policy.name} changes some words of a text, and site 'sent' has none left: "
             "take another site, such as word"

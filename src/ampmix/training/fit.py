@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from ampmix.backbones.base import Backbone
 from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split
+from ampmix.models.classifier import logits_of
 from ampmix.policies.base import Policy
 from ampmix.training.checks import check_trainable, device_of
-from ampmix.training.config import TrainConfig
+from ampmix.training.config import ORACLE, TrainConfig
 from ampmix.training.losses import sample_weights
 from ampmix.training.optimizer import optimizer_of
 from ampmix.training.processes import ALONE, Processes
 from ampmix.training.selection import Reading
 from ampmix.training.solve import solve
-from ampmix.training.step import TrainingStep, _batches, stepper
+from ampmix.training.step import TrainingStep, stepper, training_batches
 from ampmix.training.training_run import Fit, TrainingRun
 
 
@@ -40,6 +45,9 @@ def fit(
     streams for initial weights, batches, mixing and dropout are separate, and none depends on the
     policy: with one seed all policies share split, initial weights, batch order and dropout masks.
     No global random state is touched.
+
+    A policy that has teachers trains several models, one after the other; steps are counted as if
+    they were those of one.
 
     Args:
         backbone: what to train, such as ``TextCNN()``, or a baseline, such as ``TfidfLogreg()``,
@@ -70,24 +78,100 @@ def fit(
     own = sample_weights(weights, len(data.train))
     if isinstance(backbone, Baseline):
         return solve(backbone, data, config, seed, own)
+    guesses, notes = None, list[str]()
+    fits = 1 + (policy.teachers if data.unlabelled else 0)
+    told = _Told(on_step, on_reading, fits)
+    for _ in range(fits - 1):
+        own_data = data if config.selection == ORACLE else _untested(data)
+        teacher, run = _trained(
+            backbone, policy, own_data, config, seed, processes, own, guesses, told
+        )
+        told.fitted += 1
+        notes += _doubts(teacher, data, told.fitted)
+        guesses = _guesses(run)
+    fitted, _ = _trained(backbone, policy, data, config, seed, processes, own, guesses, told)
+    return replace(fitted, notes=tuple(notes))
+
+
+@dataclass
+class _Told:
+    """Tells of the steps of one fit after another as of those of one."""
+
+    on_step: Callable[[int], None] | None
+    on_reading: Callable[[Reading], None] | None
+    fits: int
+    fitted: int = 0
+
+    def step(self, number: int, steps: int) -> None:
+        if self.on_step is not None:
+            self.on_step(-(-(self.fitted * steps + number) // self.fits))
+
+    def reading(self, reading: Reading) -> None:
+        if self.on_reading is not None and self.fitted == self.fits - 1:
+            self.on_reading(reading)
+
+
+def _trained(
+    backbone: Backbone,
+    policy: Policy,
+    data: Split,
+    config: TrainConfig,
+    seed: int,
+    processes: Processes,
+    weights: npt.NDArray[np.float64] | None,
+    guesses: Tensor | None,
+    told: _Told,
+) -> tuple[Fit, TrainingRun]:
+    """Train one model, with the labels that a teacher guessed if there is one.
+
+    The first teacher learns from the labelled texts alone.
+    """
     device = processes.device(str(device_of(config.device)))
-    one = TrainingRun(backbone, policy, data, config, seed, device, processes, own)
+    one = TrainingRun(backbone, policy, data, config, seed, device, processes, weights)
     optimizer = optimizer_of([*one.model.parameters(), *one.learner.parameters()], config)
     step = TrainingStep(one.model, one.learner, one.loss, seed, device, processes.rank)
     step_once = stepper(step, optimizer, config, processes)
     losses: list[float] = []
 
     one.model.train()
-    for number, batch in enumerate(_batches(one.parts.train, config, seed, own), start=1):
+    alone = policy.teachers and guesses is None
+    texts = one.parts.train, config, seed, weights
+    others = () if alone else (one.parts.unlabelled, guesses)
+    for number, batch in enumerate(training_batches(*texts, *others), start=1):
         losses.append(step_once(batch))
         one.check(losses[-1], number)
         if number % config.eval_every == 0 or number == config.steps:
             one.read(number, losses)
             losses.clear()
-            if on_reading is not None:
-                on_reading(one.selection.curve[-1])
-        if on_step is not None:
-            on_step(number)
+            told.reading(one.selection.curve[-1])
+        told.step(number, config.steps)
         if one.selection.enough:
             break
-    return one.finish(step.seen)
+    return one.finish(step.seen), one
+
+
+def _untested(data: Split) -> Split:
+    """The split without test texts, which no teacher reads."""
+    return replace(data, test=data.test.take([]), test_indices=data.test_indices[:0])
+
+
+def _guesses(teacher: TrainingRun) -> Tensor:
+    """Class probabilities of the texts without a label, ``[n, C]``."""
+    model, device = teacher.model.to(teacher.device), teacher.device
+    model.read_ahead(teacher.parts, device)
+    return logits_of(model, teacher.parts.unlabelled, device).softmax(-1)
+
+
+def _doubts(teacher: Fit, data: Split, number: int) -> list[str]:
+    """A note on a teacher that errs no less than the most frequent class would."""
+    if not len(data.dev) or math.isnan(teacher.best.dev_error):
+        return []
+    majority = np.bincount(data.train.labels, minlength=len(data.classes)).argmax()
+    alone = float((data.dev.labels != majority).mean())
+    if teacher.best.dev_error < alone:
+        return []
+    return [
+        f"teacher {number} errs on {teacher.best.dev_error:.1%} of the development texts, and "
+        f"{data.classes[majority]!r} for every text on {alone:.1%}: what it makes of the "
+        "unlabelled texts teaches little"
+    ]

@@ -77,7 +77,8 @@ def fit_many(
     for split in splits:
         check_trainable(backbone, policy, split, config)
     tell = on_step or (lambda _index, _step: None)
-    if len(splits) < 2 or unstackable(backbone, policy):
+    unlabelled = any(split.unlabelled for split in splits)
+    if len(splits) < 2 or unstackable(backbone, policy, unlabelled):
         return [
             _alone(backbone, policy, *pair, partial(tell, index))
             for index, pair in enumerate(pairs)
@@ -87,8 +88,10 @@ def fit_many(
     return _Stack(runs, policy, config, device).train(tell)
 
 
-def unstackable(backbone: Backbone, policy: Policy) -> str:
+def unstackable(backbone: Backbone, policy: Policy, unlabelled: bool = False) -> str:
     """Return why seeds of a backbone with a policy are trained one by one; "" if they need not be.
+
+    With `unlabelled` there are texts without labels.
 
     >>> from ampmix import AMP, NonlinearMixup, TextCNN
     >>> unstackable(TextCNN(), AMP())
@@ -98,6 +101,12 @@ def unstackable(backbone: Backbone, policy: Policy) -> str:
     """
     if policy.learns:
         return f"policy {policy.name} has parameters of its own"
+    if unlabelled and policy.uses_unlabelled:
+        return f"policy {policy.name} learns from unlabelled texts"
+    if len(policy.sites) > 1:
+        return f"policy {policy.name} draws a site for each step"
+    if policy.changes:
+        return f"policy {policy.name} changes in the course of training"
     if not policy.stacks:
         return f"policy {policy.name} draws a number for each word, of however long a batch"
     if backbone.stacking is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ampmix.backbones.base import CutModule
 from ampmix.baselines.base import Baseline
-from ampmix.data.dataset import Examples, Split
+from ampmix.data.dataset import Examples, Split, texts_sha256
 from ampmix.models.classifier import Classifier, logits_of
 from ampmix.text.reader import Reader
 from ampmix.training.config import TrainConfig
@@ -57,6 +57,7 @@ def solve(
     )
     every = np.concatenate([own, np.ones(len(data.dev))])
     model, reader, logits, truncated = _solved(baseline, data, both, every, data.test, config, seed)
+    used = data.unlabelled if baseline.uses_unlabelled else ()
     probabilities, tested = logits.softmax(1).numpy(), len(data.test) > 0
     model.to("cpu").eval()
     return Fit(
@@ -68,6 +69,7 @@ def solve(
         truncated=truncated,
         seed=seed,
         test_probabilities=probabilities,
+        unlabelled=(len(used), texts_sha256(used)) if used else (0, ""),
     )
 
 
@@ -91,7 +93,11 @@ def _solved(
     others = [test]
     if baseline.reads_pool and len(data.pool) <= POOL * (len(train) + len(asked)):
         others.append(reader.encode(data.pool))  # the same texts in every split
-    found = baseline.solve(model, encoded, weights, others)
+    if baseline.uses_unlabelled and data.unlabelled:
+        without = reader.encode(data.unlabelled)
+        found = baseline.solve_with(model, encoded, weights, others, without)
+    else:
+        found = baseline.solve(model, encoded, weights, others)
     model.eval()
     if not len(asked):
         logits = torch.empty(0, classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,9 @@ Integers = npt.NDArray[np.int64]
 POOL = 8  # batches whose texts are sorted by length together
 
 
-def orders(lengths: Integers, config: TrainConfig, seed: int) -> Iterator[Integers]:
+def orders(
+    lengths: Integers, config: TrainConfig, seed: int, purpose: str = "batches"
+) -> Iterator[Integers]:
     """Yield the indices of the examples of each of ``config.steps`` batches.
 
     A new order every epoch, whose last batch may be smaller. With ``batches="length"`` the texts of
@@ -41,8 +44,9 @@ def orders(lengths: Integers, config: TrainConfig, seed: int) -> Iterator[Intege
         lengths: tokens of each example.
         config: batch size, steps, and how batches are drawn.
         seed: of the run.
+        purpose: of the random stream.
     """
-    rng, done, size = numpy_stream(seed, "batches"), 0, config.batch_size
+    rng, done, size = numpy_stream(seed, purpose), 0, config.batch_size
     while True:
         order = rng.permutation(len(lengths))
         if config.batches == "length":
@@ -63,16 +67,82 @@ def _by_length(order: Integers, lengths: Integers, size: int, rng: np.random.Gen
     return np.concatenate([rng.permutation(batches).reshape(-1), by_length[whole * size :]])
 
 
-def _batches(
+class TrainingBatch(NamedTuple):
+    """Texts of one step: B with labels, then U without.
+
+    Attributes:
+        ids, mask: token ids and where they are, ``[B + U, L]``.
+        y: class indices, ``[B]``.
+        weights: of the labelled texts, ``[B]``; None for equal ones.
+        guesses: class probabilities of the others by a teacher, ``[U, C]``; None without one.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    y: Tensor
+    weights: Tensor | None = None
+    guesses: Tensor | None = None
+
+    def of(self, processes: Processes, device: torch.device) -> TrainingBatch:
+        """Return the part of a process of several, on a device.
+
+        With fewer texts than processes some have none, but must take part in the exchange.
+        """
+        if processes.count == 1:
+            sent: list[Any] = [None if part is None else part.to(device) for part in self]
+            return TrainingBatch(*sent)
+        n, extra = len(self.y), len(self.ids) - len(self.y)
+        mine = processes.share(range(n)) or [0]
+        others = processes.share(range(extra)) or [0] * bool(extra)
+        rows = [*mine, *(n + i for i in others)]
+        weights = None if self.weights is None else self.weights[mine]
+        guesses = None if self.guesses is None else self.guesses[others]
+        own = TrainingBatch(self.ids[rows], self.mask[rows], self.y[mine], weights, guesses)
+        return own.of(ALONE, device)
+
+
+def training_batches(
     train: Encoded,
     config: TrainConfig,
     seed: int,
     weights: npt.NDArray[np.float64] | None = None,
-) -> Iterator[tuple[Tensor, ...]]:
-    """The batches of :func:`orders`: token ids, mask, labels, and weights if there are any."""
+    unlabelled: Encoded | None = None,
+    guesses: Tensor | None = None,
+) -> Iterator[TrainingBatch]:
+    """Yield the batches of :func:`orders`, beside each as many texts without labels.
+
+    Args:
+        train: the labelled texts.
+        config: how batches are drawn.
+        seed: of the run; the other texts come in an order of their own.
+        weights: of the labelled texts.
+        unlabelled: the others; None or empty for none.
+        guesses: class probabilities of these by a teacher, ``[n, C]``.
+    """
+    others: Iterator[Integers] = iter(())
+    if unlabelled is not None and len(unlabelled):
+        others = orders(unlabelled.lengths, config, seed, "unlabelled batches")
     for order in orders(train.lengths, config, seed):
-        own = () if weights is None else (weights[order].astype(np.float32),)
-        yield tuple(map(torch.from_numpy, (*train.batch(order), *own)))
+        own = None if weights is None else torch.from_numpy(weights[order].astype(np.float32))
+        ids, mask, y = train.batch(order)
+        guessed = None
+        if unlabelled is not None and (more := next(others, None)) is not None:
+            ids, mask = _joined((ids, mask), unlabelled.batch(more)[:2], train.padding)
+            guessed = None if guesses is None else guesses[more]
+        texts = torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(y)
+        yield TrainingBatch(*texts, own, guessed)
+
+
+def _joined(one: Any, other: Any, padding: int) -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """Ids and masks of two batches below each other, padded to the longer."""
+    longest = max(one[0].shape[1], other[0].shape[1])
+
+    def wide(part: Any, filler: int) -> Any:
+        return np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=filler)
+
+    pairs = zip(one, other, (padding, False), strict=True)
+    ids, mask = (np.concatenate([wide(a, filler), wide(b, filler)]) for a, b, filler in pairs)
+    return ids, mask
 
 
 class TrainingStep(nn.Module):
@@ -95,18 +165,28 @@ class TrainingStep(nn.Module):
         self.seen, self.counting = Perturbation(), True
 
     def forward(
-        self, ids: Tensor, mask: Tensor, y: Tensor, weights: Tensor | None = None
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        y: Tensor,
+        weights: Tensor | None = None,
+        guesses: Tensor | None = None,
     ) -> Tensor:
-        """The loss of each example, ``[B]``, of padded token ids, mask and class indices.
+        """The loss of each example, ``[B]``, of a :class:`TrainingBatch`.
 
-        With weights of the texts it is that of :func:`ampmix.training.losses.weighted`.
+        With weights of the texts it is that of :func:`ampmix.training.losses.weighted`; each has
+        the mean loss of the texts without labels in it.
         """
-        site = self.learner.policy.mixing_site
+        site = self.learner.policy.drawn_site(self.mixing)
         f, g = self.model.cut(ids, mask, site, generator=self.dropout)
-        mixed = self.learner(f, g, y, loss=self.loss, generator=self.mixing)
+        given: dict[str, Any] = {"loss": self.loss, "generator": self.mixing}
+        if len(ids) > len(y):
+            given |= {"unlabelled": len(ids) - len(y), "guesses": guesses}
+        mixed = self.learner(f, g, y, **given)
         self.seen.add(mixed, self.counting)
         loss: Tensor = mixed.loss if weights is None else weighted(mixed, weights)
-        return loss
+        total: Tensor = mixed.beside(loss)
+        return total
 
 
 def stepper(
@@ -114,29 +194,24 @@ def stepper(
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
     processes: Processes = ALONE,
-) -> Callable[[tuple[Tensor, ...]], float]:
+) -> Callable[[TrainingBatch], float]:
     """Return a function that takes one optimiser step on a batch and returns the mean loss."""
     parameters = [*step.parameters()]
     parallel = processes.parallel(step)
-    device = processes.device(config.device)
+    device, policy = processes.device(config.device), step.learner.policy
     done = 0
 
-    def once(batch: tuple[Tensor, ...]) -> float:
+    def once(batch: TrainingBatch) -> float:
         nonlocal done
         set_lr(optimizer, config, done)
+        step.learner.policy = policy.at(done / config.steps)
         done += 1
-        size = len(batch[0])
+        size = len(batch.y)
         mine = processes.share(range(size))
-        # with fewer examples than processes, some have none, but must take part in the exchange
-        own = (
-            [part[mine or [0]].to(device) for part in batch]
-            if processes.count > 1
-            else [part.to(device) for part in batch]
-        )
         step.counting = bool(mine)
         # gradients are the mean over the processes, whose parts may differ in size by one
         with autocast(config.precision, device):
-            losses = parallel(*own)
+            losses = parallel(*batch.of(processes, device))
         loss = losses.sum() * (processes.count * bool(mine) / size)
         optimizer.zero_grad()
         loss.backward()

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ampmix.backbones.base import Backbone, CutModule
-from ampmix.data.dataset import Split
+from ampmix.data.dataset import Split, texts_sha256
 from ampmix.data.groups import trained_on
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss
@@ -54,6 +54,9 @@ class Fit:
         perturbation: how far MaxOp moved lam and the loss
             (:meth:`ampmix.training.perturbation.Perturbation.as_json`); None for policies without
             it.
+        unlabelled: number and SHA-256 of the texts without labels that were trained on; 0 and ""
+            without any.
+        notes: sentences on what went on.
     """
 
     classifier: Classifier
@@ -68,6 +71,8 @@ class Fit:
     test_probabilities: npt.NDArray[np.float32] = field(
         default_factory=lambda: np.empty((0, 0), "f")
     )
+    unlabelled: tuple[int, str] = (0, "")
+    notes: tuple[str, ...] = ()
 
     @property
     def test_error(self) -> float:
@@ -99,7 +104,9 @@ class TrainingRun:
     ) -> None:
         self.backbone, self.data, self.config, self.seed = backbone, data, config, seed
         self.device, self._processes = device, processes
-        self.reader, self.parts = _encode(backbone, data, config.max_length)
+        taken = data.unlabelled if policy.uses_unlabelled else ()
+        self.unlabelled = (len(taken), texts_sha256(taken)) if taken else (0, "")
+        self.reader, self.parts = _encode(backbone, data, config.max_length, taken)
         classes = len(data.classes)
         self.model = backbone.build(
             self.reader, policy.outputs(classes), generator_of(seed, "weights")
@@ -162,6 +169,7 @@ class TrainingRun:
             seed=self.seed,
             stopped=done if done < self.config.steps else None,
             perturbation=seen.as_json(None if moved is None else self._processes.total(moved)),
+            unlabelled=self.unlabelled,
             test_probabilities=(
                 np.empty((0, len(self.data.classes)), np.float32)
                 if logits is None
@@ -206,12 +214,17 @@ class _Parts(NamedTuple):
     train: Encoded
     dev: Encoded
     test: Encoded
+    unlabelled: Encoded
 
 
-def _encode(backbone: Backbone, data: Split, max_length: int) -> tuple[Reader, _Parts]:
+def _encode(
+    backbone: Backbone, data: Split, max_length: int, unlabelled: Sequence[str]
+) -> tuple[Reader, _Parts]:
     reader = backbone.reader(data.train.texts, data.tokenizer, max_length)
-    parts = (reader.encode(part.texts, part.labels) for part in (data.train, data.dev, data.test))
-    return reader, _Parts(*parts)
+    train, dev, test = (
+        reader.encode(part.texts, part.labels) for part in (data.train, data.dev, data.test)
+    )
+    return reader, _Parts(train, dev, test, reader.encode(unlabelled))
 
 
 def _prepare(

@@ -169,6 +169,7 @@ def ladder_of(arguments: argparse.Namespace) -> Ladder:
         metric=arguments.metric,
         until_decided=arguments.until_decided,
         fraction=arguments.fraction,
+        unlabelled=arguments.unlabelled,
         **{name: getattr(arguments, name) for name in OF_A_FILE},
         **options.training_of(arguments),
     )
@@ -177,11 +178,16 @@ def ladder_of(arguments: argparse.Namespace) -> Ladder:
 def notes(plan: Plan, replicas: int) -> list[str]:
     """Collect notes on the data and settings to show before training."""
     from ampmix.data.splits import rare_notes
+    from ampmix.training.checks import unlabelled_notes
 
-    reading = plan.backbone.notes(plan.split(0), plan.config.max_length)
+    split = plan.split(0)
+    reading = plan.backbone.notes(split, plan.config.max_length)
+    reading += unlabelled_notes(plan.policies, split, plan.backbone)
     folds = plan.seeds if plan.cross_validated else 0
     found = [*plan.dataset.notes, *rare_notes(plan.dataset, folds), *reading]
-    return found + (options.alone(plan.backbone, plan.policies) if replicas > 1 else [])
+    if replicas == 1:
+        return found
+    return found + options.alone(plan.backbone, plan.policies, bool(split.unlabelled))
 
 
 def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages: Console) -> int:

@@ -158,12 +158,15 @@ def label(plan: Any, study: Study) -> str:
 def _prepare(study: Study, messages: Console) -> None:
     """Say what is to be said of data and vectors, and have them before workers ask for them."""
     from ampmix.data.splits import rare_notes
+    from ampmix.training.checks import unlabelled_notes
 
     said: set[str] = set()
     for plan in study.plans:
         rare = rare_notes(plan.dataset, plan.seeds if plan.cross_validated else 0)
         notes = [f"{plan.dataset.name}: {one}" for one in (*plan.dataset.notes, *rare)]
-        reading = plan.backbone.notes(plan.split(0), plan.config.max_length)
+        split = plan.split(0)
+        reading = plan.backbone.notes(split, plan.config.max_length)
+        reading += unlabelled_notes(plan.policies, split, plan.backbone)
         notes += [f"{label(plan, study)}: {one}" for one in reading]
         for one in notes:
             if one not in said:
@@ -206,7 +209,11 @@ def _run(
     if arguments.executor != "ray":
         replicas = [plan.replicas(arguments.replicas, slots) for plan in study.plans]
     stacked = [plan for plan, n in zip(study.plans, replicas, strict=True) if n > 1]
-    alone = [one for plan in stacked for one in options.alone(plan.backbone, plan.policies)]
+    alone = [
+        one
+        for plan in stacked
+        for one in options.alone(plan.backbone, plan.policies, bool(plan.dataset.unlabelled))
+    ]
     for one in dict.fromkeys(alone):
         note(one, messages)
     told = trackers.of(arguments.track, study.name, study.plans, out)

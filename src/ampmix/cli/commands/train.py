@@ -63,7 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix.models.classifier import check_replaceable
     from ampmix.terminal.progress import RunsProgress
     from ampmix.training import processes
-    from ampmix.training.checks import check_trainable, sited
+    from ampmix.training.checks import (
+        check_sites,
+        check_trainable,
+        check_unlabelled,
+        sited,
+        unlabelled_notes,
+    )
     from ampmix.training.fit import fit
 
     if arguments.threads < 1:
@@ -71,20 +77,25 @@ def run(arguments: argparse.Namespace) -> int:
     policy = POLICIES.parse(arguments.policy, trusted=True)
     backbone = options.backbone_of(arguments, policy)
     (policy,) = sited([policy], backbone)
-    backbone.check_site(policy.mixing_site)
+    check_sites(policy, backbone)
     options.config_of(arguments, backbone)  # says before anything is read what cannot be
     out = Path(arguments.out)
     check_replaceable(out)
     check_writable(out.absolute().parent)
-    dataset = options.dataset_of(arguments)
+    dataset = options.dataset_of(arguments, arguments.unlabelled)
     texts = texts_kept(dataset, arguments.fraction)
     config = options.config_of(arguments, backbone, texts)
     split = split_train(dataset, arguments.seed, arguments.fraction)
     check_trainable(backbone, policy, split, config)
+    check_unlabelled([policy], split, backbone)
 
     together = processes.joined(config.device)
     screen, messages = consoles(together.rank)
-    for one in (*dataset.notes, *rare_notes(dataset, 0), *backbone.notes(split, config.max_length)):
+    reading = [
+        *backbone.notes(split, config.max_length),
+        *unlabelled_notes([policy], split, backbone),
+    ]
+    for one in (*dataset.notes, *rare_notes(dataset, 0), *reading):
         note(one, messages)
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
     told = f"{describe(split)}; {specs}, seed {arguments.seed}{steps_of(backbone, config)}."
@@ -118,6 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say(messages, f"Interrupted: nothing is written to {out}.")
         return INTERRUPTED
+    for one in fitted.notes:
+        note(one, messages)
     if fitted.truncated:
         length = counted(fitted.classifier.reader.max_length, "token")
         note(cut(fitted.truncated, length), messages)
@@ -139,6 +152,7 @@ def steps_of(backbone: Backbone, config: TrainConfig) -> str:
 def describe(split: Split) -> str:
     """The parts of a split, in a line."""
     tested = f", {len(split.test):,} for testing" if len(split.test) else ""
+    tested += f", {len(split.unlabelled):,} unlabelled" if split.unlabelled else ""
     return (
         f"{split.dataset}: {counted(len(split.train), 'training text')}, "
         f"{len(split.dev):,} for development"
@@ -158,6 +172,8 @@ def facts(split: Split, config: TrainConfig, fitted: Fit) -> dict[str, Any]:
         "dev_error": fitted.best.dev_error,
         "training": asdict(config),
     }
+    if fitted.unlabelled[0]:
+        known["n_unlabelled"], known["unlabelled_hash"] = fitted.unlabelled
     if fitted.curve:
         known["best_step"] = fitted.best.step
     if fitted.stopped is not None:

@@ -27,21 +27,22 @@ BYTES = 2**24  # of a slice in memory, about
 
 
 class ParquetStream:
-    """A Parquet file being read; what was read is kept until it is written again.
+    """A Parquet file being read; what was read is kept until it is written again, if it will be.
 
     Args:
         path: the file.
         text: the column with the texts, guessed from common names unless given; several with
             commas between are joined.
+        written: keep what was read, for :meth:`writing`.
 
     Raises:
         AmpmixError: if it is no such file, or has no such column.
     """
 
-    def __init__(self, path: Path, text: str | None = None) -> None:
+    def __init__(self, path: Path, text: str | None = None, written: bool = True) -> None:
         import polars
 
-        self._path = path
+        self._path, self._written = path, written
         check_parquet(path)
         with parquet_explained(path):
             # brackets in a file's name are no pattern, and folders named x=1 no columns
@@ -66,7 +67,8 @@ class ParquetStream:
         """The rows, read as they are asked for; raises AmpmixError, with the row, for bad ones."""
         numbers = itertools.count(1)
         for frame in self._frames():
-            self._read.append(frame)
+            if self._written:
+                self._read.append(frame)
             columns = [parquet_values(self._path, frame, column) for column in self._texts]
             for values, number in zip(zip(*columns, strict=True), numbers, strict=False):
                 parts = [

@@ -37,6 +37,10 @@ def settings_of(group: Group) -> str:
         for column in zip(*sizes, strict=True)
     ]
     texts = dict(zip(("training", "development", "test"), counts, strict=True)) if counts else {}
+    if used := [r.n_unlabelled for r in records if r.n_unlabelled]:
+        texts["unlabelled"] = (
+            f"{min(used)}" if min(used) == max(used) else f"{min(used)} to {max(used)}"
+        )
     parts = ", ".join(f"{count} {part}" for part, count in texts.items())
     return f"Design: {design}; texts a run: {parts}. Training: {', '.join(told)}."
 

@@ -1,0 +1,94 @@
+"""What baselines on a frozen pretrained encoder have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from ampmix._support import components
+from ampmix.backbones.base import CutModule
+from ampmix.backbones.encoder import Encoder
+from ampmix.backbones.hf_loading import MINILM
+from ampmix.baselines.base import Baseline, Numbers
+from ampmix.data.dataset import Split
+from ampmix.errors import AmpmixError
+from ampmix.text.reader import Reader
+
+POOLINGS = ("layers", "mean")
+
+
+@dataclass(frozen=True)
+class FrozenBaseline(Baseline):
+    """A baseline on the features of a frozen encoder, which texts are encoded by once.
+
+    Args:
+        model: as of backbone ``encoder``.
+        pooling: ``layers``, or ``mean``, over the tokens after the last layer alone.
+
+    Raises:
+        AmpmixError: for another pooling.
+    """
+
+    reads_folder: ClassVar[bool] = True
+    reads_pool: ClassVar[bool] = True
+    heeds: ClassVar[tuple[str, ...]] = ("class_weights", "max_length")
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"pooling": POOLINGS}
+    model: str = MINILM
+    pooling: str = "layers"
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise AmpmixError(
+                f"pooling is {self.pooling!r}: it must be one of {', '.join(POOLINGS)}"
+            )
+
+    @property
+    def _encoder(self) -> Encoder:
+        return Encoder(self.model, self.pooling, freeze=True)
+
+    @property
+    def identity(self) -> str:
+        """The spec string with the pooling, and a folder's content in place of its path.
+
+        Records of ``encoder-logreg`` alone are of the time when its pooling was ``mean``.
+        """
+        spec = self._named(self._encoder.identity)
+        if "pooling=" in spec:
+            return spec
+        return f"{spec.removesuffix(']')}{',' if '[' in spec else '['}pooling={self.pooling}]"
+
+    @property
+    def public_spec(self) -> str:
+        """The spec string with the last name alone of a folder's path."""
+        return self._named(self._encoder.public_spec)
+
+    def _named(self, spec: str) -> str:
+        """The spec string of this baseline with the model that the encoder's names."""
+        model = re.search(r"model=([^,\]]*)", spec)
+        return components.spec(replace(self, model=model[1]) if model else self)
+
+    def notes(self, split: Split, max_length: int) -> list[str]:
+        """See :meth:`ampmix.backbones.base.Backbone.notes`."""
+        return self._encoder.notes(split, max_length)
+
+    def reader(self, texts: Sequence[str], tokenizer: str, max_length: int) -> Reader:
+        """The model's own tokenizer."""
+        return self._encoder.reader(texts, tokenizer, max_length)
+
+    def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
+        """The pretrained module, whose last layer waits for :meth:`solve`.
+
+        Its configuration, by which it is saved, is that of a frozen ``encoder``.
+        """
+        return self._encoder.build(reader, classes, generator)
+
+
+def lengths(x: Numbers, layers: int) -> Numbers:
+    """What to divide features ``[n, d]`` by, so that each layer's share of a text is as long."""
+    squares = (x**2).mean(0).reshape(layers, -1).sum(1)
+    return np.repeat(np.sqrt(np.maximum(squares * layers, 1e-24)), x.shape[1] // layers)
