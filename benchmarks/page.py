@@ -19,6 +19,7 @@ TITLES = {
     "workers": "A whole study with one worker and with two",
     "growth": "How a step of TextCNN with WordAMP grows",
     "replicas": "Seeds as an axis",
+    "policies": "A step by policy, on a busy machine (mixup and amp stand under backbones)",
 }
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
 TABLE2 = {"cnn": 2, "bilstm": 2, "minilm": 1}

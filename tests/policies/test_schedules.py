@@ -149,7 +149,7 @@ def test_mixing_ends_at_its_share_of_the_steps(
 @both
 def test_by_default_it_goes_on_to_the_end(policy: Any) -> None:
     assert not policy.changes
-    assert policy.at(0.999) is policy
+    assert policy.at(0.999) is policy.at(1.5) is policy
     ending = replace(policy, until=0.8)
     assert (ending.at(0.79), ending.at(0.8).name) == (ending, "none")
     assert unstackable(CNN, ending).endswith("changes in the course of training")

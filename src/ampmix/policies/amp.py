@@ -216,7 +216,7 @@ class AMP(Policy):
 
     def at(self, progress: float) -> Policy:
         """See :meth:`ampmix.policies.base.Policy.at`."""
-        return NoMixup() if progress >= self.until else self
+        return NoMixup() if self.changes and progress >= self.until else self
 
     @uncompiled
     def _train(

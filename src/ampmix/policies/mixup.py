@@ -125,7 +125,7 @@ class Mixup(Policy):
 
     def at(self, progress: float) -> Policy:
         """See :meth:`ampmix.policies.base.Policy.at`."""
-        return NoMixup() if progress >= self.until else self
+        return NoMixup() if self.changes and progress >= self.until else self
 
     @property
     def needs_indices(self) -> bool:
