@@ -214,7 +214,7 @@ def test_encoder_tfidf_is_the_sum_of_both(
 ) -> None:
     monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
     monkeypatch.setattr(encoder_logreg, "best_strength", lambda *_: 3.0)
-    monkeypatch.setattr(encoder_tfidf, "_chosen", lambda *_: (3.0, share))
+    monkeypatch.setattr(encoder_tfidf, "_chosen", lambda *_: (3.0, 1 - share, share))
     model = EncoderTfidf(folders["bert"])
     found = ampmix.fit(model, NONE, split)
     alone = ampmix.fit(EncoderLogreg(folders["bert"]), NONE, split).test_probabilities
@@ -256,11 +256,12 @@ def test_the_share_of_tfidf_is_that_of_a_grid_search() -> None:
 
     c = min(encoder_logreg.STRENGTHS, key=lambda c: loss(held_out(x, c)))
     states, bag = held_out(x, c), held_out(pieces, 10.0, solver="sag", tol=1e-3)
-    share = min(encoder_tfidf.SHARES, key=lambda s: loss((1 - s) * states + s * bag))
-    assert encoder_tfidf._chosen(x, pieces, labels, weights, 10.0) == (c, share)
-    assert share > 0, "more is told by the second"
+    pairs = [(t * (1 - s), t * s) for s in encoder_tfidf.SHARES for t in encoder_tfidf.SCALES]
+    above, beside = min(pairs, key=lambda pair: loss(pair[0] * states + pair[1] * bag))
+    assert encoder_tfidf._chosen(x, pieces, labels, weights, 10.0) == (c, above, beside)
+    assert beside > 0, "more is told by the second"
     few = np.arange(3)
-    assert encoder_tfidf._chosen(x[:3], pieces[:3], few, weights[:3], 10.0) == (3.0, 0.2)
+    assert encoder_tfidf._chosen(x[:3], pieces[:3], few, weights[:3], 10.0) == (10.0, 0.8, 0.2)
 
 
 def test_fewer_dimensions_than_texts_make_the_same_model() -> None:

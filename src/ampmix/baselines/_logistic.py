@@ -12,9 +12,9 @@ from ampmix.backbones.linear_start import row_of_each_class
 from ampmix.baselines.base import Numbers
 from ampmix.baselines.majority import NEVER
 
-STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
+STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 """Values of C, the inverse strength of the L2 penalty, that :func:`out_of_fold` may try."""
-USUAL = 3.0  # where texts are too few to choose
+USUAL = 10.0  # where texts are too few to choose
 PARTS, MOST = 3, 2000  # parts of the cross-validation, and texts that it is made on
 
 

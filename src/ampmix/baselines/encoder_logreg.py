@@ -38,9 +38,9 @@ class EncoderLogreg(FrozenBaseline):
     third, two thirds and all of the layers (what a text is about is told above, which words ask
     for it below); texts are encoded once for all folds
     (:func:`ampmix.backbones.feature_cache.features`). The L2 penalty is that of features of mean
-    squared length 1, each layer's of the same. C is the one of 0.3, 1, 3, 10 and 30 with the lowest
+    squared length 1, each layer's of the same. C is the one of 1, 3, 10, 30 and 100 with the lowest
     log loss in a 3-fold cross-validation inside the training part, of which 2,000 texts are drawn
-    if there are more; with fewer than 2 texts of a class it is 3.
+    if there are more; with fewer than 2 texts of a class it is 10.
 
     With `rounds` and texts without labels it trains itself: their probabilities ``p_c^(1/T)``,
     normalised, become labels that weigh so much, C stays, and it is fitted anew, so many times. All

@@ -38,6 +38,7 @@ from ampmix.text.encoded import Encoded
 from ampmix.text.reader import Reader
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+SCALES = (1.0, 1.4, 2.0, 2.8, 4.0)
 FEW_TEXTS = 0.2  # the share where texts are too few to choose
 BAG = "ampmix_bag.safetensors"
 
@@ -46,11 +47,12 @@ BAG = "ampmix_bag.safetensors"
 class EncoderTfidf(FrozenBaseline):
     """What a frozen encoder and the words themselves tell: mostly fewer errors than either.
 
-    The logits are ``(1 - s) a + s b``, with a of ``encoder-logreg`` and b of a logistic regression
-    on TF-IDF of the encoder's word pieces (weights and C as of ``tfidf-logreg``; a piece that every
-    training text has, or none, counts for nothing). The share s is the one of 0, 0.1, ..., 0.8
-    with the lowest log loss in the cross-validation inside the training part that chooses C, too;
-    0.2 with fewer than 2 texts of a class.
+    The logits are ``t ((1 - s) a + s b)``, with a of ``encoder-logreg`` and b of a logistic
+    regression on TF-IDF of the encoder's word pieces (weights and C as of ``tfidf-logreg``; a piece
+    that every training text has, or none, counts for nothing). The share s is one of 0, 0.1, ...,
+    0.8, and the scale t one of 1, 1.4, 2, 2.8 and 4, for the mean of two models is less sure than
+    either: those with the lowest log loss in the cross-validation inside the training part that
+    chooses C, too; 0.2 and 1 with fewer than 2 texts of a class.
 
     Args:
         model: as of backbone ``encoder``.
@@ -98,34 +100,35 @@ class EncoderTfidf(FrozenBaseline):
 
         some = some_of(y)
         own = rotated(wide[some] / length), pieces[some], y[some], weights[some]
-        strength, share = _chosen(*own, bag.config.C)
+        strength, above, beside = _chosen(*own, bag.config.C)
         slopes, bias = fitted(wide / length, y, weights, classes, C=strength)
-        encoder.output.weight.data.copy_(torch.from_numpy((1 - share) * slopes / length))
-        encoder.output.bias.data.copy_(torch.from_numpy((1 - share) * bias))
+        encoder.output.weight.data.copy_(torch.from_numpy(above * slopes / length))
+        encoder.output.bias.data.copy_(torch.from_numpy(above * bias))
         slopes, bias = fitted(pieces, y, weights, classes, C=bag.config.C, **SOLVER)
         bag.idf.data.copy_(torch.from_numpy(idf))
-        bag.weight.data.copy_(torch.from_numpy(share * slopes.T))
-        bag.bias.data.copy_(torch.from_numpy(share * bias))
+        bag.weight.data.copy_(torch.from_numpy(beside * slopes.T))
+        bag.bias.data.copy_(torch.from_numpy(beside * bias))
         found = []
         for part, states in zip(others, asked, strict=True):
-            read = weighted(counted(part, len(idf)), idf) @ (share * slopes.T) + share * bias
+            read = weighted(counted(part, len(idf)), idf) @ (beside * slopes.T) + beside * bias
             with torch.no_grad():
-                above = encoder.output(torch.from_numpy(states).to(device)).cpu()
-            found.append(above + torch.from_numpy(read).to(above.dtype))
+                logits = encoder.output(torch.from_numpy(states).to(device)).cpu()
+            found.append(logits + torch.from_numpy(read).to(logits.dtype))
         return found
 
 
 def _chosen(
     x: Numbers, pieces: Any, labels: Any, weights: Numbers, bag_strength: float
-) -> tuple[float, float]:
-    """C of the encoder's part, and the share of TF-IDF, by the log loss in a cross-validation."""
+) -> tuple[float, float, float]:
+    """C of the encoder's part, and the weights of its logits and of those of TF-IDF."""
     states = out_of_fold(x, labels, weights, STRENGTHS)
     bag = out_of_fold(pieces, labels, weights, [bag_strength], **SOLVER)
     if states is None or bag is None:
-        return USUAL, FEW_TEXTS
+        return USUAL, 1 - FEW_TEXTS, FEW_TEXTS
     best = int(np.argmin(losses(states, labels, weights)))
-    mixed = np.stack([(1 - share) * states[best] + share * bag[0] for share in SHARES])
-    return STRENGTHS[best], SHARES[int(np.argmin(losses(mixed, labels, weights)))]
+    pairs = [(t * (1 - share), t * share) for share in SHARES for t in SCALES]
+    mixed = np.stack([above * states[best] + beside * bag[0] for above, beside in pairs])
+    return STRENGTHS[best], *pairs[int(np.argmin(losses(mixed, labels, weights)))]
 
 
 class EncoderTfidfModule(CutModule):
