@@ -35,6 +35,7 @@ from ampmix.text.tokenizers import TOKENIZERS
 TICKETS = Path(__file__).parents[2] / "examples" / "support-tickets.csv"
 NAMES = sorted(find(BASELINES.package))
 NONE = ampmix.NoMixup()
+MODELS = (EncoderLogreg(), EncoderTfidf(), TfidfLogreg())
 pytestmark = pytest.mark.filterwarnings("ignore:.*hold.? nothing that the model knows")
 
 
@@ -273,8 +274,18 @@ def test_fewer_dimensions_than_texts_make_the_same_model() -> None:
     assert np.allclose(one, other, atol=1e-4)
 
 
-def test_the_pooling_of_encoder_logreg_is_named_in_records() -> None:
-    assert EncoderLogreg().identity == "encoder-logreg[pooling=layers]"
+def test_records_of_encoder_logreg_of_before_are_of_another_model() -> None:
+    data = ampmix.load_dataset(TICKETS)
+    specifications = [
+        one.specification(one.runs()[0])
+        for one in (ampmix.Plan(data, model, (NONE,), 5) for model in MODELS)
+    ]
+    told = [(one.get("backbone"), one.get("backbone_version")) for one in specifications]
+    assert told == [("encoder-logreg", "2"), ("encoder-tfidf", None), (None, None)]
+
+
+def test_specs_of_baselines_on_an_encoder() -> None:
+    assert EncoderLogreg().identity == EncoderLogreg().public_spec == "encoder-logreg"
     assert EncoderLogreg(pooling="mean").public_spec == "encoder-logreg[pooling=mean]"
     assert (
         EncoderLogreg("bert-base-uncased").public_spec == "encoder-logreg[model=bert-base-uncased]"

@@ -177,6 +177,8 @@ class Backbone(ABC):
     """Name of its default settings in the paper's tables; "" if they lack it."""
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Values of options that are one of several names; contract tests try each."""
+    version: ClassVar[int] = 1
+    """Raised where a spec string comes to mean another model: records of before are of others."""
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Options with which it trains in a second: contract tests run a backbone with these."""
 

@@ -53,14 +53,8 @@ class FrozenBaseline(Baseline):
 
     @property
     def identity(self) -> str:
-        """The spec string with the pooling, and a folder's content in place of its path.
-
-        Records of ``encoder-logreg`` alone are of the time when its pooling was ``mean``.
-        """
-        spec = self._named(self._encoder.identity)
-        if "pooling=" in spec:
-            return spec
-        return f"{spec.removesuffix(']')}{',' if '[' in spec else '['}pooling={self.pooling}]"
+        """The spec string with a folder's content in place of its path; hub names stay."""
+        return self._named(self._encoder.identity)
 
     @property
     def public_spec(self) -> str:

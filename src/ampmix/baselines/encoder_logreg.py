@@ -60,6 +60,7 @@ class EncoderLogreg(FrozenBaseline):
     name: ClassVar[str] = "encoder-logreg"
     described: ClassVar[str] = "logistic regression on a frozen encoder"
     rank: ClassVar[int] = 2
+    version: ClassVar[int] = 2  # the first had the pooling ``mean``
     rounds: int = 0
     T: float = 0.5
     unlabelled: float = 1.0

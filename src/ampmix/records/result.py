@@ -271,7 +271,7 @@ def _of_specification(part: Mapping[str, Any]) -> str:
         return "its folds are no number"
     if ("backbone" in part) != ("training" in part):
         return "it has a backbone without training, or training without a backbone"
-    for name in ("policy_source", "backbone_source", "unlabelled"):
+    for name in ("policy_source", "backbone_source", "backbone_version", "unlabelled"):
         if name in part and not isinstance(part[name], str):
             return f"its {name} is no str"
     if "backbone" not in part:

@@ -247,6 +247,8 @@ class Plan:
             specification["policy"] = baseline.NAME  # one run, beside a backbone or alone
         elif run.policy != baseline.NAME:
             specification["backbone"] = self.backbone.identity
+            if self.backbone.version > 1:
+                specification["backbone_version"] = str(self.backbone.version)
             specification["training"] = self._settings
             others = self.dataset.unlabelled
             own: Any = self.backbone if isinstance(self.backbone, Baseline) else None
