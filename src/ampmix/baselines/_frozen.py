@@ -1,4 +1,4 @@
-"""What baselines on a frozen pretrained encoder have in common."""
+"""Parts that baselines on a frozen pretrained encoder share."""
 
 from __future__ import annotations
 
@@ -83,6 +83,6 @@ class FrozenBaseline(Baseline):
 
 
 def lengths(x: Numbers, layers: int) -> Numbers:
-    """What to divide features ``[n, d]`` by, so that each layer's share of a text is as long."""
+    """Divisors ``[d]`` of features ``[n, d]`` after which each layer's share is as long."""
     squares = (x**2).mean(0).reshape(layers, -1).sum(1)
     return np.repeat(np.sqrt(np.maximum(squares * layers, 1e-24)), x.shape[1] // layers)

@@ -45,7 +45,7 @@ BAG = "ampmix_bag.safetensors"
 
 @dataclass(frozen=True)
 class EncoderTfidf(FrozenBaseline):
-    """What a frozen encoder and the words themselves tell: mostly fewer errors than either.
+    """Logistic regression on a frozen encoder and on the words themselves, together.
 
     The logits are ``t ((1 - s) a + s b)``, with a of ``encoder-logreg`` and b of a logistic
     regression on TF-IDF of the encoder's word pieces (weights and C as of ``tfidf-logreg``; a piece

@@ -83,7 +83,7 @@ class TfidfLogreg(Baseline):
 
 
 def counted(part: Encoded, width: int) -> Any:
-    """How often each text has each index, as a sparse matrix ``[n, width]``."""
+    """Count the indices of each text, a sparse matrix ``[n, width]``."""
     from scipy import sparse
 
     ones = np.ones(len(part.tokens))

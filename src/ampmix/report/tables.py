@@ -54,16 +54,16 @@ def table_of(table: ReportTable) -> ReportTable:
 
 
 def latex(table: ReportTable) -> str:
-    """A ``tabular`` with booktabs, its caption as a comment; a cell of two lines is two rows.
+    r"""A ``tabular`` with booktabs, its caption as a comment; a cell of two lines is two rows.
 
     >>> print(latex(ReportTable(("policy", "error %"), (("none", "9.5"),))), end="")
-    \\\\begin{tabular}{lr}
-    \\\\toprule
-    policy & error \\\\% \\\\\\\\
-    \\\\midrule
-    none & 9.5 \\\\\\\\
-    \\\\bottomrule
-    \\\\end{tabular}
+    \begin{tabular}{lr}
+    \toprule
+    policy & error \% \\
+    \midrule
+    none & 9.5 \\
+    \bottomrule
+    \end{tabular}
     """
     lines = [f"% {' '.join(table.caption.split())}"] if table.caption else []
     lines += [rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}", r"\toprule"]
