@@ -79,6 +79,7 @@ def test_every_link_and_picture_is_there(site: Path) -> None:
             if address.scheme or link.startswith("data:"):
                 continue
             target = (page.parent / unquote(address.path)).resolve() if address.path else page
+            target = target / "index.html" if target.is_dir() else target
             followed += 1
             found = target.is_file() and target.is_relative_to(site.resolve())
             if found and address.fragment and target.suffix == ".html":
