@@ -15,18 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import forked
-from ampmix import Classifier, TextCNN
+from ampmix import Classifier
 from ampmix.cli.main import main
 from ampmix.integrations.serving import Batches, Limits, app_of
-from ampmix.text.reader import WordReader
 from browser import chromium, errors_of, requests_of
+from small_models import WORDS, saved_model
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
-WORDS = ["good", "bad", "film", "book", "fine", "sad"]
 CLASSES = ("bad, really", "<b>so</b>", "good")
 KIND = {"content-type": "application/json"}
 
@@ -34,14 +32,7 @@ KIND = {"content-type": "application/json"}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose answers differ from text to text."""
-    reader = WordReader.of_texts([" ".join(WORDS)], "words", max_length=50)
-    backbone = TextCNN(embedding_dim=8, feature_maps=4)
-    model = backbone.build(reader, 3, torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        model.output.weight.mul_(30)
-    path = tmp_path_factory.mktemp("models") / "model"
-    Classifier(backbone, model, reader, CLASSES).save(path)
-    return path
+    return saved_model(tmp_path_factory.mktemp("models"), CLASSES)
 
 
 def texts_drawn(count: int, seed: int = 0) -> list[str]:

@@ -91,7 +91,7 @@ def test_a_policy_that_keeps_no_graph_has_outputs_that_say_so() -> None:
 
     model = Two().train()
     step = MixStep(model, Detached(), site="embed")
-    step._checked = True  # its loss goes around f
+    step._place.checked = True  # its loss goes around f
     out = step(IDS, labels=Y)
     out["loss"].backward(retain_graph=True)
     with pytest.raises(AmpmixError, match=r"detached ran the pass .*: call the model itself"):

@@ -24,29 +24,21 @@ from hypothesis import strategies as st
 
 import ampmix
 import forked
-from ampmix import AmpmixError, Classifier, TextCNN
+from ampmix import AmpmixError, Classifier
 from ampmix.cli.main import main
 from ampmix.data.tables.columns import text_columns
 from ampmix.data.tables.spreadsheet import unguarded
 from ampmix.data.tables.stream import open_stream
 from ampmix.models.predict import CHARACTERS, ROWS, predict_chunks
-from ampmix.text.reader import WordReader
+from small_models import WORDS, saved_model
 
-WORDS = ["good", "bad", "film", "book", "fine", "sad"]
 CLASSES = ("bad, really", 'so "so"', "good")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose answers differ from text to text."""
-    reader = WordReader.of_texts([" ".join(WORDS)], "words", max_length=50)
-    backbone = TextCNN(embedding_dim=8, feature_maps=4)
-    model = backbone.build(reader, 3, torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        model.output.weight.mul_(30)
-    path = tmp_path_factory.mktemp("models") / "model"
-    Classifier(backbone, model, reader, CLASSES).save(path)
-    return path
+    return saved_model(tmp_path_factory.mktemp("models"), CLASSES)
 
 
 @pytest.fixture

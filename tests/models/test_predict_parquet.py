@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
 import ampmix
-from ampmix import Classifier, TextCNN
+from ampmix import Classifier
 from ampmix.cli.main import main
 from ampmix.data.tables import parquet_stream
 from ampmix.models.predict import ROWS
-from ampmix.text.reader import WordReader
+from small_models import WORDS, saved_model
 
-WORDS = ["good", "bad", "film", "book", "fine", "sad"]
 CLASSES = ("bad, really", "fine", "good")
 ADDED = ["label", *(f"p_{name}" for name in CLASSES)]
 
@@ -33,14 +31,7 @@ pytestmark = pytest.mark.usefixtures("forked_probes")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose answers differ from text to text."""
-    reader = WordReader.of_texts([" ".join(WORDS)], "words", max_length=50)
-    backbone = TextCNN(embedding_dim=8, feature_maps=4)
-    model = backbone.build(reader, 3, torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        model.output.weight.mul_(30)
-    path = tmp_path_factory.mktemp("models") / "model"
-    Classifier(backbone, model, reader, CLASSES).save(path)
-    return path
+    return saved_model(tmp_path_factory.mktemp("models"), CLASSES)
 
 
 def texts(n: int) -> list[str]:

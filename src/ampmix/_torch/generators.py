@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class Ragged:
         return len(self.generators)
 
 
+Choice = TypeVar("Choice")
 Generators = torch.Generator | Sequence[torch.Generator] | Ragged | None
 """Where randomness comes from: one generator; one for each index of the leading axis, so that a
 seed draws alike alone and beside others; or None for PyTorch's global one."""
@@ -75,6 +77,18 @@ def draw_each(
 def standard_gamma(concentration: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw of Gamma(concentration, 1); PyTorch's public distribution takes no generator."""
     return torch._standard_gamma(concentration, generator=generator)
+
+
+def drawn_one(choices: Sequence[Choice], generator: torch.Generator | None) -> Choice:
+    """Draw one of several, each as likely; nothing is drawn where there is one.
+
+    >>> drawn_one(["word"], None)
+    'word'
+    """
+    if len(choices) == 1:
+        return choices[0]
+    device = None if generator is None else generator.device
+    return choices[int(torch.randint(len(choices), (1,), generator=generator, device=device))]
 
 
 def side_by_side(lam: Tensor) -> bool:

@@ -62,20 +62,15 @@ class Cache:
                 self._add(keys[i], found[keys[i]])
         return [tensor for key in keys if (tensor := found[key]) is not None]
 
-    def fill(self, rows: Sequence[bytes], made: Tensor, whole: bool = False) -> None:
+    def fill(self, rows: Sequence[bytes], made: Iterable[Tensor]) -> None:
         """Take in what was made of distinct texts.
 
         Args:
             rows: their tokens, the bytes of int32 each.
-            made: of all tokens, one text after the other, ``[T, d]``.
-            whole: it was made of each text, ``[n, d]``.
+            made: of each text.
         """
-        start = 0
-        for row in rows:
-            tokens = np.frombuffer(row, np.int32).astype(np.int64)
-            size = 1 if whole else len(tokens)
-            self._add(tokens.tobytes(), made[start] if whole else made[start : start + size])
-            start += size
+        for row, own in zip(rows, made, strict=True):
+            self._add(np.frombuffer(row, np.int32).astype(np.int64).tobytes(), own)
 
     def _add(self, key: bytes, tensor: Tensor | None) -> None:
         if tensor is None or key in self._found or self._bytes + tensor.nbytes > self.limit:

@@ -30,6 +30,7 @@ from ampmix.backbones.heads import Classify
 from ampmix.backbones.hf_loading import bare_body, explained, put, whole_model
 from ampmix.backbones.hf_reader import HFReader
 from ampmix.backbones.linear_start import linear_head
+from ampmix.backbones.weights import HEAD
 from ampmix.errors import AmpmixError
 from ampmix.mixstep.site import last_linear
 from ampmix.text.encoded import UNLABELLED, Encoded
@@ -38,7 +39,6 @@ from ampmix.text.reader import Reader
 if TYPE_CHECKING:
     from ampmix.backbones.encoder import Encoder
 
-HEAD = "ampmix_head"
 TOKEN = np.dtype(np.int32).itemsize  # bytes of a token
 TOLERANCE = 1e-3
 """How far two ways to the same features may differ, relative to the largest of them."""
@@ -119,7 +119,7 @@ class EncoderModule(CutModule):
         """Compute the input of the last layer, ``[B, d]``, from embedded words ``[B, L, d]``."""
         with seeded(seed, embedded.device):
             if self.config.pooled == "layers":
-                made, states = self._found_layers().read(self.body, mask, embedded, self._read)
+                made, states = self._layers_read().read(self.body, mask, embedded, self._read)
                 return _means([*states, made.last_hidden_state], mask)
             made = self.body(inputs_embeds=embedded, attention_mask=mask.long())
         return self._pooled(made, mask)
@@ -237,7 +237,7 @@ class EncoderModule(CutModule):
         rows, width = distinct_rows(parts), int(self.body.config.hidden_size)
         if self.config.freeze and any(UNLABELLED in part.labels for part in parts):
             found = features_of(self, rows, parts[0].padding, device)
-            self.encoded.fill(rows, torch.from_numpy(found).to(device), whole=True)
+            self.encoded.fill(rows, torch.from_numpy(found).to(device))
             return
         tokens = sum(len(row) // TOKEN for row in rows)
         kept = tokens * width * self.output.weight.element_size()
@@ -255,7 +255,8 @@ class EncoderModule(CutModule):
             found = cached(self, f"layer {self._first}", rows, (tokens, width), compute)
         else:
             found = compute()
-        self.encoded.fill(rows, torch.from_numpy(found).to(device))
+        sizes = [len(row) // TOKEN for row in rows]
+        self.encoded.fill(rows, torch.from_numpy(found).to(device).split_with_sizes(sizes))
 
     def begin(self, train: Encoded, device: torch.device) -> None:
         """Fit the last layer to the training texts as they are encoded now, if it starts so."""
@@ -281,31 +282,31 @@ class EncoderModule(CutModule):
         """The layers, after a look whether a run that begins after layer `at` gives the same."""
         if self._layers is not None and at in self._known:
             return self._layers
-        body, (ids, mask) = in_evaluation(self.body), probe(self.body)
+        body, embedded, mask = self._probe()
         with torch.no_grad():
-            embedded = body.get_input_embeddings()(ids)
             layers = self._layers or find_layers(body, embedded, mask)
             if layers is None or not self._agrees(layers, body, embedded, mask, at):
-                raise AmpmixError(
-                    f"the layers of {self.config.public_spec} ({self.body.config.model_type}) "
-                    f"cannot be run apart after layer {at}: mix at site word or sent, without "
-                    "train_layers"
-                )
+                way_out = "mix at site word or sent, without train_layers"
+                raise self._unfit(f"run apart after layer {at}", way_out)
         self._layers, self._known = layers, self._known | {at}
         return layers
 
-    def _found_layers(self) -> Layers:
+    def _layers_read(self) -> Layers:
         """The layers, each of which can be read."""
+        self._layers = self._layers or find_layers(*self._probe())
         if self._layers is None:
-            body, (ids, mask) = in_evaluation(self.body), probe(self.body)
-            with torch.no_grad():
-                self._layers = find_layers(body, body.get_input_embeddings()(ids), mask)
-        if self._layers is None:
-            raise AmpmixError(
-                f"the layers of {self.config.public_spec} ({self.body.config.model_type}) cannot "
-                "be told apart: use pooling=mean"
-            )
+            raise self._unfit("told apart", "use pooling=mean")
         return self._layers
+
+    def _probe(self) -> tuple[Any, Tensor, Tensor]:
+        """A body that drops nothing, and embedded words and mask of a batch to try it on."""
+        body, (ids, mask) = in_evaluation(self.body), probe(self.body)
+        with torch.no_grad():
+            return body, body.get_input_embeddings()(ids), mask
+
+    def _unfit(self, lacking: str, way_out: str) -> AmpmixError:
+        named = f"{self.config.public_spec} ({self.body.config.model_type})"
+        return AmpmixError(f"the layers of {named} cannot be {lacking}: {way_out}")
 
     def _agrees(
         self, layers: Layers, body: nn.Module, embedded: Tensor, mask: Tensor, at: int
@@ -343,13 +344,13 @@ class EncoderModule(CutModule):
             from safetensors.torch import save_file
 
             head = {name: value.cpu() for name, value in self.output.state_dict().items()}
-            save_file(head, folder / f"{HEAD}.safetensors")
+            save_file(head, folder / HEAD)
         return {"reader": reader.as_json()}
 
     def _load_head(self, folder: Path) -> None:
         from safetensors.torch import load_file
 
-        self.output.load_state_dict(load_file(folder / f"{HEAD}.safetensors"))
+        self.output.load_state_dict(load_file(folder / HEAD))
 
 
 def _forget(module: EncoderModule, _: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 WEIGHTS = "model.safetensors"
+HEAD, BAG = "ampmix_head.safetensors", "ampmix_bag.safetensors"  # beside transformers' own
 
 
 def header_of(path: Path) -> dict[str, tuple[int, ...]]:

@@ -81,7 +81,7 @@ class EncoderLogreg(FrozenBaseline):
         self, model: CutModule, train: Encoded, weights: Numbers, others: Sequence[Encoded] = ()
     ) -> Sequence[Tensor]:
         """See :meth:`ampmix.baselines.base.Baseline.solve`."""
-        return self._solved(model, train, weights, others, None)
+        return self.solve_with(model, train, weights, others, None)
 
     def solve_with(
         self,
@@ -89,19 +89,9 @@ class EncoderLogreg(FrozenBaseline):
         train: Encoded,
         weights: Numbers,
         others: Sequence[Encoded],
-        unlabelled: Encoded,
-    ) -> Sequence[Tensor]:
-        """See :meth:`ampmix.baselines.base.Baseline.solve_with`."""
-        return self._solved(model, train, weights, others, unlabelled)
-
-    def _solved(
-        self,
-        model: CutModule,
-        train: Encoded,
-        weights: Numbers,
-        others: Sequence[Encoded],
         unlabelled: Encoded | None,
     ) -> Sequence[Tensor]:
+        """See :meth:`ampmix.baselines.base.Baseline.solve_with`; None for no such texts."""
         assert isinstance(model, EncoderModule)
         output = model.output
         device, classes = output.weight.device, output.out_features

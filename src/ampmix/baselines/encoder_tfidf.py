@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ampmix.backbones.base import Cut, CutModule
 from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.backbones.feature_cache import features
+from ampmix.backbones.weights import BAG
 from ampmix.baselines._frozen import FrozenBaseline, lengths
 from ampmix.baselines._logistic import (
     STRENGTHS,
@@ -40,7 +41,6 @@ from ampmix.text.reader import Reader
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 SCALES = (1.0, 1.4, 2.0, 2.8, 4.0)
 FEW_TEXTS = 0.2  # the share where texts are too few to choose
-BAG = "ampmix_bag.safetensors"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ampmix._torch.compiling import uncompiled
-from ampmix._torch.generators import Generators
+from ampmix._torch.generators import Generators, drawn_one
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, per_example
 from ampmix.mixing.heads import Head
@@ -29,6 +30,15 @@ from ampmix.policies.base import Learner, Mixed, Policy
 
 class MissingLabels(AmpmixError):
     """A batch to train on has no labels."""
+
+
+@dataclass
+class _Place:
+    """One of the sites of a step: how the model is cut there, and whether that was checked."""
+
+    cut: Cut | None
+    check: Check
+    checked: bool = False
 
 
 class MixStep(nn.Module):
@@ -128,45 +138,22 @@ class MixStep(nn.Module):
         self.loss, self.labels, self.logits = loss, labels, logits
         self.generator, self.on_mixed = generator, on_mixed
         place = site or self.learner.policy.mixing_site
-        self.cuts: list[Cut | None] = [None]
+        cuts: list[Cut | None] = [None]
         if place is not None:
             seen = (*MASKS, *masks), (*PADDING_MASKS, *padding_masks), batch_dim
             found = [find_site(own_module(model), one) for one in place.split("+")]
-            self.cuts = [Cut(one, *seen) for one in found]
+            cuts = [Cut(one, *seen) for one in found]
         mixes = self.learner.policy.mixing_site is not None
-        self._checks = [Check(mixes) for _ in self.cuts]
-        self._checked_of, self._at = [False for _ in self.cuts], 0
+        self._places = [_Place(cut, Check(mixes)) for cut in cuts]
+        self._place = self._places[0]
         self._gives_labels = self.labels in required_of(own_module(model))
         self.register_state_dict_post_hook(_without_prefix)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_with_prefix)  # type: ignore[no-untyped-call]
 
     @property
     def cut(self) -> Cut | None:
-        """The cut that this step mixes at, one of :attr:`cuts`."""
-        return self.cuts[self._at]
-
-    @cut.setter
-    def cut(self, cut: Cut) -> None:
-        self.cuts[self._at] = cut
-
-    @property
-    def _check(self) -> Check:
-        return self._checks[self._at]
-
-    @property
-    def _checked(self) -> bool:
-        return self._checked_of[self._at]
-
-    @_checked.setter
-    def _checked(self, checked: bool) -> None:
-        self._checked_of[self._at] = checked
-
-    def _draw_site(self) -> None:
-        """Draw which of several sites this step mixes at."""
-        if len(self.cuts) > 1:
-            one = self.generator if isinstance(self.generator, torch.Generator) else None
-            device = None if one is None else one.device
-            self._at = int(torch.randint(len(self.cuts), (1,), generator=one, device=device))
+        """The cut that this step mixes at."""
+        return self._place.cut
 
     def __getattr__(self, name: str) -> Any:
         """Look up in the model what the step lacks: ``config``, ``save_pretrained`` and others."""
@@ -257,8 +244,9 @@ class MixStep(nn.Module):
                 "training needs them by name (another one: labels=NAME, or a Trainer's "
                 "label_names=[NAME])"
             )
-        self._draw_site()
-        if not self._checked:
+        one = self.generator if isinstance(self.generator, torch.Generator) else None
+        self._place = drawn_one(self._places, one)
+        if not self._place.checked:
             refuse_fsdp1(self)
         if self._given.changes and not self._advanced:
             raise AmpmixError(
@@ -267,7 +255,7 @@ class MixStep(nn.Module):
             )
         self._others = others
         mixed, output = self._mixed_with_labels(call, args, kwargs, y)
-        self._checked = True
+        self._place.checked = True
         if self.on_mixed is not None:
             self.on_mixed(mixed)
         losses = mixed.beside(mixed.loss)
@@ -288,10 +276,10 @@ class MixStep(nn.Module):
         if passes.missed:  # a layer that is skipped at random: this batch is not mixed
             logits = logits_of(passes.content, self.logits)[: len(y)]
             return Mixed(per_example(self._loss, logits, y, y.shape[:1])), passes.content
-        g = passes.g if self._checked else traceable(passes.g)
+        g = passes.g if self._place.checked else traceable(passes.g)
         mixed = self._policy(_Rest(self, passes), g, y)
-        if not self._checked:
-            self._check.reached(self, g, mixed, passes, shards)
+        if not self._place.checked:
+            self._place.check.reached(self, g, mixed, passes, shards)
         if mixed.loss.requires_grad and not logits_of(passes.output, self.logits).requires_grad:
             passes.output = _without_graph(passes.output, self.learner.policy.name)
         return mixed, passes.output
@@ -320,7 +308,7 @@ class MixStep(nn.Module):
             return self._mixed(call, args, kwargs, targets)
         except (TypeError, ValueError, AttributeError) as error:
             asked = self.labels in parameters_of(own_module(self.model))
-            if self._checked or not asked or isinstance(error, AmpmixError):
+            if self._place.checked or not asked or isinstance(error, AmpmixError):
                 raise
             found = self._mixed(call, args, given, targets)
             self._gives_labels = True
@@ -335,15 +323,15 @@ class MixStep(nn.Module):
         model = own_module(self.model)
         cut = self.cut
         inputs = Inputs(cut.masks, cut.padding_masks, model, args, kwargs, batch)
-        self._check.try_out(self, cut, call, inputs, self.logits)
-        with shards_around(model, "" if self._checked else cut.site.path) as shards:
+        self._place.check.try_out(self, cut, call, inputs, self.logits)
+        with shards_around(model, "" if self._place.checked else cut.site.path) as shards:
             passes = Passes(cut, cut.reach(call, inputs), call, inputs)
         if cut.site.alias == "sent" and not passes.missed and passes.g[0].dim() > 2:
             # a head that reads every token, of which one is then taken: being linear, it may come
             # before mixing, and so the logits are mixed, at the token that each text is read at
-            self.cut = Cut(Site("", "output", "sent"))
-            passes = self.cut.begin(model, call, args, kwargs, batch)
-        elif not self._checked and not passes.missed:
+            cut = self._place.cut = Cut(Site("", "output", "sent"))
+            passes = cut.begin(model, call, args, kwargs, batch)
+        elif not self._place.checked and not passes.missed:
             cut.learned.draws = passes.memory.drew
         return passes, shards
 

@@ -24,7 +24,7 @@ from ampmix._support.redact import without_paths
 from ampmix._support.wording import counted
 from ampmix._torch.evaluation import in_evaluation
 from ampmix.backbones.base import Backbone, CutModule
-from ampmix.backbones.weights import WEIGHTS
+from ampmix.backbones.weights import BAG, HEAD, WEIGHTS
 from ampmix.data.groups import seen_among
 from ampmix.data.tables.columns import Preferred
 from ampmix.data.texts import texts_of
@@ -39,8 +39,7 @@ CONFIG = "config.json"
 SHOWN_CLASSES, LONGEST_REPR = 6, 500
 LARGEST_CONFIG = 2**28  # bytes, of which a vocabulary of some millions of words takes a tenth
 HARMLESS = {".md", ".png", ".svg", ".csv", ".onnx"}  # may lie beside an encoder
-OF_TRANSFORMERS = {"ampmix_head.safetensors", "tokenizer.json", "tokenizer_config.json"}
-FILES = {WEIGHTS, CONFIG, CARD, "ampmix_bag.safetensors"} | OF_TRANSFORMERS
+FILES = {WEIGHTS, HEAD, BAG, CONFIG, CARD, "tokenizer.json", "tokenizer_config.json"}
 
 
 @dataclass(frozen=True, eq=False)

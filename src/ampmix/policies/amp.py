@@ -17,12 +17,10 @@ from ampmix._torch.random_state import random_state
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, interpolate_loss, mix
 from ampmix.mixing.heads import Head, partners_of
-from ampmix.mixing.pairing import BY_CLASS
 from ampmix.policies._amp_passes import Passes, elementwise
-from ampmix.policies._options import check_alpha, check_choice, check_share, check_steps
-from ampmix.policies.base import Mixed, Policy, decides_on_device
-from ampmix.policies.mixup import OF_PAIRS, check_pairs, rand_op
-from ampmix.policies.none import NoMixup
+from ampmix.policies._options import check_choice, check_steps
+from ampmix.policies.base import Mixed, decides_on_device
+from ampmix.policies.mixup import MixesPairs
 
 DIRECTIONS = ("gradient", "sign")
 PER = ("example", "element")
@@ -117,7 +115,7 @@ def min_op(loss: Tensor, loss_adv: Tensor, gain: Tensor | None = None) -> tuple[
 
 
 @dataclass(frozen=True)
-class AMP(Policy):
+class AMP(MixesPairs):
     """Adversarial Mixing Policy (Liu et al., EMNLP 2021, Eqs. 10-21).
 
     RandOp mixes as :class:`~ampmix.Mixup`; MaxOp moves the hidden state's lam, never the label's,
@@ -179,7 +177,7 @@ class AMP(Policy):
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "direction": DIRECTIONS,
         "per": PER,
-        **OF_PAIRS,
+        **MixesPairs.choices,
     }
     alpha: float = 1.0
     eps: float = 0.002
@@ -195,28 +193,12 @@ class AMP(Policy):
     per: str = "example"
 
     def __post_init__(self) -> None:
-        check_alpha(self.alpha)
-        check_share("until", self.until)
+        self._check_pairs()
         check_steps(self.steps)
         check_choice("per", self.per, PER)
         if not 0 <= self.eps < float("inf"):
             raise AmpmixError(f"eps is {self.eps}: it must be 0 or above (the paper uses 0.002)")
         check_choice("direction", self.direction, DIRECTIONS)
-        check_pairs(self.pairing, self.lam)
-
-    @property
-    def needs_indices(self) -> bool:
-        """True if partners go by class."""
-        return self.pairing in BY_CLASS
-
-    @property
-    def changes(self) -> bool:
-        """True if mixing ends before training does."""
-        return self.until < 1
-
-    def at(self, progress: float) -> Policy:
-        """See :meth:`ampmix.policies.base.Policy.at`."""
-        return NoMixup() if self.changes and progress >= self.until else self
 
     @uncompiled
     def _train(
@@ -228,7 +210,7 @@ class AMP(Policy):
         loss: Loss,
         generator: Generators,
     ) -> Mixed:
-        lam, perm = rand_op(self.alpha, shape, g[0], generator, y, self.pairing, self.lam, g)
+        lam, perm = self._drawn_pairs(g, y, shape, generator)
         if self.per == "element":
             losses = partial(interpolate_loss, loss, y=y, lam=lam, perm=perm)
             move = partial(max_op, eps=self.eps / self.steps, direction=self.direction)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ampmix._support.components import find
 from ampmix._torch.compiling import uncompiled
-from ampmix._torch.generators import Generators, side_by_side
+from ampmix._torch.generators import Generators, drawn_one, side_by_side
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy
 from ampmix.mixing.heads import Head, Hidden, head_of
@@ -129,12 +129,8 @@ class Policy(ABC):
         return (None,) if self.mixing_site is None else (*self.mixing_site.split("+"),)
 
     def drawn_site(self, generator: torch.Generator | None) -> str | None:
-        """Draw the site of a step, uniformly; nothing is drawn where there is one."""
-        if len(self.sites) == 1:
-            return self.sites[0]
-        device = None if generator is None else generator.device
-        draw = torch.randint(len(self.sites), (1,), generator=generator, device=device)
-        return self.sites[int(draw)]
+        """Draw the site of a step."""
+        return drawn_one(self.sites, generator)
 
     @uncompiled
     def __call__(

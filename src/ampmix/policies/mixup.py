@@ -19,14 +19,6 @@ from ampmix.policies.base import Mixed, Policy
 from ampmix.policies.none import NoMixup
 
 LAMS = ("any", "max")
-OF_PAIRS = {"pairing": PAIRINGS, "lam": LAMS}
-"""Values of the options that say how texts are paired."""
-
-
-def check_pairs(pairing: str, lam: str) -> None:
-    """Raise unless these options are what they may be."""
-    check_choice("pairing", pairing, PAIRINGS)
-    check_choice("lam", lam, LAMS)
 
 
 @uncompiled
@@ -75,8 +67,45 @@ def rand_op(
     return (torch.ones_like(drawn) if shape[-1] == 1 else drawn), perm
 
 
+class MixesPairs(Policy):
+    """Options of policies that mix texts with partners; each has them among its own."""
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"pairing": PAIRINGS, "lam": LAMS}
+    alpha: float
+    pairing: str
+    lam: str
+    until: float
+
+    @property
+    def needs_indices(self) -> bool:
+        """True if partners go by class."""
+        return self.pairing in BY_CLASS
+
+    @property
+    def changes(self) -> bool:
+        """True if mixing ends before training does."""
+        return self.until < 1
+
+    def at(self, progress: float) -> Policy:
+        """See :meth:`ampmix.policies.base.Policy.at`."""
+        return NoMixup() if self.changes and progress >= self.until else self
+
+    def _check_pairs(self) -> None:
+        """Raise unless these options are what they may be."""
+        check_alpha(self.alpha)
+        check_choice("pairing", self.pairing, PAIRINGS)
+        check_choice("lam", self.lam, LAMS)
+        check_share("until", self.until)
+
+    def _drawn_pairs(
+        self, g: tuple[Tensor, ...], y: Tensor, shape: torch.Size, generator: Generators
+    ) -> tuple[Tensor, Tensor]:
+        """lam and perm by :func:`rand_op`."""
+        return rand_op(self.alpha, shape, g[0], generator, y, self.pairing, self.lam, g)
+
+
 @dataclass(frozen=True)
-class Mixup(Policy):
+class Mixup(MixesPairs):
     """Mixup at a hidden layer (Zhang et al. 2018; Verma et al. 2019; Guo et al. 2019).
 
     ``lam * g + (1 - lam) * g[perm]``, the loss alike (Eqs. 10-13, 17), one lam per example.
@@ -106,7 +135,6 @@ class Mixup(Policy):
     name: ClassVar[str] = "mixup"
     rank: ClassVar[int] = 1
     printed: ClassVar[bool] = True
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = OF_PAIRS
     alpha: float = 1.0
     site: str = "word"
     pairing: str = "any"
@@ -114,23 +142,7 @@ class Mixup(Policy):
     until: float = 1.0
 
     def __post_init__(self) -> None:
-        check_alpha(self.alpha)
-        check_pairs(self.pairing, self.lam)
-        check_share("until", self.until)
-
-    @property
-    def changes(self) -> bool:
-        """True if mixing ends before training does."""
-        return self.until < 1
-
-    def at(self, progress: float) -> Policy:
-        """See :meth:`ampmix.policies.base.Policy.at`."""
-        return NoMixup() if self.changes and progress >= self.until else self
-
-    @property
-    def needs_indices(self) -> bool:
-        """True if partners go by class."""
-        return self.pairing in BY_CLASS
+        self._check_pairs()
 
     @uncompiled
     def _train(
@@ -142,7 +154,7 @@ class Mixup(Policy):
         loss: Loss,
         generator: Generators,
     ) -> Mixed:
-        lam, perm = rand_op(self.alpha, shape, g[0], generator, y, self.pairing, self.lam, g)
+        lam, perm = self._drawn_pairs(g, y, shape, generator)
         logits = f.mixed_logits(g, lam, perm, partners_of(g, perm))
         per_example = interpolate_loss(loss, logits, y, lam, perm)
         return Mixed(per_example, lam, perm=perm)
