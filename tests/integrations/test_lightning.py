@@ -204,7 +204,7 @@ class Replay:
             mixed = next(left)
             return mixed.lam, mixed.perm
 
-        monkeypatch.setattr("ampmix.policies.amp.rand_op", rand_op)
+        monkeypatch.setattr("ampmix.policies.mixup.rand_op", rand_op)
 
 
 @pytest.mark.parametrize(

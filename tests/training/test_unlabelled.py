@@ -447,3 +447,21 @@ def test_a_frozen_encoder_reads_each_text_once_for_all_runs(
     assert [r.train_loss for r in apart.curve] == pytest.approx(
         [r.train_loss for r in first.curve], rel=1e-4
     )
+
+
+def test_a_frozen_encoder_keeps_features_in_its_own_precision(
+    folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ampmix.backbones.encoder import Encoder
+    from ampmix.backbones.encoder_module import EncoderModule
+
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
+    build = Encoder.build
+    monkeypatch.setattr(Encoder, "build", lambda *given: build(*given).double())
+    encoder, vat = Encoder(folders["bert"], freeze=True), POLICIES.parse("vat[site=sent]")
+    ahead = fit(encoder, vat, split_of(), CONFIG)
+    monkeypatch.setattr(EncoderModule, "read_ahead", lambda *_: None)
+    apart = fit(encoder, vat, split_of(), CONFIG)
+    assert [r.train_loss for r in ahead.curve] == pytest.approx(
+        [r.train_loss for r in apart.curve], rel=1e-10
+    )

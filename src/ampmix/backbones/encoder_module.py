@@ -235,12 +235,13 @@ class EncoderModule(CutModule):
     def read_ahead(self, parts: Sequence[Encoded], device: torch.device) -> None:
         """See :meth:`ampmix.backbones.base.CutModule.read_ahead`: texts of like length together."""
         rows, width = distinct_rows(parts), int(self.body.config.hidden_size)
-        if self.config.freeze and any(UNLABELLED in part.labels for part in parts):
-            found = features_of(self, rows, parts[0].padding, device)
-            self.encoded.fill(rows, torch.from_numpy(found).to(device))
+        if self.config.freeze:
+            # a run of few steps reads few texts, unless a teacher reads those without labels
+            if any(UNLABELLED in part.labels for part in parts):
+                self._keep(rows, features_of(self, rows, parts[0].padding, device), None)
             return
-        tokens = sum(len(row) // TOKEN for row in rows)
-        kept = tokens * width * self.output.weight.element_size()
+        sizes = [len(row) // TOKEN for row in rows]
+        kept = sum(sizes) * width * self.output.weight.element_size()
         if not self.config.train_layers or kept > self.encoded.limit:
             return  # it would be made again anyway
 
@@ -251,12 +252,13 @@ class EncoderModule(CutModule):
             ]
             return np.concatenate(made)
 
-        if self.output.weight.dtype == torch.float32:
-            found = cached(self, f"layer {self._first}", rows, (tokens, width), compute)
-        else:
-            found = compute()
-        sizes = [len(row) // TOKEN for row in rows]
-        self.encoded.fill(rows, torch.from_numpy(found).to(device).split_with_sizes(sizes))
+        found = cached(self, f"layer {self._first}", rows, (sum(sizes), width), compute)
+        self._keep(rows, found, sizes)
+
+    def _keep(self, rows: Sequence[bytes], found: Floats, sizes: list[int] | None) -> None:
+        """Keep what was made of texts: a row each, or as many as `sizes` says."""
+        made = torch.from_numpy(found).to(self.output.weight.device)
+        self.encoded.fill(rows, made if sizes is None else made.split_with_sizes(sizes))
 
     def begin(self, train: Encoded, device: torch.device) -> None:
         """Fit the last layer to the training texts as they are encoded now, if it starts so."""

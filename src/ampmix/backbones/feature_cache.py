@@ -59,7 +59,7 @@ def features_of(
             module.features(words(ids), mask).cpu().numpy()
             for ids, mask in batches(rows, padding, device)
         ]
-        return np.concatenate(made).astype(np.float32, copy=False)
+        return np.concatenate(made)
 
     shape = len(rows), module.output.in_features
     return cached(module, f"features {module.config.pooled}", rows, shape, compute)
@@ -105,7 +105,8 @@ def cached(
     All distinct texts are computed in one order, so that the same texts have the same numbers to
     the bit, in whatever parts they come. The file is named by the encoder's content, what is
     computed, the texts' tokens and the version of PyTorch; the folds of one cross-validation share
-    it. Where the cache cannot be written, it is computed each time.
+    it. Where the cache cannot be written, and for numbers that are no float32, it is computed each
+    time.
 
     Args:
         module: the encoder, as it was built.
@@ -114,6 +115,8 @@ def cached(
         shape: of the numbers.
         compute: makes them.
     """
+    if module.output.weight.dtype != torch.float32:
+        return compute()
     path = cache_folder() / "features" / f"{_key(module, what, rows)}.npy"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
