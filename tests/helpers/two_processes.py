@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import forked
 from ampmix import AMP, MixStep, Mixup, NoMixup
-from ampmix.policies import amp, mixup
+from ampmix.policies import mixup
 from ampmix.policies.base import Policy
 
 B, TOKENS, WORDS, CLASSES, STEPS = 8, 6, 30, 3, 3
@@ -108,11 +108,11 @@ def coefficients(seed: int, examples: int = B) -> Tensor:
 def drawn(lam: Tensor, perm: Tensor) -> Iterator[None]:
     """In the meantime RandOp draws these."""
     before = mixup.rand_op
-    mixup.rand_op = amp.rand_op = lambda *_: (lam, perm)  # type: ignore[assignment]
+    mixup.rand_op = lambda *_: (lam, perm)  # type: ignore[assignment]
     try:
         yield
     finally:
-        mixup.rand_op = amp.rand_op = before
+        mixup.rand_op = before
 
 
 def rows(examples: slice, seed: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
