@@ -46,6 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.writerow(["text", "label"])
         for i in range(8 * len(CLASSES)):
             rows.writerow([f"text {i} {CLEAR} \u202e [red] <b>", CLASSES[i % len(CLASSES)]])
+    assert main(["train", str(folder / "data.csv"), "--out", str(folder / "model"), *SMALL]) == 0
     return folder
 
 
