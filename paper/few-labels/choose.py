@@ -1,6 +1,7 @@
 """Choose the policies of the confirmation by the rule in README.md, and write them there.
 
 python paper/few-labels/choose.py RUNS
+python paper/few-labels/choose.py RUNS --frozen
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ampmix._support.components import parse
 from ampmix.analysis.groups import Group, groups_of, read_runs
 from ampmix.records.store import BASELINE
 
-CONFIRM = Path(__file__).parent / "confirm.toml"
-CELLS, FINALISTS = 6, 3
+HERE = Path(__file__).parent
+CELLS, FINALISTS, OF_EACH_KIND = 6, 3, 2
+Ranked = list[tuple[str, float]]
 
 
 def differences(group: Group) -> dict[str, float]:
@@ -33,34 +36,55 @@ def differences(group: Group) -> dict[str, float]:
     }
 
 
-def chosen(cells: list[Mapping[str, float]]) -> list[tuple[str, float]]:
-    """The best setting of each policy with its figure, the lowest figure first."""
+def ranking(cells: list[Mapping[str, float]]) -> Ranked:
+    """All settings with their figures, the lowest figure first."""
     figures = {policy: float(np.mean([cell[policy] for cell in cells])) for policy in cells[0]}
+    return sorted(figures.items(), key=lambda one: (one[1], one[0]))
+
+
+def chosen(ranked: Ranked) -> Ranked:
+    """The best setting of each policy."""
     best: dict[str, tuple[str, float]] = {}
-    for spec, figure in sorted(figures.items(), key=lambda one: (one[1], one[0])):
+    for spec, figure in ranked:
         best.setdefault(spec.partition("[")[0], (spec, figure))
     return list(best.values())
 
 
-def finalists(ranked: list[tuple[str, float]]) -> list[str]:
-    """None, Mixup at its best setting, and the three others with the lowest figures."""
-    mixup = next(spec for spec, _ in ranked if spec.partition("[")[0] == "mixup")
-    return ["none", mixup, *[spec for spec, _ in ranked if spec != mixup][:FINALISTS]]
+def finalists(ranked: Ranked, count: int = FINALISTS) -> list[str]:
+    """None, Mixup at its best setting, and the `count` others with the lowest figures."""
+    own = [spec for spec, _ in chosen(ranked)]
+    mixup = next(spec for spec in own if spec.partition("[")[0] == "mixup")
+    return ["none", mixup, *[spec for spec in own if spec != mixup][:count]]
 
 
-def main(runs: str) -> None:
+def takes_others(spec: str) -> bool:
+    """True if a policy with these settings learns from texts without labels too."""
+    return bool(parse(spec, "ampmix.policies", "policy").uses_unlabelled)
+
+
+def frozen_finalists(ranked: Ranked) -> list[str]:
+    """None, Mixup, the two best that learn from labelled texts alone, the two best others."""
+    others = [one for one in ranked if takes_others(one[0])]
+    own = [one for one in ranked if one not in others]
+    best_others = [spec for spec, _ in chosen(others)][:OF_EACH_KIND]
+    return [*finalists(own, OF_EACH_KIND), *best_others]
+
+
+def main(runs: str, frozen: bool) -> None:
     """Choose, tell the figures, and write."""
     groups = groups_of(read_runs([runs]).records)
     if len(groups) != CELLS:
         sys.exit(f"{len(groups)} cells of {CELLS} have runs: finish the study first")
-    ranked = chosen([differences(group) for group in groups])
+    ranked = ranking([differences(group) for group in groups])
     for spec, figure in ranked:
         print(f"{figure:+6.2f}  {spec}")
-    line = "policies = [" + ", ".join(f'"{spec}"' for spec in finalists(ranked)) + "]"
-    text = CONFIRM.read_text(encoding="utf-8")
-    CONFIRM.write_text(re.sub(r"(?m)^policies = .*$", line, text), encoding="utf-8")
+    names = frozen_finalists(ranked) if frozen else finalists(ranked)
+    line = "policies = [" + ", ".join(f'"{spec}"' for spec in names) + "]"
+    confirm = HERE / ("frozen-confirm.toml" if frozen else "confirm.toml")
+    text = confirm.read_text(encoding="utf-8")
+    confirm.write_text(re.sub(r"(?m)^policies = .*$", line, text), encoding="utf-8")
     print(line)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], "--frozen" in sys.argv[2:])

