@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,13 @@ def with_unlabelled(
 
 def keys_of(texts: Sequence[str], tokenizer: str) -> Keys:
     """64-bit hashes of the texts' tokens, ``[n]``: those of equal texts are equal."""
-    return hashes_of([" ".join(TOKENIZERS[tokenizer](text)) for text in texts])
+    return np.array([_key_of(text, tokenizer) for text in texts], np.uint64)
+
+
+@lru_cache(maxsize=1 << 16)  # each seed of a study asks for the same texts again
+def _key_of(text: str, tokenizer: str) -> int:
+    (key,) = hashes_of([" ".join(TOKENIZERS[tokenizer](text))]).tolist()
+    return int(key)
 
 
 def unlabelled_of(dataset: TextDataset, left: Integers, held: Sequence[str]) -> tuple[str, ...]:
