@@ -116,6 +116,7 @@ def test_without_equal_texts_nothing_changes() -> None:
     assert data.fingerprint != together.fingerprint
 
 
+@pytest.mark.slow
 def test_copies_are_no_longer_learnt_by_heart(
     tmp_path: Path, serial: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,7 @@ def test_advice_was_tried_on_the_bytes(raw: bytes, said: str) -> None:
         assert not re.search(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]", raw.decode(name))
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_and_a_large_file_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def test_what_json_and_polars_write_is_read_back(
         assert list(zip(got.strings("text"), got.strings("label"), strict=True)) == table
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     content=st.binary(max_size=60) | st.text(',;"\n\r\tab{}:[]', max_size=40).map(str.encode),

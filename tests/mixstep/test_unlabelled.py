@@ -137,6 +137,7 @@ def collated(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {**made, "labels": torch.tensor(known), "unlabelled": len(rows) - len(known)}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("text", ["vat", "mixtext[ramp=0.5]"])
 def test_a_collator_gives_them_to_the_trainer_of_transformers(text: str, tmp_path: Path) -> None:

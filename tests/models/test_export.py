@@ -183,6 +183,7 @@ def test_a_frozen_encoder_that_has_just_been_trained(folders: Any, tmp_path: Pat
     np.testing.assert_allclose(logits, expected.numpy(), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_command_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = classifier(BACKBONES[0], classes=2)
     one.save(tmp_path / "model")
@@ -244,6 +245,7 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backbone",
     [TextCNN(embedding_dim=6, feature_maps=5), BiLSTMAttention(embedding_dim=6, hidden_size=8),

@@ -54,6 +54,7 @@ def predict(folder: Path, here: Path, frame: pl.DataFrame, *options: str, **how:
     return pl.read_parquet(here / "out.parquet", glob=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "2"])
 @pytest.mark.parametrize("group", [10**6, 700], ids=["one row group", "many"])
 def test_rows_keep_their_order_and_get_what_the_classifier_says(

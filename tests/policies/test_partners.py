@@ -45,6 +45,7 @@ def test_the_number_that_cannot_have_another_class_is_the_least_possible() -> No
         assert int((~pair_by_class(y, y.shape, "other", rng())[1]).sum()) == least
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pairing", "partners"), [("same", {2, 4}), ("other", {1, 3, 5})])
 def test_every_partner_is_as_likely(pairing: str, partners: set[int]) -> None:
     y, draws = torch.tensor([0, 1, 0, 1, 0, 1]), rng()

@@ -477,6 +477,7 @@ def test_corrected_t_widens_by_the_stated_factor():
     assert found.detectable == pytest.approx((t.ppf(0.975) + t.ppf(0.8)) * found.standard_error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [3, 10])
 def test_corrected_t_covers_where_its_assumption_holds(folds):
     # Folds correlate by n_test / (n_train + n_test); without the correction: 87 and 85 %.

@@ -37,6 +37,7 @@ def studies(trec_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     }
 
 
+@pytest.mark.slow
 def test_cells_have_10_50_and_200_labels_a_class(studies: dict[str, Study]) -> None:
     for name, cells in (("choose", 6), ("confirm", 15)):
         plans = studies[name].plans
@@ -51,6 +52,7 @@ def test_cells_have_10_50_and_200_labels_a_class(studies: dict[str, Study]) -> N
                 assert 0.94 * wanted <= kept <= 1.02 * wanted, (plan.dataset.name, kept)
 
 
+@pytest.mark.slow
 def test_cells_of_the_frozen_encoder_have_texts_without_labels_too(
     studies: dict[str, Study],
 ) -> None:
@@ -67,6 +69,7 @@ def test_cells_of_the_frozen_encoder_have_texts_without_labels_too(
             assert not {*split.unlabelled} & {*split.test.texts}
 
 
+@pytest.mark.slow
 def test_development_texts_are_not_learned_from(studies: dict[str, Study]) -> None:
     for plan in studies["choose"].plans[::3]:
         assert plan.dataset.test is not None and len(plan.dataset.test) == 2000
