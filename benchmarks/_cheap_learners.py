@@ -78,6 +78,9 @@ class Draw:
         self.folds, self.rng = folds, rng
         self.k = int(folds.max()) + 1
         self.targets = np.where(self.labels[:, None] == np.arange(pool.labels.max() + 1), 1.0, -1.0)
+        # of this draw alone: a cache of the class would keep every draw of a world
+        self.tables = cache(self._tables)
+        self.log_likelihoods = cache(self._log_likelihoods)
 
     @cached_property
     def gram(self) -> Array:
@@ -88,8 +91,7 @@ class Draw:
     def _even(self) -> csr_matrix:
         return _normalised(self.counts)
 
-    @cache  # noqa: B019
-    def tables(self, even: bool) -> Array:
+    def _tables(self, even: bool) -> Array:
         """Counts of words by training set and class, ``[words, R * K, C]``; `even`: lengths 1."""
         repeats, n = self.folds.shape
         of_class = (self.targets > 0).astype(float)
@@ -103,9 +105,8 @@ class Draw:
         """Counts, or the same with every text of length 1."""
         return self._even if even else self.counts
 
-    @cache  # noqa: B019
-    def log_likelihoods(self, smoothing: float, even: bool) -> Array:
-        """Logarithms of the words' smoothed shares, as `tables`."""
+    def _log_likelihoods(self, smoothing: float, even: bool) -> Array:
+        """Logarithms of the words' smoothed shares, as :meth:`_tables`."""
         counts = self.tables(even) + smoothing
         return np.asarray(np.log(counts) - np.log(counts.sum(axis=0)))
 

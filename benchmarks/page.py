@@ -175,6 +175,34 @@ def looks(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
+def redrawn(found: Mapping[str, Any]) -> Iterator[str]:
+    """Cover of intervals with a test set, for new training sets."""
+    yield "## Redrawn training sets, with a test set"
+    yield ""
+    yield (
+        f"`{found['command']}`: real learners on real texts, 600 to learn from, 500 to test on, "
+        "each seed on a share of the 600. Each cell: cover of 95 % intervals of the mean "
+        "difference over new texts and training sets, and their half-width in points: without "
+        "`--redraw`, with."
+    )
+    yield ""
+    seeds = sorted({row["seeds"] for row in found["rows"]})
+    yield f"| texts, share, pair | {' | '.join(f'{s} seeds | with' for s in seeds)} |"
+    yield f"|---|{'---|---|' * len(seeds)}"
+    for row in found["rows"]:
+        if row["seeds"] != seeds[0]:
+            continue
+        same = ("world", "share", "pair")
+        like = [r for r in found["rows"] if all(r[key] == row[key] for key in same)]
+        cells = [
+            f"{100 * r[rule]['cover']:.1f} ± {r[rule]['half_width']:.1f}"
+            for r in sorted(like, key=lambda r: int(r["seeds"]))
+            for rule in ("training set at hand", "redrawn")
+        ]
+        yield f"| {row['world']}, {row['share']:g}, {row['pair']} | {' | '.join(cells)} |"
+    yield ""
+
+
 def served(found: Mapping[str, Any]) -> Iterator[str]:
     """The lines on ``serve.json``."""
     yield "## A model served to many at once"
@@ -193,7 +221,7 @@ def served(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-ELSEWHERE = {"repeated": cover, "until_decided": looks, "serve": served}
+ELSEWHERE = {"repeated": cover, "until_decided": looks, "redrawn": redrawn, "serve": served}
 """Pages of results that are no times of candidates in turn."""
 
 

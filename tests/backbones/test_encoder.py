@@ -369,9 +369,10 @@ def test_words_are_learned(folders: dict[str, str]) -> None:
     assert fit(backbone, NoMixup(), split(), config).best.dev_loss < 0.6 * math.log(3)
 
 
-def test_a_frozen_body_runs_once_a_text_and_stays_as_it_is(
-    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+def test_a_frozen_body_runs_once_a_text_for_all_runs_and_stays_as_it_is(
+    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
     backbone = Encoder(model=folders["bert"], freeze=True)
     encoded: list[int] = []
     real = EncoderModule.features
@@ -384,6 +385,8 @@ def test_a_frozen_body_runs_once_a_text_and_stays_as_it_is(
     config = TrainConfig(steps=50, batch_size=5, eval_every=5)
     fitted = fit(backbone, Mixup(site="sent"), split(), config)
     assert sum(encoded) == len(TEXTS) * 2, "once for training and development, once for testing"
+    fit(backbone, NoMixup(), split(), config, seed=1)
+    assert sum(encoded) == len(TEXTS) * 2, "another run reads what the first has written"
     fresh = backbone.build(fitted.classifier.reader, 3, rng())
     assert isinstance(fresh, EncoderModule)
     trained = fitted.classifier.model.state_dict()

@@ -727,6 +727,55 @@ def test_what_cannot_run_is_refused_before_it_runs(change: dict[str, Any], messa
         Plan(**settings)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"redraw": True}, "redraw is for a test set: cross-validation"),
+        ({"redraw": True, "dataset": dataset(test=9)}, "redraw needs a fraction below 1"),
+    ],
+)
+def test_training_sets_are_redrawn_where_they_can_be(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(AmpmixError, match=message):
+        plan(**given)
+
+
+def test_redrawn_runs_are_runs_of_their_own_and_the_model_learns_from_all_texts(
+    tmp_path: Path,
+) -> None:
+    held = dataset(test=30)
+    one = Plan.of(held, [NoMixup(), Mixup()], TINY, seeds=4, redraw=True, steps=4, lr=0.01)
+    assert (one.fraction, one.redraw) == (0.5, True)
+    kept = Plan.of(held, [NoMixup()], TINY, seeds=4, redraw=True, fraction=0.3)
+    assert (kept.fraction, kept.redraw) == (0.3, True)
+    plain = Plan.of(held, [NoMixup(), Mixup()], TINY, seeds=4, fraction=0.5, steps=4, lr=0.01)
+    assert one.split(2).hash == plain.split(2).hash != one.split(3).hash
+    run = Run("mixup", 1)
+    assert one.run_id(run) != plain.run_id(run)
+    assert one.run_id(Run(baseline.NAME, 1)) == plain.run_id(Run(baseline.NAME, 1))
+    told = refitted(one, tmp_path / "redrawn", workers=1)
+    other = refitted(plain, tmp_path / "plain", workers=1)
+    a, b = (next(r for r in s.as_json()["rows"] if r["policy"] == "mixup") for s in (told, other))
+    assert a["difference"] == b["difference"]  # the same runs
+    assert "(training sets drawn anew)" in told.as_text()
+    about = Classifier.load(tmp_path / "redrawn/model").about
+    assert (about["n_train"], about["fraction"]) == (36, 1.0)
+
+
+def test_the_command_redraws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    films, test = tmp_path / "films.csv", tmp_path / "test.csv"
+    rows = [f"{part.texts[i]},{part.labels[i]}" for part in (dataset(36).train,) for i in range(36)]
+    films.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    test.write_text("\n".join(["text,label", *rows[::3]]), encoding="utf-8")
+    command = ["compare", str(films), *TRAINING, "--seeds", "2", "--steps", "4"]
+    command += ["--policies", "none", "--out", str(tmp_path / "out"), "--redraw"]
+    assert main([*command, "--test", str(test)]) == 0
+    assert "0.5 of the labels kept by each seed anew" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "out/summary.json").read_text(encoding="utf-8"))
+    assert (summary["redraw"], summary["fraction"]) == (True, 0.5)
+    assert main(command) == 2
+    assert "redraw is for a test set" in capsys.readouterr().err
+
+
 def test_a_run_gives_the_same_record_as_a_training_by_hand(tmp_path: Path) -> None:
     one = plan(AMP(eps=0.3))
     record = one.execute(Run("amp[eps=0.3]", 1), tmp_path)

@@ -122,7 +122,8 @@ def test_models_are_compared_by_the_repeats_of_the_first_look(
         dataset(), "none,mixup", SMALL, [other], folds=2, repeats=4, until_decided=True,
         margin=60.0, steps=4, batch_size=8,
     )  # fmt: skip
-    assert {one.repeats for one in (*steps.rungs, *steps.shares)} == {2}
+    assert {one.repeats for one in steps.rungs} == {2}
+    assert {one.repeats for one in steps.shares} <= {1}
     assert {one.repeats for one in steps.plans} == {4}
     summary = compare(steps, tmp_path)
     assert summary.plan.repeats == 2

@@ -146,6 +146,7 @@ def test_folds_are_for_data_without_a_test_set(tmp_path: Path) -> None:
         (("seeds = 2", "seeds = 0"), "seeds is 0"),
         (("seeds = 2", 'seeds = "2"'), "seeds is '2'"),
         (("seeds = 2", 'fractions = ["all"]'), "fractions has 'all'"),
+        (("seeds = 2", "redraw = 1"), "redraw is '1': it is true or false"),
         (("seeds = 2", 'models = "all"'), "did you mean|there are none, best"),
         (("seeds = 2", "grid = 3"), "grid is 3"),
         (('["films.csv"]', '[{flie = "films.csv"}]'), "datasets has"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ampmix import statistics
-from ampmix.analysis.pairs import Records, paired_comparison
+from ampmix.analysis.pairs import Records, overlap_of, paired_comparison
 from ampmix.records.store import RunRecord
 
 TIMES = ("seconds", "per_second")
@@ -108,12 +108,13 @@ def _rung(name: str, own: Records, best: Records | None, cross_validated: bool) 
     dev = [r.result.dev_error for r in own.values() if r.result.dev_error is not None]
     seconds, speed = costs(own.values())
     compared = None if best is None else paired_comparison(own, best, cross_validated)
+    overlap = overlap_of(own.values())
     return Rung(
         name,
         errors=tuple(errors),
         mean=float(np.mean(errors)),
         std=float(np.std(errors, ddof=1)) if len(errors) > 1 else None,
-        interval=_percent(error_interval(wrong, cross_validated, repeats_of(own))),
+        interval=_percent(error_interval(wrong, cross_validated, repeats_of(own), overlap)),
         difference=compared.difference if compared else None,
         difference_interval=compared.interval if compared else None,
         dev_error=100 * float(np.mean(dev)) if dev else None,
@@ -143,7 +144,7 @@ def repeats_of(own: Records) -> int:
 
 
 def error_interval(
-    wrong: Sequence[Any], cross_validated: bool, repeats: int = 1
+    wrong: Sequence[Any], cross_validated: bool, repeats: int = 1, overlap: float = 0.0
 ) -> tuple[float, float] | None:
     """Interval of the error of a model trained anew, a fraction; None where it cannot be told.
 
@@ -151,9 +152,10 @@ def error_interval(
         wrong: true where a text was misclassified, an array for each seed or fold.
         cross_validated: whether every seed has a test fold of its own.
         repeats: of cross-validation.
+        overlap: of redrawn training sets (:func:`ampmix.analysis.pairs.overlap_of`).
     """
     if not cross_validated:
-        return statistics.held_out_error(np.stack(wrong))
+        return statistics.held_out_error(np.stack(wrong), overlap=overlap)
     if len(wrong) < 2 * repeats:
         return None
     return statistics.cross_validated_error(wrong, repeats=repeats)

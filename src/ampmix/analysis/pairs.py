@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,9 @@ def paired_comparison(
 
     It is in the metric's unit, of the error in percent.
 
+    With a test set it is over seeds and texts; where training sets were redrawn
+    (:attr:`ampmix.Plan.redraw`), over new training sets too.
+
     In cross-validation it is over the repeats of which both finished all folds; with fewer than two
     of these, or where records do not say which texts were tested, over the folds.
 
@@ -37,15 +40,25 @@ def paired_comparison(
     if cross_validated:
         found = _over_repeats(ours, theirs, metric)
         return (found or _over_folds(ours, theirs, metric)).scaled(SCALE)
+    overlap = overlap_of([*ours, *theirs])
     if metric.name != "error":
         values, base = (_values(metric, [[r] for r in runs]) for runs in (ours, theirs))
-        return statistics.crossed_difference(values, base).scaled(SCALE)
+        return statistics.crossed_difference(values, base, overlap=overlap).scaled(SCALE)
     wrong = np.stack([record.test_wrong for record in ours])
     wrong_baseline = np.stack([record.test_wrong for record in theirs])
     if wrong.shape[1] < 2:  # one test text says nothing about new texts
         difference = 100 * float(wrong.mean() - wrong_baseline.mean())
         return statistics.Comparison(difference, None, None, None, None, len(ours), "crossed")
-    return statistics.crossed_difference(wrong, wrong_baseline).scaled(100)
+    return statistics.crossed_difference(wrong, wrong_baseline, overlap=overlap).scaled(100)
+
+
+def overlap_of(records: Iterable[RunRecord]) -> float:
+    """Share of its training texts that a run shares with another, where these were redrawn.
+
+    It is 0 where they were not: the claim is then for the training set at hand.
+    """
+    shares = [r.specification["fraction"] for r in records if r.specification.get("redraw")]
+    return float(max(shares, default=0.0))
 
 
 def _values(metric: Metric, runs: Sequence[Sequence[RunRecord]]) -> npt.NDArray[np.float64]:
@@ -189,7 +202,9 @@ def paired_relative_improvement(
     if not cross_validated:
         wrong = np.stack([record.test_wrong for record in ours])
         return statistics.crossed_relative_improvement(
-            np.stack([record.test_wrong for record in theirs]), wrong
+            np.stack([record.test_wrong for record in theirs]),
+            wrong,
+            overlap=overlap_of([*ours, *theirs]),
         )
     return statistics.resampled_relative_improvement(
         [record.test_wrong.mean() for record in theirs],

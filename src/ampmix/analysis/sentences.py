@@ -85,13 +85,14 @@ def _standard(summary: Mapping[str, Any]) -> str:
     design = "fold" if summary["design"] == "cross-validation" else "seed and test text"
     metric = metric_of(summary.get("metric", "error"))
     of_metric = "" if metric.name == "error" else f" of {metric.loss}"
+    redrawn = " (training sets drawn anew)" if summary.get("redraw") else ""
     before = summary.get("tried_before") or []
     also = ""
     if before:
         also = f" and {counted(len(before), 'other')} in the folder ({', '.join(before)})"
     return (
         f"Difference to {summary['baseline']} in {metric.unit}{of_metric}, paired by "
-        f"{' or '.join(sorted(ways)) or design}; negative is a lower {metric.loss}. p is "
+        f"{' or '.join(sorted(ways)) or design}{redrawn}; negative is a lower {metric.loss}. p is "
         f"Holm-corrected over the policies{also}, and the intervals hold for all of them at once."
     )
 

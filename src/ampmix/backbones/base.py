@@ -102,6 +102,9 @@ class CutModule(nn.Module, ABC):
     def read_ahead(self, parts: Sequence[Encoded], device: torch.device) -> None:
         """Compute what stays the same of these texts while the module trains, before it does."""
 
+    def forget(self) -> None:
+        """Drop what was kept of texts while the module trained."""
+
     def logit_parameters(self) -> list[nn.Parameter]:
         """Return the parameters in which the logits are linear, such as the last layer's."""
         return list(self.head.parameters())

@@ -33,7 +33,7 @@ from ampmix.backbones.linear_start import linear_head
 from ampmix.backbones.weights import HEAD
 from ampmix.errors import AmpmixError
 from ampmix.mixstep.site import last_linear
-from ampmix.text.encoded import UNLABELLED, Encoded
+from ampmix.text.encoded import Encoded
 from ampmix.text.reader import Reader
 
 if TYPE_CHECKING:
@@ -235,10 +235,10 @@ class EncoderModule(CutModule):
     def read_ahead(self, parts: Sequence[Encoded], device: torch.device) -> None:
         """See :meth:`ampmix.backbones.base.CutModule.read_ahead`: texts of like length together."""
         rows, width = distinct_rows(parts), int(self.body.config.hidden_size)
+        if not rows:
+            return
         if self.config.freeze:
-            # a run of few steps reads few texts, unless a teacher reads those without labels
-            if any(UNLABELLED in part.labels for part in parts):
-                self._keep(rows, features_of(self, rows, parts[0].padding, device), None)
+            self._keep(rows, features_of(self, rows, parts[0].padding, device), None)
             return
         sizes = [len(row) // TOKEN for row in rows]
         kept = sum(sizes) * width * self.output.weight.element_size()
@@ -259,6 +259,10 @@ class EncoderModule(CutModule):
         """Keep what was made of texts: a row each, or as many as `sizes` says."""
         made = torch.from_numpy(found).to(self.output.weight.device)
         self.encoded.fill(rows, made if sizes is None else made.split_with_sizes(sizes))
+
+    def forget(self) -> None:
+        """See :meth:`ampmix.backbones.base.CutModule.forget`."""
+        self.encoded.clear()
 
     def begin(self, train: Encoded, device: torch.device) -> None:
         """Fit the last layer to the training texts as they are encoded now, if it starts so."""
@@ -357,7 +361,7 @@ class EncoderModule(CutModule):
 
 def _forget(module: EncoderModule, _: Any) -> None:
     """Drop the features of other weights; no closure, so that modules can be pickled and copied."""
-    module.encoded.clear()
+    module.forget()
 
 
 def _means(states: Sequence[Tensor], mask: Tensor) -> Tensor:

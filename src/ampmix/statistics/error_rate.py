@@ -53,7 +53,9 @@ def _wilson(share: float, n: float, level: float) -> tuple[float, float]:
     return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
 
 
-def held_out_error(wrong: npt.ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
+def held_out_error(
+    wrong: npt.ArrayLike, level: float = 0.95, overlap: float = 0.0
+) -> tuple[float, float] | None:
     """Interval of the mean error on a test set, for new seeds and new texts alike.
 
     That of :func:`ampmix.statistics.crossed_difference` to a model that never errs, within 0 and 1;
@@ -62,6 +64,7 @@ def held_out_error(wrong: npt.ArrayLike, level: float = 0.95) -> tuple[float, fl
     Args:
         wrong: 1 where a text was misclassified, ``[S seeds, N texts]``.
         level: coverage of the interval, a fraction.
+        overlap: of the seeds' training sets, as of `crossed_difference`.
 
     >>> low, high = held_out_error([[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]] * 2)
     >>> low, round(high, 2)
@@ -70,5 +73,5 @@ def held_out_error(wrong: npt.ArrayLike, level: float = 0.95) -> tuple[float, fl
     table = np.asarray(wrong, float)
     if len(table) == 1 or table.shape[1] < 2:
         return _wilson(float(table.mean()), table.size, level)
-    interval = crossed_difference(table, np.zeros_like(table), level).interval
+    interval = crossed_difference(table, np.zeros_like(table), level, overlap).interval
     return None if interval is None else (max(interval[0], 0.0), min(interval[1], 1.0))

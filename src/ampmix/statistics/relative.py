@@ -59,7 +59,10 @@ def relative_improvement(error_mixup: float, error_amp: float) -> float:
 
 
 def crossed_relative_improvement(
-    wrong_mixup: npt.ArrayLike, wrong_amp: npt.ArrayLike, level: float = 0.95
+    wrong_mixup: npt.ArrayLike,
+    wrong_amp: npt.ArrayLike,
+    level: float = 0.95,
+    overlap: float = 0.0,
 ) -> RelativeImprovement:
     """RP over seeds and test examples, with an interval for new seeds and new examples.
 
@@ -76,6 +79,7 @@ def crossed_relative_improvement(
         wrong_mixup: 1 where Mixup erred, ``[S seeds, N examples]``.
         wrong_amp: the same for AMP, same seeds and examples in the same order.
         level: coverage of the interval, a fraction.
+        overlap: of training sets, as of `crossed_difference`.
 
     Raises:
         AmpmixError: the two are not paired: numbers of seeds or examples differ.
@@ -90,7 +94,8 @@ def crossed_relative_improvement(
     tail = (1 - level) / 2
 
     def squared(weighted: Array) -> Sequence[float]:
-        return [float(s) for s in squared_reaches(mean_squares(weighted), seeds, examples, tail)]
+        forms = squared_reaches(mean_squares(weighted), seeds, examples, tail, overlap)
+        return [float(form) for form in forms]
 
     return _relative(mixup, amp, squared)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,7 +64,7 @@ class ComparisonRuns:
         self.most = self.trained = 0
         self.plan_of: dict[str, Plan] = {}
         self.curve: tuple[Mapping[str, Any], ...] = ()
-        self.outcomes = [self._rungs()] if steps.rungs else []
+        self.outcomes = self._rungs() if steps.rungs else []
         self.plan = steps.plan_on(ladder(self.models, self.cross_validated))
         self.looks = looked_before(self.plan, runner.out)
         if steps.until_decided:
@@ -100,24 +100,23 @@ class ComparisonRuns:
             if not still or late:
                 break
 
-    def _rungs(self) -> Outcome:
-        """Train the models of the ladder, and sort their records by model."""
-        study = self.steps.study
-        plans = study.plans
-        outcome = self.runner.carry_out(study)
-        by_id = {record.id: record for record in outcome.records.values()}
-        parts: dict[tuple[str, float], dict[int, RunRecord]] = {}
-        for plan in plans:
-            for run in plan.runs():
-                own = run.policy == baseline.NAME
-                model = baseline.NAME if own else components.spec(plan.backbone)
-                if (record := by_id.get(plan.run_id(run))) is not None:
-                    parts.setdefault((model, plan.fraction), {})[run.seed] = record
-        whole = plans[0].fraction
+    def _rungs(self) -> list[Outcome]:
+        """Train the models of the ladder, then the best cheap one on shares of the labels."""
+        whole = self.runner.carry_out(self.steps.study)
+        found = _by_model(self.steps.rungs, whole)
         names = [baseline.NAME, *(components.spec(plan.backbone) for plan in self.steps.rungs)]
-        self.models = {name: parts[name, whole] for name in names if (name, whole) in parts}
-        self.curve = _learning_curve(parts, whole)
-        return outcome
+        self.models = {name: found[name] for name in names if name in found}
+        cheap = {components.spec(one.backbone) for one in self.steps.shares}
+        errors = {name: _error(own) for name, own in self.models.items() if name in cheap}
+        known = {name: error for name, error in errors.items() if error is not None}
+        if not known:
+            return [whole]
+        best = min(known, key=lambda name: known[name])
+        study = self.steps.curve_of(best)
+        parts = self.runner.carry_out(study)
+        shares = [(one.fraction, _by_model((one,), parts).get(best, {})) for one in study.plans]
+        self.curve = _learning_curve(best, self.models[best], self.steps.rungs[0].fraction, shares)
+        return [whole, parts]
 
     def summary(self, keep_fold: bool) -> Summary:
         """Sum up, and put the model to keep in its place."""
@@ -276,26 +275,37 @@ def _records(plan: Plan, outcome: Outcome) -> dict[str, dict[int, RunRecord]]:
     return records
 
 
+def _by_model(plans: Sequence[Plan], outcome: Outcome) -> dict[str, dict[int, RunRecord]]:
+    """The records of plans by model; TF-IDF's may stand beside another's."""
+    by_id = {record.id: record for record in outcome.records.values()}
+    found: dict[str, dict[int, RunRecord]] = {}
+    for plan in plans:
+        for run in plan.runs():
+            model = baseline.NAME if run.policy == baseline.NAME else components.spec(plan.backbone)
+            if (record := by_id.get(plan.run_id(run))) is not None:
+                found.setdefault(model, {})[run.seed] = record
+    return found
+
+
+def _error(own: Records) -> float | None:
+    """Mean error of the runs that were done, in percent; None without any."""
+    errors = [100 * float(record.test_wrong.mean()) for record in own.values() if record.done]
+    return float(np.mean(errors)) if errors else None
+
+
 def _learning_curve(
-    parts: Mapping[tuple[str, float], Records], whole: float
+    model: str, own: Records, whole: float, shares: Sequence[tuple[float, Records]]
 ) -> tuple[dict[str, Any], ...]:
-    """Error of the cheap model that errs least, at each share of the labels, in percent."""
-    means = {
-        key: 100 * float(np.mean([r.test_wrong.mean() for r in own.values() if r.done]))
-        for key, own in parts.items()
-        if any(record.done for record in own.values())
-    }
-    cheap = {model for model, fraction in means if fraction < whole and (model, whole) in means}
-    if not cheap:
-        return ()
-    best = min(cheap, key=lambda model: means[model, whole])
+    """Error of a model at each share of its labels and at all, by the same seeds, in percent."""
+    seeds = {seed for _, records in shares for seed in records}
+    points = [*shares, (whole, {seed: own[seed] for seed in own if seed in seeds})]
     return tuple(
         {
-            "model": best,
+            "model": model,
             "share": fraction / whole,
-            "labels": round(np.mean([r.result.n_learned for r in parts[best, fraction].values()])),
-            "error": means[best, fraction],
+            "labels": round(np.mean([r.result.n_learned for r in records.values()])),
+            "error": error,
         }
-        for model, fraction in sorted(means, key=lambda key: key[1])
-        if model == best
+        for fraction, records in sorted(points, key=lambda point: point[0])
+        if (error := _error(records)) is not None
     )

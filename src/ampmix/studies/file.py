@@ -20,7 +20,7 @@ else:
     import tomli as tomllib
 
 AXES = {"datasets": None, "backbones": ["cnn"], "vectors": [""], "policies": None}
-KEYS = (*AXES, "fractions", "seeds", "folds", "repeats", "training", "smoke")
+KEYS = (*AXES, "fractions", "seeds", "folds", "repeats", "redraw", "training", "smoke")
 FILE = ("file", "text", "label", "test", "dev", "encoding", "group", "rare", "unlabelled")
 MODELS = ("none", "best")
 LARGEST, MOST_CELLS = 2**17, 10_000  # bytes of a file; combinations, of which each is several runs
@@ -43,6 +43,7 @@ class GridCell:
         seeds, folds: how many, with and without a test set; None for the data set's own.
         training: settings that are not at their default.
         repeats: of cross-validation.
+        redraw: whether verdicts are for new training sets (:attr:`ampmix.Plan.redraw`).
     """
 
     dataset: Mapping[str, str]
@@ -54,6 +55,7 @@ class GridCell:
     folds: int | None
     training: Mapping[str, Any]
     repeats: int = 1
+    redraw: bool = False
 
     @property
     def label(self) -> str:
@@ -88,11 +90,11 @@ def read(
     At the top level stand ``name``, ``models`` and the keys of a grid: ``datasets`` (names, paths
     beside the study file, or tables with ``file``, ``text``, ``label``, ``test``, ``dev``,
     ``encoding``, ``unlabelled``), ``backbones``, ``vectors``, ``policies``, ``fractions``,
-    ``seeds``, ``folds`` and ``[training]`` with the fields of
-    :class:`ampmix.training.config.TrainConfig`. Each ``[[grid]]`` is a grid of its own, which takes
-    from the top level what it does not say. Every axis may be one
-    value or a list; in a spec string ``amp[eps=0.002|0.02]`` is two policies. A table ``smoke``, at
-    the top or in a grid, has keys of a grid for a quick trial.
+    ``seeds``, ``folds``, ``repeats``, ``redraw`` (true or false) and ``[training]`` with the fields
+    of :class:`ampmix.training.config.TrainConfig`. Each ``[[grid]]`` is a grid of its own, which
+    takes from the top level what it does not say. Every axis may be one value or a list; in a spec
+    string ``amp[eps=0.002|0.02]`` is two policies. A table ``smoke``, at the top or in a grid, has
+    keys of a grid for a quick trial.
 
     Args:
         path: the file.
@@ -154,7 +156,7 @@ def parse(
     for cell in cells:
         tables = (repr(sorted(table.items())) for table in (cell.dataset, cell.training))
         rest = (cell.backbone, cell.vectors, cell.policies, cell.fraction)
-        once.setdefault((*tables, *rest, cell.seeds, cell.folds, cell.repeats), cell)
+        once.setdefault((*tables, *rest, cell.seeds, cell.folds, cell.repeats, cell.redraw), cell)
     return StudyFile(name, models, tuple(once.values()))
 
 
@@ -231,6 +233,9 @@ def _cells(grid: Mapping[str, Any], folder: Path, overrides: Mapping[str, Any]) 
     if overrides.get("seeds") is not None:
         folds = max(2, seeds)
     repeats = _count(grid, "repeats", 1)
+    redraw = grid.get("redraw", False)
+    if not isinstance(redraw, bool):
+        raise AmpmixError(f"redraw is {str(redraw)[:40]!r}: it is true or false")
     given = {**grid["training"], **{k: v for k, v in overrides.items() if k != "seeds"}}
     axes = [_axis(given, key, None) for key in given]
     _check_cells(math.prod(map(len, axes)))
@@ -239,7 +244,9 @@ def _cells(grid: Mapping[str, Any], folder: Path, overrides: Mapping[str, Any]) 
     _check_cells(math.prod([len(part) for part in parts]) * len(settings))
     combined = itertools.product(*parts, settings)
     return [
-        GridCell(dataset, backbone, vectors, policies, fraction, seeds, folds, training, repeats)
+        GridCell(
+            dataset, backbone, vectors, policies, fraction, seeds, folds, training, repeats, redraw
+        )
         for dataset, backbone, vectors, fraction, training in combined
     ]
 

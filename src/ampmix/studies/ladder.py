@@ -44,7 +44,7 @@ class Ladder:
             taken.
         rungs: a plan for each model that is trained without mixing first, policy ``none`` alone;
             none where one backbone was asked for, which is then compared beside the baseline alone.
-        shares: plans of the cheap models on a part of the labels.
+        shares: plans of the cheap models on a part of the labels, of a few runs each.
         notes: sentences for people on what was chosen.
         margin: a difference below it does not matter, in points (log loss: hundredths of a nat);
             0 for never.
@@ -103,8 +103,9 @@ class Ladder:
                 ``calibration``.
             until_decided: go on repeat by repeat (with a test set seed by seed) until every policy
                 is decided, `budget` is used up, or `repeats` (`seeds`) are done, 10 by default.
-            pieces: ``seeds``, ``folds``, ``repeats``, ``fraction``, ``unlabelled``, what goes with
-                a file, and fields of :class:`ampmix.TrainConfig`, as of :meth:`ampmix.Plan.of`.
+            pieces: ``seeds``, ``folds``, ``repeats``, ``fraction``, ``redraw``, ``unlabelled``,
+                what goes with a file, and fields of :class:`ampmix.TrainConfig`, as of
+                :meth:`ampmix.Plan.of`.
 
         Raises:
             AmpmixError: for what cannot run.
@@ -143,7 +144,11 @@ class Ladder:
             way,
             plans=(plan, *filter(None, (make.able(one, listed) for one in mixable))),
             rungs=tuple(one.with_runs(some) for one in rungs),
-            shares=tuple(one.with_runs(some) for one in shares if one is not None),
+            shares=tuple(
+                one.with_runs(1 if one.cross_validated else FIRST_LOOK)
+                for one in shares
+                if one is not None
+            ),
             notes=tuple(filter(None, notes)),
         )
 
@@ -154,8 +159,13 @@ class Ladder:
 
     @property
     def study(self) -> Study:
-        """The models, whole and on shares of the labels; none of theirs is kept."""
-        return Study(self.dataset.name, "none", (*self.rungs, *self.shares))
+        """The models on all labels; none of their runs' is kept."""
+        return Study(self.dataset.name, "none", self.rungs)
+
+    def curve_of(self, model: str) -> Study:
+        """A cheap model on shares of the labels."""
+        own = [one for one in self.shares if components.spec(one.backbone) == model]
+        return Study(self.dataset.name, "none", tuple(own))
 
     def recorded(self, out: Path) -> tuple[int, int]:
         """Return how many of the runs are recorded in a folder, and how many there are.
@@ -202,7 +212,7 @@ class _Maker:
         own = self.source
         listed = sited(policies or policies_of(automatic.default_policies(model)), model)
         config = own.config(model, steps)
-        design = own.seeds, own.fraction, config, own.repeats
+        design = own.seeds, own.fraction, config, own.repeats, own.redraw
         return Plan(own.dataset, model, tuple(listed), *design)
 
     def able(

@@ -29,7 +29,7 @@ from ampmix.studies.results import (
     texts_of,
     unlabelled_facts,
 )
-from ampmix.studies.source import Source
+from ampmix.studies.source import Source, check_redraw
 from ampmix.training.checks import check_trainable, sited
 from ampmix.training.config import TrainConfig
 from ampmix.training.replicas import automatic, fit_many, unstackable
@@ -67,8 +67,9 @@ class _Outcome(NamedTuple):
 class Plan:
     """Every policy with every seed, on one data set with one backbone.
 
-    With a test set, seed s draws the kept labels, the development set and all else. Without one
-    there are R repeats of stratified cross-validation with K folds: every text is tested once a
+    With a test set, seed s draws the kept labels, the development set and all else; with `redraw`
+    the kept ones stand for a training set drawn anew, and verdicts hold for such. Without one there
+    are R repeats of stratified cross-validation with K folds: every text is tested once a
     repeat. Run s is then fold ``s % K`` of repeat ``s // K``, with weights and order of its own;
     the folds of each repeat are drawn anew.
 
@@ -80,6 +81,8 @@ class Plan:
         repeats: of cross-validation; 1 where there is a test set.
         fraction: labels kept of each class, in (0, 1].
         config: optimisation settings.
+        redraw: whether verdicts are for new training sets of `fraction` of the texts, which each
+            seed draws; with a test set and a `fraction` below 1.
 
     Raises:
         AmpmixError: for what cannot run: no seeds, a class too small to split, or as
@@ -93,6 +96,7 @@ class Plan:
     fraction: float = 1.0
     config: TrainConfig = field(default_factory=TrainConfig)
     repeats: int = 1
+    redraw: bool = False
     _policy_sources: Mapping[str, str] = field(init=False, repr=False, compare=False)
     _backbone_source: str = field(init=False, repr=False, compare=False)
 
@@ -108,6 +112,8 @@ class Plan:
                 f"repeats is {self.repeats}: a data set with a test set has no folds to repeat; "
                 "use more --seeds"
             )
+        if self.redraw:
+            check_redraw(self.cross_validated, self.fraction)
         self._kind.check(self.backbone)
         for policy in self.policies:
             POLICIES.check(policy)
@@ -141,8 +147,8 @@ class Plan:
                 not among its sites.
             backbone: a backbone, or its spec string.
             pieces: ``seeds`` (by default 5), ``folds`` and ``repeats`` of cross-validation (the
-                data set's own or 5, and once), ``fraction``, ``unlabelled``, of a file what
-                :func:`ampmix.load_dataset` takes (``text``, ``label``, ``test``, ``dev``,
+                data set's own or 5, and once), ``fraction``, ``redraw``, ``unlabelled``, of a file
+                what :func:`ampmix.load_dataset` takes (``text``, ``label``, ``test``, ``dev``,
                 ``encoding``, ``group``, ``rare``), and fields of :class:`ampmix.TrainConfig`; what
                 is left out suits backbone and data.
 
@@ -153,7 +159,7 @@ class Plan:
         source = Source.of(data, **pieces)
         listed = tuple(sited(policies_of(policies), model))
         config = source.config(model)
-        design = source.seeds, source.fraction, config, source.repeats
+        design = source.seeds, source.fraction, config, source.repeats, source.redraw
         return cls(source.dataset, model, listed, *design)
 
     @property
@@ -250,6 +256,8 @@ class Plan:
             if self.backbone.version > 1:
                 specification["backbone_version"] = str(self.backbone.version)
             specification["training"] = self._settings
+            if self.redraw:
+                specification["redraw"] = True
             others = self.dataset.unlabelled
             own: Any = self.backbone if isinstance(self.backbone, Baseline) else None
             if others is not None and (own or self.policy(run.policy)).uses_unlabelled:

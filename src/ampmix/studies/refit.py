@@ -61,10 +61,15 @@ class Recipe:
     def id(self) -> str:
         """A name for what the model depends on."""
         plan, runs = self.plan, [record.digest for record in self.records.values()]
-        told = [plan.dataset.fingerprint, plan.backbone.identity, self.policy, plan.fraction]
+        told = [plan.dataset.fingerprint, plan.backbone.identity, self.policy, self.fraction]
         if plan.dataset.unlabelled is not None:
             told.append(plan.dataset.unlabelled.fingerprint)
         return content_sha256([*told, self.config.identity, sorted(runs)])[:16]
+
+    @property
+    def fraction(self) -> float:
+        """Labels to train on; all of them where runs drew training sets of their own."""
+        return 1.0 if self.plan.redraw else self.plan.fraction
 
     @property
     def steps(self) -> int:
@@ -96,7 +101,7 @@ def refit(recipe: Recipe, folder: Path, on_step: Callable[[int], None] | None = 
     if folder.exists():
         check_replaceable(folder)
     plan = recipe.plan
-    split = split_all(plan.dataset, 0, plan.fraction)
+    split = split_all(plan.dataset, 0, recipe.fraction)
     fitted = fit(
         plan.backbone, plan.policy(recipe.policy), split, recipe.config, 0, on_step=on_step
     )
@@ -112,7 +117,7 @@ def _about(recipe: Recipe, fitted: Fit, texts: int) -> dict[str, Any]:
     return {
         "dataset": plan.dataset.name,
         "data_hash": plan.dataset.fingerprint,
-        "fraction": plan.fraction,
+        "fraction": recipe.fraction,
         "model": components.spec(plan.backbone),
         "policy": recipe.policy,
         "seed": 0,

@@ -20,6 +20,9 @@ REPEATS = 3
 FEWEST = 2
 """Repeats where there is no time for more: one cannot tell seeds from texts."""
 
+REDRAWN = 0.5
+"""Share of the training texts that each seed draws for itself, where none is given."""
+
 OF_A_FILE = ("text", "label", "test", "dev", "encoding", "group", "rare")
 
 
@@ -35,6 +38,7 @@ class Source:
         fewest: repeats that may do where there is no time for `repeats`.
         fraction: labels kept of each class, in (0, 1].
         training: fields of :class:`ampmix.TrainConfig` that were given.
+        redraw: whether verdicts are to hold for new training sets (:attr:`ampmix.Plan.redraw`).
     """
 
     dataset: TextDataset
@@ -44,6 +48,7 @@ class Source:
     training: Mapping[str, Any]
     repeats: int = 1
     fewest: int = 1
+    redraw: bool = False
 
     @classmethod
     def of(
@@ -55,6 +60,7 @@ class Source:
         repeats: int | None = None,
         most: int = 0,
         unlabelled: Any = None,
+        redraw: bool = False,
         **pieces: Any,
     ) -> Source:
         """Read the data.
@@ -69,6 +75,7 @@ class Source:
             most: repeats, or seeds of a test set, where none are given; 0 for the defaults above.
             unlabelled: a file of texts without labels, a list of them, or ``rest`` for the training
                 texts whose labels `fraction` does not keep.
+            redraw: each seed draws a training set of its own, half of the texts or `fraction`.
             pieces: what goes with a file (:data:`OF_A_FILE`), and settings of training.
 
         Raises:
@@ -110,11 +117,28 @@ class Source:
         if seeds is None:
             seeds = 5 if folds is None else folds
             seeds = own_folds if own_folds and folds is None else seeds
+        if redraw:
+            fraction = REDRAWN if fraction == 1.0 else fraction
+            check_redraw(data.test is None, fraction)
         given = {name: value for name, value in pieces.items() if value is not None}
-        return cls(data, known is not None, seeds, fraction, given, repeats, fewest or 1)
+        made = data, known is not None, seeds, fraction, given, repeats, fewest or 1, redraw
+        return cls(*made)
 
     def config(self, model: Backbone, steps: int | None = None) -> TrainConfig:
         """The settings that were given, else those that suit a model and the number of texts."""
         texts = texts_kept(self.dataset, self.fraction)
         given = self.training if steps is None else {**self.training, "steps": steps}
         return settings(model, self.known, texts, **given)
+
+
+def check_redraw(cross_validated: bool, fraction: float) -> None:
+    """Raise AmpmixError where training sets cannot be drawn anew by each seed."""
+    if cross_validated:
+        raise AmpmixError(
+            "redraw is for a test set: cross-validation draws its training sets anew, and its "
+            "verdicts hold for new ones already; leave it out"
+        )
+    if fraction == 1.0:
+        raise AmpmixError(
+            "redraw needs a fraction below 1: of all training texts every seed draws the same ones"
+        )

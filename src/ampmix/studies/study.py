@@ -98,6 +98,7 @@ class Study:
                     "policies": list(plan.policy_names),
                     "seeds": plan.seeds,
                     **({"repeats": plan.repeats} if plan.repeats > 1 else {}),
+                    **({"redraw": True} if plan.redraw else {}),
                     "design": "cross-validation" if plan.cross_validated else "test set",
                     "training": asdict(plan.config),
                     "runs": [plan.run_id(run) for run in plan.runs()],
@@ -202,7 +203,7 @@ def _plan(cell: GridCell, load: _Loader) -> Plan:
     if dataset.test is None:
         seeds = cell.folds or getattr(known, "folds", None) or seeds
     repeats = cell.repeats if dataset.test is None else 1
-    return Plan(dataset, backbone, (), seeds, cell.fraction, config, repeats)
+    return Plan(dataset, backbone, (), seeds, cell.fraction, config, repeats, cell.redraw)
 
 
 def _policies(cell: GridCell) -> list[Any]:

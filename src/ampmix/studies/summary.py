@@ -174,6 +174,7 @@ class Summary:
             "seeds": plan.seeds,
             "repeats": plan.repeats,
             "fraction": plan.fraction,
+            "redraw": plan.redraw,
             "design": "cross-validation" if plan.cross_validated else "test set",
             "margin": self.margin,
             "metric": self.metric,

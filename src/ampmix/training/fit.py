@@ -158,7 +158,7 @@ def _untested(data: Split) -> Split:
 def _guesses(teacher: TrainingRun) -> Tensor:
     """Class probabilities of the texts without a label, ``[n, C]``."""
     model, device = teacher.model.to(teacher.device), teacher.device
-    model.read_ahead(teacher.parts, device)
+    teacher.read_ahead(every=True)
     return logits_of(model, teacher.parts.unlabelled, device).softmax(-1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ampmix.training.config import ORACLE
@@ -63,7 +64,7 @@ class Selection:
         if reading[2:] < self.curve[self._lowest][2:]:
             self._lowest = len(self.curve) - 1
         if self.kept is reading:
-            self._weights = {name: value.clone() for name, value in model.state_dict().items()}
+            self._weights = {name: value.clone() for name, value in _moving(model).items()}
 
     @property
     def kept(self) -> Reading:
@@ -78,5 +79,16 @@ class Selection:
         return 0 < self._patience <= len(self.curve) - 1 - self._lowest
 
     def restore(self, model: nn.Module) -> None:
-        """Give the model the weights of the step to keep."""
-        model.load_state_dict(self._weights)
+        """Give the model the weights of the step to keep.
+
+        In place: a model that keeps what its frozen part makes of texts keeps it.
+        """
+        with torch.no_grad():
+            for name, value in _moving(model).items():
+                value.copy_(self._weights[name])
+
+
+def _moving(model: nn.Module) -> dict[str, Tensor]:
+    """The model's state without parameters that do not train."""
+    frozen = {name for name, own in model.named_parameters() if not own.requires_grad}
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}

@@ -112,12 +112,25 @@ class TrainingRun:
             self.reader, policy.outputs(classes), generator_of(seed, "weights")
         )
         self.model.to(device)
-        self.model.read_ahead(self.parts, device)
+        self.read_ahead(policy.teachers > 0)
         if policy.outputs(classes) == classes and not policy.learns:
             self.model.begin(self.parts.train, device)
         self.learner = _prepare(self.model, policy, self.parts.train, classes, device, seed)
         self.loss = _loss(data, config, device, weights)
         self.selection = Selection(config.selection, config.patience)
+
+    def read_ahead(self, every: bool = False) -> None:
+        """Let the model compute what stays the same of all texts that will be read.
+
+        Of parts that the steps do not go through once it is computed batch by batch, but for
+        `every`. Texts of a test set of their own are apart: so those of all seeds are the same,
+        as are those of all folds together.
+        """
+        most = self.config.steps * self.config.batch_size
+        train, dev, test, unlabelled = self.parts
+        parts = [dev, *(part for part in (train, unlabelled) if every or len(part) <= most)]
+        for read in [[*parts, test]] if self.data.folds else [parts, [test]]:
+            self.model.read_ahead(read, self.device)
 
     def check(self, loss: float, step: int) -> None:
         """Raise Diverged unless the loss that step `step` minimised is a number."""
@@ -156,7 +169,7 @@ class TrainingRun:
         tested = len(test) > 0
         logits = _logits(model, test, self.device, self._processes) if tested else None
         wrong = np.empty(0, bool) if logits is None else logits.argmax(1).numpy() != test.labels
-        model.to("cpu").eval()
+        model.to("cpu").eval().forget()
         return Fit(
             classifier=Classifier(
                 self.backbone, model, self.reader, self.data.classes, about_training(self.data)

@@ -60,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "1): each costs as many runs as the first",
     )
     what.add_argument(
+        "--redraw",
+        action="store_true",
+        help="with a test set: each seed draws half of the training texts (or --fraction), and "
+        "verdicts hold for new training sets, too",
+    )
+    what.add_argument(
         "--margin",
         type=float,
         metavar="POINTS",
@@ -169,6 +175,7 @@ def ladder_of(arguments: argparse.Namespace) -> Ladder:
         metric=arguments.metric,
         until_decided=arguments.until_decided,
         fraction=arguments.fraction,
+        redraw=arguments.redraw,
         unlabelled=arguments.unlabelled,
         **{name: getattr(arguments, name) for name in OF_A_FILE},
         **options.training_of(arguments),
@@ -230,6 +237,7 @@ def describe(ladder: Ladder) -> str:
         again = "" if plan.repeats == 1 else f"{most}{plan.repeats} repeats of "
         design = f"{again}{plan.seeds}-fold cross-validation"
     kept = "" if plan.fraction == 1.0 else f", {plan.fraction:.4g} of the labels kept"
+    kept += " by each seed anew" if plan.redraw else ""
     steps = counted(plan.steps(Run(plan.baseline, 0)), "step")
     return (
         f"{dataset.name}: {', '.join(parts)}, {len(dataset.classes)} classes{kept}; "
