@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -206,6 +208,25 @@ def test_seeds_that_failed_for_one_are_left_out_of_the_pairs() -> None:
     assert made["mixup"].difference == pytest.approx(100 * expected.difference)
     assert made["mixup"].p == pytest.approx(expected.p)
     assert set(made["mixup"].failures) == {3}
+
+
+def test_runs_that_redrew_their_training_sets_are_judged_for_new_ones() -> None:
+    none = ["1" * errors + "0" * (60 - errors) for errors in (20, 32, 28, 24)]
+    mixup = ["1" * errors + "0" * (60 - errors) for errors in (19, 12, 20, 23)]
+
+    def of(**redrawn: Any) -> ComparisonRow:
+        made = {"none": runs("none", none), "mixup": runs("mixup", mixup)}
+        for own in made.values():
+            for seed, record in own.items():
+                told = {**record.specification, "fraction": 0.5, **redrawn}
+                own[seed] = replace(record, specification=told)
+        return rows(made)["mixup"]
+
+    plain, redrawn = of(), of(redraw=True)
+    expected = statistics.crossed_difference(matrix(mixup), matrix(none), overlap=0.5)
+    assert redrawn.p == pytest.approx(expected.p)
+    assert plain.p is not None and redrawn.p is not None and redrawn.p > plain.p
+    assert redrawn.difference == plain.difference
 
 
 def test_pairs_go_by_seed_whatever_the_order_of_the_records() -> None:
