@@ -142,6 +142,8 @@ AT_ONE = [
     "untied",
     "untied[kept=0.0]",
     "avmixup",
+    "metamixup[step=0.0]",
+    "metamixup[rate=0.0]",
 ]
 
 
@@ -178,6 +180,7 @@ def test_lam_of_one_is_the_plain_loss(text: str, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("ampmix.policies.mixup.sample_lam", ones)
     monkeypatch.setattr("ampmix.policies.avmixup.sample_lam", ones)
+    monkeypatch.setattr("ampmix.policies.metamixup.sample_lam", ones)
     reduced = losses_and_gradients(POLICIES.parse(text), padded=False)  # united masks are not own
     assert_same(reduced, losses_and_gradients(NoMixup(), padded=False))
 
@@ -278,6 +281,7 @@ REFUSED = {
         "lam=min",
     ],
     "adamixup": ["weight=1.5", "weight=nan", "intrusion=-1.0", "intrusion=inf", "width=0"],
+    "metamixup": ["alpha=0.0", "rate=-0.1", "rate=nan", "step=-1.0", "step=inf"],
     "untied": ["alpha=0", "kept=-0.1", "kept=1.5", "kept=nan", "lam=min"],
 }
 
