@@ -16,9 +16,9 @@ from ampmix.mixing import Loss, mix, per_example, take_pairs
 from ampmix.mixing.heads import Head, SameDraws, copied
 from ampmix.mixing.words import mean_word
 from ampmix.policies._options import check_amount, check_share
-from ampmix.policies.parametric import ParametricLearner, ParametricPolicy
 from ampmix.policies.base import Mixed
 from ampmix.policies.mixup import rand_op
+from ampmix.policies.parametric import ParametricLearner, ParametricPolicy
 
 
 @dataclass(frozen=True)

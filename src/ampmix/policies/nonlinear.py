@@ -16,8 +16,8 @@ from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, mix, pair, sample_lam, take_pairs
 from ampmix.mixing.heads import Head
 from ampmix.policies._options import check_alpha
-from ampmix.policies.parametric import ParametricLearner, ParametricPolicy
 from ampmix.policies.base import Headed, Mixed
+from ampmix.policies.parametric import ParametricLearner, ParametricPolicy
 
 
 @dataclass(frozen=True)
