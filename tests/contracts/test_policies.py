@@ -477,7 +477,9 @@ def test_half_precision_trains_with_an_unrounded_lam(policy: Policy, dtype: torc
         assert (step > 0).double().mean() > 0.8, "eps must not be rounded away"
         assert (step <= policy.eps * 1.001).all()
     exact = policy_in_use(copy.deepcopy(f).float(), g.detach().float(), y, generator=rng())
-    assert torch.equal(mixed.lam, exact.lam)
+    inside = mixed.lam[(mixed.lam > 0) & (mixed.lam < 1)]
+    assert not len(inside) or (inside.to(dtype).to(inside.dtype) != inside).any()
+    torch.testing.assert_close(mixed.lam, exact.lam, rtol=0, atol=2e-3)  # some go by f's outputs
     torch.testing.assert_close(mixed.loss.float(), exact.loss, rtol=0.05, atol=0.1)
 
 
