@@ -125,6 +125,7 @@ REDUCED = [
     "cutoff[share=0.0]",
     "cutoff[share=0.0,cut=tokens]",
     "cutoff[share=0.0,cut=features]",
+    "adamixup[weight=0.0,intrusion=0.0]",
 ]
 AS_MIXUP = [
     "untied[kept=0.0,lam=any]",
@@ -141,6 +142,8 @@ AT_ONE = [
     "untied",
     "untied[kept=0.0]",
     "avmixup",
+    "metamixup[step=0.0]",
+    "metamixup[rate=0.0]",
 ]
 
 
@@ -148,7 +151,7 @@ def losses_and_gradients(policy: Policy, padded: bool = True, **options: Any) ->
     states, mask, y = texts()
     mask = mask if padded else torch.ones_like(mask)
     f, x = Reader(), states.clone().requires_grad_()
-    loss = policy(f, (x, mask), y, generator=rng(), **options).loss
+    loss = ready(policy)(f, (x, mask), y, generator=rng(), **options).loss
     return [loss, *torch.autograd.grad(loss.mean(), [x, *f.parameters()])]
 
 
@@ -177,13 +180,15 @@ def test_lam_of_one_is_the_plain_loss(text: str, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("ampmix.policies.mixup.sample_lam", ones)
     monkeypatch.setattr("ampmix.policies.avmixup.sample_lam", ones)
+    monkeypatch.setattr("ampmix.policies.metamixup.sample_lam", ones)
     reduced = losses_and_gradients(POLICIES.parse(text), padded=False)  # united masks are not own
     assert_same(reduced, losses_and_gradients(NoMixup(), padded=False))
 
 
 def test_every_policy_that_can_be_reduced_is_in_the_table() -> None:
     named = {text.partition("[")[0] for text in (*REDUCED, *AS_MIXUP, *AT_ONE)}
-    assert named == set(find("ampmix.policies")) - {"none", "nonlinear"}
+    own = [cls for cls in find("ampmix.policies").values() if cls is NoMixup or cls.own_loss]
+    assert named == set(find("ampmix.policies")) - {cls.name for cls in own}
 
 
 # --- losses and weights ------------------------------------------------------------------------
@@ -238,7 +243,7 @@ def test_class_probabilities_are_targets_like_class_indices(policy: Policy) -> N
         with pytest.raises(AmpmixError, match="class indices"):
             ready(policy)(Reader(), (states, mask), soft, generator=rng())
         return
-    loss = policy(Reader(), (states, mask), soft, generator=rng()).loss
+    loss = ready(policy)(Reader(), (states, mask), soft, generator=rng()).loss
     torch.testing.assert_close(loss, plain, rtol=1e-6, atol=1e-6)
 
 
@@ -275,6 +280,8 @@ REFUSED = {
         "eps=-0.1",
         "lam=min",
     ],
+    "adamixup": ["weight=1.5", "weight=nan", "intrusion=-1.0", "intrusion=inf", "width=0"],
+    "metamixup": ["alpha=0.0", "rate=-0.1", "rate=nan", "step=-1.0", "step=inf"],
     "untied": ["alpha=0", "kept=-0.1", "kept=1.5", "kept=nan", "lam=min"],
 }
 

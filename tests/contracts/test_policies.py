@@ -385,12 +385,12 @@ def test_dropout_advances_the_global_state_as_its_draws_do(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         if not own_generator:
-            policy(lambda z: z, g, y)  # draws what it draws from the global generator
+            ready(policy)(lambda z: z[..., :3], g, y)  # draws from the global generator
         for _ in range(policy.dropout_draws):
             f(g)
         expected = torch.get_rng_state()
         torch.manual_seed(3)
-        policy(f, g, y, generator=rng() if own_generator else None).loss.mean().backward()
+        ready(policy)(f, g, y, generator=rng() if own_generator else None).loss.mean().backward()
         assert torch.equal(torch.get_rng_state(), expected)
 
 
@@ -477,7 +477,9 @@ def test_half_precision_trains_with_an_unrounded_lam(policy: Policy, dtype: torc
         assert (step > 0).double().mean() > 0.8, "eps must not be rounded away"
         assert (step <= policy.eps * 1.001).all()
     exact = policy_in_use(copy.deepcopy(f).float(), g.detach().float(), y, generator=rng())
-    assert torch.equal(mixed.lam, exact.lam)
+    inside = mixed.lam[(mixed.lam > 0) & (mixed.lam < 1)]
+    assert not len(inside) or (inside.to(dtype).to(inside.dtype) != inside).any()
+    torch.testing.assert_close(mixed.lam, exact.lam, rtol=0, atol=2e-3)  # some go by f's outputs
     torch.testing.assert_close(mixed.loss.float(), exact.loss, rtol=0.05, atol=0.1)
 
 
@@ -738,7 +740,8 @@ def test_a_frozen_f_still_trains_what_comes_before(policy: Policy) -> None:
 def test_a_loss_reduced_to_one_number_is_refused(policy: Policy) -> None:
     for n in (1, 6):
         with pytest.raises(AmpmixError, match="one value per example"):
-            policy(head(4), hidden(0, n, 4), labels(0, n), loss=F.cross_entropy, generator=rng())
+            g, y = hidden(0, n, 4), labels(0, n)
+            ready(policy)(head(4), g, y, loss=F.cross_entropy, generator=rng())
 
 
 @any_loss
@@ -747,7 +750,7 @@ def test_a_loss_with_values_for_every_output_is_refused(policy: Policy) -> None:
         return F.binary_cross_entropy_with_logits(logits, y, reduction="none")
 
     with pytest.raises(AmpmixError, match="one value per example|class indices"):
-        policy(head(4), hidden(0, 6, 4), (hidden(1, 6, 3) > 0).double(), loss=loss)
+        ready(policy)(head(4), hidden(0, 6, 4), (hidden(1, 6, 3) > 0).double(), loss=loss)
 
 
 @mixing

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import sys
 import types
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
+from ampmix.policies.fgm import FGM
 from ampmix.studies.file import read
 from ampmix.studies.study import build
+from contracts import test_policies as contracts
 
 ROOT = Path(__file__).parents[2]
 GUIDES = ROOT / "docs" / "guides"
@@ -60,6 +63,23 @@ def test_what_a_guide_shows_runs(
     assert shown, f"{path.name} shows nothing to run: name it in ELSEWHERE, with the reason"
     for code in shown:
         exec(compile(code, str(path), "exec"), vars(module))
+
+
+def test_the_policy_that_is_shown_keeps_the_contracts_of_ours() -> None:
+    """Those of policies that change each text by itself, as it does."""
+    module = types.ModuleType("shown")
+    shown = blocks((ROOT / "docs" / "extending.md").read_text("utf-8"))
+    first, noise = shown[0], next(code for code in shown if "class Noise" in code)
+    for code in (first, noise):
+        exec(compile(code, "extending.md", "exec"), vars(module))
+    kept = 0
+    for name, contract in vars(contracts).items():
+        marks = [mark.args for mark in getattr(contract, "pytestmark", ()) if mark.args]
+        alike = any(args[0] == "policy" and FGM() in args[1] for args in marks)
+        if name.startswith("test_") and alike and [*signature(contract).parameters] == ["policy"]:
+            contract(module.Noise())
+            kept += 1
+    assert kept > 8
 
 
 def test_the_study_that_a_guide_shows_can_run(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 import forked
-from ampmix import AMP, AmpmixError, Mixed, MixStep, Mixup, NoMixup, NonlinearMixup
+from ampmix import AMP, AmpmixError, Mixed, MixStep, Mixup, NoMixup, Policy
+from ampmix._support.components import find, spec
 
 pl = pytest.importorskip("pytorch_lightning")
 
@@ -539,10 +540,38 @@ def test_another_loss_trains_where_that_is_meant() -> None:
     assert changed(before, weights(model))
 
 
-def test_policies_with_parameters_are_refused() -> None:
-    learner = NonlinearMixup().prepare((16,), 3)
-    with pytest.raises(AmpmixError, match="part of the LightningModule"):
-        MixupCallback(learner, site="net.0")  # type: ignore[arg-type]
+LEARNING = [cls() for cls in find("ampmix.policies").values() if cls.learns]
+
+
+@pytest.mark.parametrize("policy", LEARNING, ids=spec)
+def test_policies_with_parameters_are_refused_prepared_or_not(policy: Policy) -> None:
+    for given in (policy, policy.prepare((16,), 3)):
+        with pytest.raises(AmpmixError, match="part of the LightningModule"):
+            MixupCallback(given, site="net.0")
+
+
+class Learning(Module):
+    """A policy with parameters where the refusal says that it belongs."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.step = MixStep(self.net, policy.prepare((16,), 3), site="2")
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        x, y = batch
+        return self.step(x, labels=y)[0]
+
+
+@pytest.mark.parametrize("policy", LEARNING, ids=spec)
+def test_policies_with_parameters_train_in_a_step_of_the_module(policy: Policy) -> None:
+    model = Learning(policy)
+    before = weights(model)
+    trainer(max_epochs=1).fit(model, loader())
+    after = weights(model)
+    assert any("learner" in name for name in before)
+    assert all(
+        not torch.equal(before[name], after[name]) for name in dict(model.named_parameters())
+    )
 
 
 def test_without_lightning_the_extra_is_named() -> None:

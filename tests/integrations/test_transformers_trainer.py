@@ -22,6 +22,7 @@ from torch import nn
 import ampmix
 import forked
 from ampmix import AMP, AmpmixError, Mixed, MixStep, Mixup, MixupTrainer, NoMixup, NonlinearMixup
+from ampmix.policies.adamixup import AdaMixUp
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -853,6 +854,7 @@ def test_adapters_train_and_are_saved(tmp_path: Path) -> None:
     [
         ({}, {"site": "bert.encoder.layr.0"}, "did you mean"),
         ({}, {"policy": NonlinearMixup()}, "parameters of its own"),
+        ({}, {"policy": AdaMixUp()}, "adamixup: .* parameters of its own"),
         ({}, {"policy": "amp"}, "AMP"),
         ({}, {"compute_loss_func": lambda *_, **__: 0.0}, "loss=f"),
         ({"activation_checkpointing_kwargs": {"use_reentrant": True}}, {}, "use_reentrant"),

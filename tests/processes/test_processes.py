@@ -132,7 +132,7 @@ def test_train_in_two_processes_is_one_model_and_close_to_one_process(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["amp[eps=0.1]", "nonlinear"])
+@pytest.mark.parametrize("policy", ["amp[eps=0.1]", "nonlinear", "adamixup"])
 def test_policies_train_in_two_processes(policy: str, small: Path, tmp_path: Path) -> None:
     model = str(tmp_path / "model")
     done = together(

@@ -107,7 +107,7 @@ class MixupCallback(_lightning().Callback):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__()
-        if not isinstance(policy, Policy):
+        if not isinstance(policy, Policy) or policy.learns:
             raise AmpmixError(
                 f"policy is a {type(policy).__name__}: one with parameters to train must be part "
                 "of the LightningModule, in a MixStep that its training_step calls"

@@ -9,7 +9,7 @@ from ampmix._torch.compiling import never_compiled
 from ampmix._torch.generators import Generators, Ragged
 from ampmix.errors import AmpmixError
 from ampmix.mixing import uniform
-from ampmix.mixing.words import presence
+from ampmix.mixing.words import mean_word
 
 BY_CLASS = ("same", "other")
 PAIRINGS = ("any", *BY_CLASS, "near")
@@ -102,9 +102,7 @@ def pair_near(
     [2, 3, 0, 1]
     """
     x = next(part for part in g if part.is_floating_point()).detach().float()
-    if (held := presence(g, x, len(shape))) is not None:
-        weight = held.unsqueeze(-1).to(x.dtype)
-        x = (x.flatten(len(shape) + 1) * weight).sum(-2) / weight.sum(-2).clamp(min=1.0)
+    x = mean_word(g, x, len(shape))
     rows = x.reshape(-1, shape[-1], x.shape[len(shape) :].numel())
     far = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").cpu()
     draw = uniform(shape, generator, x.device).reshape(far.shape[:2]).cpu()

@@ -36,6 +36,21 @@ def presence(g: tuple[Tensor, ...], x: Tensor, dims: int, *, whole: bool = False
 
 
 @uncompiled
+def mean_word(g: tuple[Tensor, ...], x: Tensor, dims: int) -> Tensor:
+    """Mean over the positions of x that hold a word, ``[..., B, D]``; x where it has no such axis.
+
+    Arguments as in :func:`presence`; without a mask all positions count.
+    """
+    if x.dim() <= dims + 1:
+        return x
+    held = presence(g, x, dims)
+    if held is None:
+        held = torch.ones(x.shape[: dims + 1], dtype=torch.bool, device=x.device)
+    weight = held.unsqueeze(-1).to(x.dtype)
+    return (x.flatten(dims + 1) * weight).sum(-2) / weight.sum(-2).clamp(min=1.0)
+
+
+@uncompiled
 def beside(values: Tensor, x: Tensor) -> Tensor:
     """Values ``[..., B]`` or ``[..., B, L]`` with trailing axes, to broadcast against x."""
     return values.reshape(values.shape + (1,) * (x.dim() - values.dim()))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from ampmix._torch.generators import Generators
 from ampmix.errors import AmpmixError
-from ampmix.mixing import Loss, cross_entropy, mix, pair, sample_lam, take_pairs
-from ampmix.mixing.heads import Hidden
+from ampmix.mixing import Loss, mix, pair, sample_lam, take_pairs
+from ampmix.mixing.heads import Head
 from ampmix.policies._options import check_alpha
-from ampmix.policies.base import Headed, Learner, Mixed, Policy, batch_of, no_use
+from ampmix.policies.base import Headed, Mixed
+from ampmix.policies.parametric import ParametricLearner, ParametricPolicy
 
 
 @dataclass(frozen=True)
-class NonlinearMixup(Policy):
+class NonlinearMixup(ParametricPolicy):
     """Non-linear Mixup (Guo, AAAI 2020), a reconstruction: no code was released.
 
     ``x = Lam * x_i + (1 - Lam) * x_j`` with ``Lam ~ Beta(alpha, alpha)`` for every element of the
@@ -58,7 +59,6 @@ class NonlinearMixup(Policy):
     name: ClassVar[str] = "nonlinear"
     rank: ClassVar[int] = 3
     own_loss: ClassVar[str] = "1 - cosine"
-    learns: ClassVar[bool] = True
     alpha: float = 1.0
     label_dim: int = 0
     site: str = "embedding"
@@ -93,14 +93,8 @@ class NonlinearMixup(Policy):
         """The label policy and label embeddings for hidden states up to `shape`."""
         return LabelPolicy(self, shape, classes, generator)
 
-    def _train(self, *_: object) -> NoReturn:
-        raise AmpmixError(
-            "policy nonlinear has parameters to train: call what "
-            "prepare(shape, classes, generator) returns"
-        )
 
-
-class LabelPolicy(Learner):
+class LabelPolicy(ParametricLearner):
     """Non-linear Mixup in one run.
 
     Parameters: ``weight [d_l, *shape]`` and ``bias [d_l]``, drawn as those of a linear layer.
@@ -130,26 +124,20 @@ class LabelPolicy(Learner):
         self.weight, self.bias = uniform(width, *shape), uniform(width)
         self.register_buffer("labels", orthonormal(classes, width, generator))
 
-    def forward(
+    def _train(
         self,
-        f: Callable[..., Tensor],
-        g: Hidden,
+        f: Head,
+        g: tuple[Tensor, ...],
         y: Tensor,
-        *,
-        loss: Loss = cross_entropy,
-        generator: Generators = None,
-        batch_dims: int | None = None,
-        **unlabelled: Any,
+        shape: torch.Size,
+        loss: Loss,
+        generator: Generators,
     ) -> Mixed:
-        """See :meth:`Policy.__call__`; f gives ``[..., B, d_l]`` outputs."""
-        if unlabelled:
-            raise AmpmixError(no_use(self.policy.name))
-        parts, shape = batch_of(g, y, batch_dims)
-        self.policy.check_loss(loss)
+        """Return the losses; f gives ``[..., B, d_l]`` outputs."""
         self._check(y)
-        perm = pair(shape, generator=generator, device=parts[0].device)
-        coefficients = [self._coefficients(part, shape, generator) for part in parts]
-        mixed = [mix(x, lam, perm) for x, lam in zip(parts, coefficients, strict=True)]
+        perm = pair(shape, generator=generator, device=g[0].device)
+        coefficients = [self._coefficients(part, shape, generator) for part in g]
+        mixed = [mix(x, lam, perm) for x, lam in zip(g, coefficients, strict=True)]
         outputs = f(*mixed)
         outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 

@@ -113,7 +113,7 @@ class TrainingRun:
         )
         self.model.to(device)
         self.read_ahead(policy.teachers > 0)
-        if policy.outputs(classes) == classes and not policy.learns:
+        if policy.outputs(classes) == classes and not policy.own_loss:
             self.model.begin(self.parts.train, device)
         self.learner = _prepare(self.model, policy, self.parts.train, classes, device, seed)
         self.loss = _loss(data, config, device, weights)
