@@ -124,7 +124,7 @@ class PolicyRegion(ParametricLearner):
         return least + wide * drawn
 
     def _told(self, logits: Tensor, shape: torch.Size) -> Tensor:
-        """How sure D is that outputs are those of texts, as log-odds, ``[..., B]``."""
+        """Log-odds, by D, that outputs are those of texts, ``[..., B]``."""
         return _answer(self.intruder, logits, shape, "outputs").squeeze(-1)
 
 
@@ -142,7 +142,7 @@ def _network(
 
 
 def _answer(network: nn.Sequential, x: Tensor, shape: torch.Size, what: str) -> Tensor:
-    """What a network says of x, which is ``[..., B, *]`` of as many numbers as it reads."""
+    """Answer of a network to x, ``[..., B, *]`` of as many numbers as it reads."""
     first: Any = network[0]
     if x.shape != (*shape, first.in_features):
         raise AmpmixError(
