@@ -68,6 +68,8 @@ class Output:
     def only_first(self, rank: int) -> None:
         """Of several processes that work together only the first one says anything."""
         self._silent = rank > 0
+        if self._silent:
+            _log.setLevel(logging.ERROR)
 
     @property
     def as_json(self) -> bool:
@@ -100,7 +102,8 @@ class Output:
 
     def remark(self, message: str) -> None:
         """Print a line that goes before or after the answer."""
-        _say(self.messages if self.as_json or self._quiet else self.screen, message)
+        if message or not self.as_json:
+            _say(self.messages if self.as_json or self._quiet else self.screen, message)
 
     def message(self, message: str) -> None:
         """Print a line beside the answer."""
@@ -135,7 +138,9 @@ class Output:
             yield self._stdout
             self._stdout.flush()
             return
-        with whole(Path(str(self._file))) as draft, draft.open("w", encoding="utf-8") as file:
+        path = Path(str(self._file))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as draft, draft.open("w", encoding="utf-8") as file:
             yield file
 
 

@@ -122,7 +122,7 @@ def _predict_lines(arguments: argparse.Namespace, classifier: Classifier, stream
 
     output = arguments.output
     doubts = Doubts(classifier.reader.max_length, arguments.min_confidence)
-    names = _names(arguments, stream.columns, classifier.classes)
+    names = _names(arguments, stream.columns, classifier.classes) if _has_file(arguments) else ()
     _note(output, *stream.notes)
     with _document(arguments, classifier) as document, _writing(arguments) as write:
         write(lambda: stream.head(names))
@@ -169,10 +169,15 @@ def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path
     _note(arguments.output, *doubts.notes())
 
 
+def _has_file(arguments: argparse.Namespace) -> bool:
+    """Return True if rows are written beside the document, which has them else."""
+    return arguments.out is not None or not arguments.output.as_json
+
+
 @contextlib.contextmanager
 def _writing(arguments: argparse.Namespace) -> Iterator[Callable[[Callable[[], str]], None]]:
     """Open the file of rows, for what makes a part of it: nothing where the document has them."""
-    if arguments.output.as_json and arguments.out is None:
+    if not _has_file(arguments):
         yield lambda made: None
         return
     with sink(arguments.out) as out:
