@@ -70,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--track",
         default="",
         metavar="LIST",
-        help="trackers of the runs: mlflow, tensorboard (none)",
+        help="trackers of the runs: mlflow, tensorboard, or one of accelerate: aim, clearml, "
+        "comet_ml, dvclive, swanlab, trackio, wandb (none)",
     )
 
 
