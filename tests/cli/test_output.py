@@ -248,6 +248,11 @@ def test_data_after_json_are_no_file_of_it(here: Path, capsys: Any) -> None:
     assert "policies" in strict(Path("policies").read_text())
 
 
+def test_a_file_of_another_name_is_told_what_json_takes(here: Path, capsys: Any) -> None:
+    assert main(["evaluate", "runs", "films.csv", "--json", "figures.txt"]) == 2
+    assert "'figures.txt'" in (error := capsys.readouterr().err) and "ends in .json" in error
+
+
 def test_a_folder_is_no_file_for_the_document(here: Path, capsys: Any) -> None:
     Path("x.json").mkdir()
     assert main(["list", "--json", "x.json"]) == 2

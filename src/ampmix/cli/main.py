@@ -30,6 +30,8 @@ class _Parser(argparse.ArgumentParser):
     it: ``--json tickets.csv`` is ``tickets.csv --json``.
     """
 
+    _without_file = False
+
     def error(self, message: str) -> NoReturn:
         raise AmpmixError(f"{message} (ampmix --help lists what there is)")
 
@@ -41,6 +43,7 @@ class _Parser(argparse.ArgumentParser):
                 break
             if one == "--json" and not after.lower().endswith(".json"):
                 given[place] = f"--json={ALONE}"
+        self._without_file = f"--json={ALONE}" in given
         return super().parse_known_args(given, namespace)
 
     @property
@@ -55,6 +58,7 @@ class _Parser(argparse.ArgumentParser):
             hints = ["give one DATA"] if "--test" in known else []
             hints.append("quote spec strings")
             hints += ["name a test set with --test"] if "--test" in known else []
+            hints += ["give --json a name that ends in .json"] if self._without_file else []
             raise AmpmixError(f"unexpected argument {extra[0]!r}: {', and '.join(hints)}")
         near = difflib.get_close_matches(extra[0].split("=")[0], known, n=2, cutoff=0.6)
         hint = (

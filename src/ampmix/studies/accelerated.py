@@ -17,9 +17,9 @@ from ampmix.studies.trackers import CURVE, Tracker, metrics
 
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "aim": {"experiment": "study"},
-    "clearml": {"project_name": "study", "task_name": "run", "reuse_last_task_id": "false"},
+    "clearml": {"project_name": "study", "task_name": "run"},
     "comet_ml": {},
-    "dvclive": {"dir": "folder", "exp_name": "run"},
+    "dvclive": {"dir": "folder"},
     "swanlab": {"experiment_name": "run"},
     "trackio": {"name": "run"},
     "wandb": {"name": "run"},
@@ -49,8 +49,9 @@ class Accelerated(Tracker):
         accelerate = needed("accelerate", "trainer")
         known = needed("accelerate.tracking", "trainer").LOGGER_TYPE_TO_CLASS
         if name not in known:
+            version = accelerate.__version__
             raise AmpmixError(
-                f"accelerate {accelerate.__version__} has no tracker {name}: pip install -U accelerate"
+                f"accelerate {version} has no tracker {name}: pip install -U accelerate"
             )
         if importlib.util.find_spec(name) is None:
             raise AmpmixError(f"the package {name} is not installed: pip install {name}")
@@ -75,14 +76,14 @@ class Accelerated(Tracker):
         run.finish()
 
     def _begun(self, task: Task, record: RunRecord) -> Any:
-        """The tracker's run. One by name where files are kept, as two must not share a folder."""
+        """Begin the tracker's run, by a name that no other run has: some go on with an old one."""
         place = self._out / self._name
         values = {
             "study": self._study,
-            "run": f"{task.run.policy} seed {task.run.seed}",
+            "run": f"{task.run.policy} seed {task.run.seed} {record.id[:8]}",
             "folder": str(place / record.id),
         }
-        given = {key: values.get(kind, False) for key, kind in OPTIONS[self._name].items()}
+        given = {key: values[kind] for key, kind in OPTIONS[self._name].items()}
         if self._open.requires_logging_directory:
             place.mkdir(parents=True, exist_ok=True)
             run = self._open(values["run"], str(place), **given)

@@ -17,7 +17,6 @@ from ampmix.studies.executors import Task
 from ampmix.studies.plan import Plan
 from ampmix.terminal.watchers import Watcher
 
-
 CURVE = ("train_loss", "dev_error", "dev_loss")
 """Numbers of a reading that trackers are told."""
 
