@@ -63,17 +63,19 @@ class Accelerated(Tracker):
         attempt(lambda: self._tell(task, record), None, f"a run in the tracker {self._name}")
 
     def _tell(self, task: Task, record: RunRecord) -> None:
-        run = self._begun(task, record)
-        run.store_init_configuration({**self.parameters(task), "run": record.id})
-        last = 0
-        for reading in record.result.curve or ():
-            last = reading["step"]
-            run.log({f"curve/{key}": reading[key] for key in CURVE}, step=last)
-        told: dict[str, Any] = {f"result/{key}": value for key, value in metrics(record).items()}
+        about = {**self.parameters(task), "run": record.id}
         if not record.done:
-            told["result/error"] = str(record.result.error)
-        run.log(told, step=last + 1)
-        run.finish()
+            about["error"] = str(record.result.error)
+        run, last = self._begun(task, record), 0
+        try:
+            run.store_init_configuration(about)
+            for reading in record.result.curve or ():
+                last = reading["step"]
+                run.log({f"curve/{key}": reading[key] for key in CURVE}, step=last)
+            results = {f"result/{key}": number for key, number in metrics(record).items()}
+            run.log(results, step=last + 1)
+        finally:
+            run.finish()
 
     def _begun(self, task: Task, record: RunRecord) -> Any:
         """Begin the tracker's run, by a name that no other run has: some go on with an old one."""
