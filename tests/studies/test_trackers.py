@@ -104,7 +104,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             self.state = "finished"
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "wandb", Kept)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("ampmix.studies.accelerated.find_spec", lambda name: object())
     return runs
 
 
@@ -151,7 +151,7 @@ def test_without_the_trackers_package_it_is_named(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("accelerate")
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("ampmix.studies.accelerated.find_spec", lambda _: None)
     with pytest.raises(AmpmixError, match=f"{name} is not installed: pip install {name}$"):
         trackers.of(name, "small", (), tmp_path)
 

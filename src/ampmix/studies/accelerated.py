@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Accelerated(Tracker):
             raise AmpmixError(
                 f"accelerate {version} has no tracker {name}: pip install -U accelerate"
             )
-        if importlib.util.find_spec(name) is None:
+        if find_spec(name) is None:
             raise AmpmixError(f"the package {name} is not installed: pip install {name}")
         self._open = known[name]
         accelerate.PartialState()  # without which its trackers cannot log
