@@ -155,6 +155,23 @@ def test_columns_are_told_by_their_contents_or_by_the_user(tmp_path: Path) -> No
     assert rows(read_table(both, text="content"))[0] == ("b", "x")
 
 
+def test_unclear_columns_come_with_the_options_that_are_probably_meant(tmp_path: Path) -> None:
+    rows = [f"{i};a text of words {i};{'abc'[i % 3]};{i % 7}.5" for i in range(40)]
+    path = write(tmp_path, "odd.csv", "\n".join(["Nr.;What it says;Kind;Size", *rows]) + "\n")
+    with pytest.raises(AmpmixError) as caught:
+        read_table(path)
+    assert "--label" in str(caught.value) and "probably" not in str(caught.value)  # Kind or Size?
+    path.write_text(path.read_text().replace(".5", ".5 by 3"))
+    with pytest.raises(AmpmixError) as caught:
+        read_table(path)
+    assert "probably" not in str(caught.value)  # What it says or Size?
+    rows = [row.rpartition(";")[0] for row in rows]
+    path.write_text("\n".join(["Nr.;What it says;Kind", *rows]) + "\n")
+    with pytest.raises(AmpmixError, match="probably --text 'What it says' --label Kind"):
+        read_table(path)
+    assert read_table(path, text="What it says", label="Kind").classes == ("a", "b", "c")
+
+
 def test_a_semicolon_file_says_how_it_was_read(tmp_path: Path) -> None:
     dataset = read_table(write(tmp_path, "t.csv", PLAIN.replace(",", ";")))
     assert dataset.notes == ("t.csv is read with semicolons",)

@@ -10,6 +10,7 @@ import pytest
 from ampmix.errors import AmpmixError
 from ampmix.records.store import RunRecord
 from ampmix.studies import trackers
+from ampmix.studies.accelerated import OPTIONS
 from ampmix.studies.executors import InProcess, Task
 from ampmix.studies.file import read
 from ampmix.studies.run import Watchers, run_study
@@ -68,6 +69,103 @@ def test_without_the_package_the_extra_is_named(
     monkeypatch.setitem(__import__("sys").modules, name, None)
     with pytest.raises(AmpmixError, match=rf"ampmix\[{name}\]"):
         trackers.of(name, "small", (), tmp_path)
+
+
+# ------------------------------------------------------------------ those of accelerate
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What a stand-in for wandb is told, in accelerate's own place for trackers."""
+    tracking = pytest.importorskip("accelerate.tracking")
+    runs: list[Any] = []
+
+    class Kept(tracking.GeneralTracker):  # type: ignore[misc, name-defined]
+        name, requires_logging_directory, tracker = "wandb", False, None
+
+        def __init__(self, project: str, **given: Any) -> None:
+            super().__init__()
+            self.project, self.given, self.values = project, given, list[Any]()
+            self.state = "made"
+            runs.append(self)
+
+        def start(self) -> None:
+            assert not [run for run in runs if run.state == "begun"], "one at a time"
+            self.state = "begun"
+
+        def store_init_configuration(self, values: dict[str, Any]) -> None:
+            self.parameters = values
+
+        def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:
+            assert self.state == "begun"
+            self.values.append((step, values))
+
+        def finish(self) -> None:
+            self.state = "finished"
+
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "wandb", Kept)
+    monkeypatch.setattr("ampmix.studies.accelerated.find_spec", lambda name: object())
+    return runs
+
+
+def test_a_tracker_of_accelerate_has_every_run(tmp_path: Path, told: list[Any]) -> None:
+    records = tracked(tmp_path, "wandb")
+    runs = {run.parameters["run"]: run for run in told}
+    assert len(told) == len(records) and {run.state for run in told} == {"finished"}
+    for task, record in records.items():
+        run = runs[record.id]
+        assert run.project == "small" and run.given["name"].startswith(task.run.policy)
+        assert run.parameters["policy"] == task.run.policy
+        assert run.parameters["training.lr"] == 0.01
+        *curve, (last, result) = run.values
+        assert result["result/test_error"] == record.result["test_error"]
+        readings = record.result.curve or ()
+        assert [step for step, _ in curve] == [reading["step"] for reading in readings]
+        assert [values["curve/dev_loss"] for _, values in curve] == [
+            reading["dev_loss"] for reading in readings
+        ]
+        assert last > max((step for step, _ in curve), default=0)  # steps only go up
+
+
+def test_what_a_tracker_refuses_costs_no_record(
+    tmp_path: Path, told: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise ConnectionError("nobody is logged in")
+
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    monkeypatch.setattr(LOGGER_TYPE_TO_CLASS["wandb"], "start", refuse)
+    with pytest.warns(UserWarning, match="tracker wandb is left out.*nobody is logged in"):
+        records = tracked(tmp_path, "wandb")
+    assert records and all(record.done for record in records.values())
+
+
+def test_accelerate_itself_knows_all_that_are_offered() -> None:
+    tracking = pytest.importorskip("accelerate.tracking")
+    assert set(OPTIONS) == set(tracking.LOGGER_TYPE_TO_CLASS) - {"mlflow", "tensorboard"}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_without_the_trackers_package_it_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("accelerate")
+    monkeypatch.setattr("ampmix.studies.accelerated.find_spec", lambda _: None)
+    with pytest.raises(AmpmixError, match=f"{name} is not installed: pip install {name}$"):
+        trackers.of(name, "small", (), tmp_path)
+
+
+def test_without_accelerate_or_with_an_old_one_a_sentence_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = pytest.importorskip("accelerate.tracking")
+    monkeypatch.delitem(tracking.LOGGER_TYPE_TO_CLASS, "trackio")
+    with pytest.raises(AmpmixError, match="no tracker trackio: pip install -U accelerate"):
+        trackers.of("trackio", "small", (), tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "accelerate", None)
+    with pytest.raises(AmpmixError, match=r"ampmix\[trainer\]"):
+        trackers.of("wandb", "small", (), tmp_path)
 
 
 def test_unknown_trackers_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import lzma
 import os
 import struct
@@ -29,6 +30,7 @@ TIMEOUT = 20.0  # seconds without a byte
 PAUSE = 1.0  # seconds before the second attempt; doubled after each
 LIMIT = 64 * 2**20  # bytes; the largest file of the paper's data sets has about 4 MB
 _CHUNK = 2**16
+_log = logging.getLogger(__name__)
 
 
 def fetch(
@@ -86,6 +88,7 @@ def _checked(path: Path, sha256: str) -> Path:
             f"{path} was altered (its sha256 begins with {found[:12]}, not {sha256[:12]}): "
             "delete it to have it downloaded again, or put the original there"
         )
+    _log.info("%s is as it should be", path)
     return path
 
 
@@ -209,6 +212,6 @@ def _chunks(response: Any) -> Iterator[bytes]:
 
 
 def _progress(text: str) -> None:
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and _log.isEnabledFor(logging.WARNING):  # it is not with --quiet
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,25 @@ def write_json(path: Path, content: Any) -> None:
     with whole(path) as draft, draft.open("w", encoding="utf-8") as file:
         json.dump(content, file, ensure_ascii=False, indent=1, allow_nan=False)
         file.write("\n")
+
+
+def jsonable(content: Any) -> Any:
+    """Return a value as JSON has it: null for numbers that are none, strings for paths.
+
+    >>> jsonable({"error": float("nan"), "model": Path("model"), "sizes": (1, 2)})
+    {'error': None, 'model': 'model', 'sizes': [1, 2]}
+    """
+    if isinstance(content, Mapping):
+        return {str(key): jsonable(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [jsonable(value) for value in content]
+    if isinstance(content, float):
+        return float(content) if math.isfinite(content) else None
+    if content is None or isinstance(content, str | int):
+        return content
+    if hasattr(content, "tolist"):  # a number or an array of NumPy
+        return jsonable(content.tolist())
+    return str(content)
 
 
 def check_writable(folder: Path) -> None:

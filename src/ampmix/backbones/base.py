@@ -207,6 +207,11 @@ class Backbone(ABC):
         """Spec string without private paths, for model folders, summaries and trackers."""
         return components.spec(self)
 
+    @property
+    def base_model(self) -> str | None:
+        """Hub name of the pretrained model that training begins with, None without one."""
+        return None
+
     def coverage(self, texts: tuple[str, ...], tokenizer: str) -> Coverage | None:
         """Count the words of the texts that have a pretrained vector; None without vectors."""
         return None
@@ -248,9 +253,7 @@ class Backbone(ABC):
 
     @property
     def training_defaults(self) -> Mapping[str, Any]:
-        """Settings of :class:`ampmix.training.config.TrainConfig` that suit this backbone
-        better.
-        """
+        """Settings of :class:`ampmix.TrainConfig` that suit this backbone better."""
         return {}
 
     def steps_for(self, texts: int) -> int:

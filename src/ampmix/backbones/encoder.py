@@ -17,6 +17,7 @@ from ampmix.backbones.hf_loading import (
     MINILM,
     check_trained,
     content_of,
+    hub_name,
     layer_count,
     located,
     new_layers,
@@ -142,6 +143,11 @@ class Encoder(Backbone):
         folder = Path(self.model).expanduser()
         named = folder.name if folder.is_absolute() or folder.is_dir() else self.model
         return components.spec(replace(self, model=named or self.model))
+
+    @property
+    def base_model(self) -> str | None:
+        """See :attr:`ampmix.backbones.base.Backbone.base_model`; None for a folder."""
+        return hub_name(self.model)
 
     @property
     def training_defaults(self) -> Mapping[str, Any]:

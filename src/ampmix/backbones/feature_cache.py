@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,9 +123,13 @@ def cached(
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):  # of several workers one computes
             if (found := _read(path, shape)) is not None:
+                _log.info("features of %d texts are read from %s", len(rows), path)
                 return found
+            began = time.monotonic()
             found = compute()
             _write(path, found)
+            took = time.monotonic() - began
+            _log.info("features of %d texts took %.1f s; kept in %s", len(rows), took, path)
             return found
     except (OSError, NotImplementedError) as error:
         _log.info("features are not kept: %s", error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -36,6 +37,18 @@ def located(model: str) -> str:
             )
         return str(path)
     return model
+
+
+def hub_name(model: str) -> str | None:
+    """Name that a model has on the hub, None for a folder.
+
+    >>> hub_name("minilm"), hub_name("bert-base-uncased"), hub_name("./mine")
+    ('sentence-transformers/all-MiniLM-L6-v2', 'bert-base-uncased', None)
+    """
+    if model == MINILM:
+        return "sentence-transformers/all-MiniLM-L6-v2"
+    known = re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", model) and not Path(model).exists()
+    return model if known else None
 
 
 @lru_cache(maxsize=64)

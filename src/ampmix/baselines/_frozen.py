@@ -61,6 +61,11 @@ class FrozenBaseline(Baseline):
         """The spec string with the last name alone of a folder's path."""
         return self._named(self._encoder.public_spec)
 
+    @property
+    def base_model(self) -> str | None:
+        """Hub name of the frozen encoder."""
+        return self._encoder.base_model
+
     def _named(self, spec: str) -> str:
         """The spec string of this baseline with the model that the encoder's names."""
         model = re.search(r"model=([^,\]]*)", spec)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import itertools
 import os
 import pkgutil
 import signal
@@ -14,19 +15,36 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ampmix import __version__
 from ampmix.cli import commands
-from ampmix.cli.output import INTERRUPTED
+from ampmix.cli.output import ALONE, INTERRUPTED, add_output, output_of
 from ampmix.errors import AmpmixError, out_of_memory, printable
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with one-sentence errors: near names for options that do not exist."""
+    """argparse with one-sentence errors: near names for options that do not exist.
+
+    The file that ``--json`` may have is one of that name, so that DATA after it is not taken for
+    it: ``--json tickets.csv`` is ``tickets.csv --json``.
+    """
+
+    _without_file = False
 
     def error(self, message: str) -> NoReturn:
         raise AmpmixError(f"{message} (ampmix --help lists what there is)")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; see :class:`argparse.ArgumentParser`."""
+        given = list(sys.argv[1:] if args is None else args)
+        for place, (one, after) in enumerate(itertools.pairwise([*given, ""])):
+            if one == "--":
+                break
+            if one == "--json" and not after.lower().endswith(".json"):
+                given[place] = f"--json={ALONE}"
+        self._without_file = f"--json={ALONE}" in given
+        return super().parse_known_args(given, namespace)
 
     @property
     def options(self) -> list[str]:
@@ -40,6 +58,7 @@ class _Parser(argparse.ArgumentParser):
             hints = ["give one DATA"] if "--test" in known else []
             hints.append("quote spec strings")
             hints += ["name a test set with --test"] if "--test" in known else []
+            hints += ["give --json a name that ends in .json"] if self._without_file else []
             raise AmpmixError(f"unexpected argument {extra[0]!r}: {', and '.join(hints)}")
         near = difflib.get_close_matches(extra[0].split("=")[0], known, n=2, cutoff=0.6)
         hint = (
@@ -65,6 +84,8 @@ def build_parser() -> _Parser:
             info.name, help=title, description=title, allow_abbrev=False
         )
         module.add_arguments(command)
+        if getattr(module, "ANSWERS", True):
+            add_output(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         command.set_defaults(run=module.run, parser=command)
     return parser
@@ -104,7 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if parsed.command is None:
             build_parser().print_help()
             return 2
-        return int(parsed.run(parsed))
+        with output_of(parsed) as parsed.output:
+            return int(parsed.run(parsed))
     except AmpmixError as error:
         if debug:
             traceback.print_exc()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterable
-from dataclasses import Field, fields
+from dataclasses import Field, asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from ampmix.backbones.recipes import FINE_TUNED
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ampmix.data.dataset import TextDataset
     from ampmix.policies.base import Policy
 
+_log = logging.getLogger(__name__)
 METAVARS = {int: "N", float: "X", str: "NAME"}
 
 
@@ -218,6 +220,14 @@ def config_of(arguments: argparse.Namespace, backbone: Backbone, texts: int = 0)
 
     known = datasets.known(arguments.data) is not None
     return settings(backbone, known, texts, **training_of(arguments))
+
+
+def log_choice(backbone: Backbone, config: TrainConfig) -> None:
+    """Log what is trained, with every setting, whoever chose it."""
+    from ampmix._support import components
+
+    chosen = ", ".join(f"{name} {told(value)}" for name, value in asdict(config).items())
+    _log.info("%s: %s", components.spec(backbone), chosen)
 
 
 def dataset_of(arguments: argparse.Namespace, unlabelled: str | None = None) -> TextDataset:

@@ -78,7 +78,8 @@ class TextDataset:
     paper's tables ("" for a user's table); `notes` are sentences for the user; `columns` are those
     of texts and labels in a file; `groups`, int64 [n_train], numbers training texts that must stay
     in one part of a split (:func:`ampmix.data.groups.text_groups`), None if each is alone;
-    `unlabelled` are texts without labels. Two data sets are compared by `fingerprint`.
+    `unlabelled` are texts without labels; `language` is the texts' by its code, such as ``en``, ""
+    if it is not known. Two data sets are compared by `fingerprint`.
 
     Raises AmpmixError if there are fewer than two classes or a class has no training text.
     """
@@ -94,6 +95,7 @@ class TextDataset:
     columns: tuple[str, str] | None = None
     groups: Integers | None = None
     unlabelled: Unlabelled | None = None
+    language: str = ""
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -169,6 +171,7 @@ class Split:
     folds: int | None = None
     pool: tuple[str, ...] = field(default=(), repr=False)
     unlabelled: tuple[str, ...] = field(default=(), repr=False)
+    language: str = ""
 
     @cached_property
     def hash(self) -> str:

@@ -195,6 +195,7 @@ def _split(
         columns=dataset.columns,
         pool=dataset.texts,
         unlabelled=unlabelled_of(dataset, left, held),
+        language=dataset.language,
     )
 
 

@@ -46,6 +46,7 @@ def load_sst(
         dev=_examples(sentences["dev"], class_of),
         test=_examples(sentences["test"], class_of),
         tokenizer="kim-sst",
+        language="en",
     )
     return with_overlap_note(_with_dev_note(dataset))
 

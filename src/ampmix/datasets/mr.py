@@ -29,6 +29,7 @@ class MR:
             classes=("negative", "positive"),
             train=examples("rt-polarity.all", _SHA256, "cp1252"),
             tokenizer="kim",
+            language="en",
         )
 
 

@@ -29,6 +29,7 @@ class SUBJ:
             classes=("subjective", "objective"),
             train=examples("subj.all", _SHA256, "cp1252"),
             tokenizer="kim",
+            language="en",
         )
 
 

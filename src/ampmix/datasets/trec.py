@@ -30,6 +30,7 @@ class TREC:
             train=examples("TREC.train.all", _TRAIN, "iso-8859-1"),
             test=examples("TREC.test.all", _TEST, "iso-8859-1"),
             tokenizer="kim-cased",
+            language="en",
         )
         return with_overlap_note(dataset)
 

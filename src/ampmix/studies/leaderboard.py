@@ -9,7 +9,7 @@ from typing import Any
 
 from ampmix._support.files import write_text
 from ampmix._support.json_files import write_json
-from ampmix.analysis.effects import ABOUT, effects_in, machine_told
+from ampmix.analysis.effects import ABOUT, Effect, effects_in, machine_told
 from ampmix.analysis.groups import read_runs
 from ampmix.data.tables.spreadsheet import guarded
 from ampmix.errors import AmpmixError, printable
@@ -53,7 +53,7 @@ def add_study(runs: Path, folder: Path, name: str = "", machine: str = "") -> in
     return len(found)
 
 
-def write_leaderboard(folder: Path, out: Path) -> tuple[str, list[str]]:
+def write_leaderboard(folder: Path, out: Path) -> tuple[str, list[str], list[Effect]]:
     """Write the page, and the same as CSV with all digits.
 
     Args:
@@ -61,7 +61,7 @@ def write_leaderboard(folder: Path, out: Path) -> tuple[str, list[str]]:
         out: where to.
 
     Returns:
-        A sentence on what is in it, and sentences on what was left out.
+        A sentence on what is in it, sentences on what was left out, and the effects.
 
     Raises:
         AmpmixError: if there is nothing to show, or without the extra ``report``.
@@ -73,7 +73,7 @@ def write_leaderboard(folder: Path, out: Path) -> tuple[str, list[str]]:
     writer.writeheader()
     writer.writerows(_safe(effect.as_json()) for effect in effects)
     write_text(out / TABLE, text.getvalue())
-    return told(effects), notes
+    return told(effects), notes, effects
 
 
 def _safe(row: dict[str, Any]) -> dict[str, Any]:

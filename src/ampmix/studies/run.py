@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ from ampmix.studies.study import Study
 from ampmix.terminal.watchers import Watcher as Watcher
 from ampmix.terminal.watchers import Watchers as Watchers
 
+_log = logging.getLogger(__name__)
 OTHERS_EVERY = 1.0  # seconds between looks at what other processes have done
 
 
@@ -215,6 +217,9 @@ class _Work:
     def _recorded(self, task: Task, record: RunRecord) -> None:
         self.records[task] = record
         self._keep_best(task)
+        told = "" if record.done else f", failed: {record.result.error}"
+        took = record.provenance.get("seconds", 0.0)
+        _log.info("%s, seed %d: %.1f s%s", task.run.policy, task.run.seed, took, told)
         self.watcher.on_record(task, record)
 
     def _keep_best(self, last: Task, all_done: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from ampmix.records.store import RunRecord
 from ampmix.studies.executors import Task
 from ampmix.studies.plan import Plan
 from ampmix.terminal.watchers import Watcher
+
+CURVE = ("train_loss", "dev_error", "dev_loss")
+"""Numbers of a reading that trackers are told."""
 
 
 class Tracker(Watcher):
@@ -70,7 +74,7 @@ class MLflow(Tracker):
         for key, value in {**self.parameters(task), "run": record.id}.items():
             self._client.log_param(run, key, value)
         for reading in record.result.curve or ():
-            for key in ("train_loss", "dev_error", "dev_loss"):
+            for key in CURVE:
                 self._client.log_metric(run, f"curve.{key}", reading[key], step=reading["step"])
         for key, number in metrics(record).items():
             self._client.log_metric(run, key, number)
@@ -91,16 +95,18 @@ class TensorBoard(Tracker):
         """Write a run's parameters, curve and result."""
         with contextlib.closing(self._writer(str(self._out / "tensorboard" / record.id))) as writer:
             for reading in record.result.curve or ():
-                for key in ("train_loss", "dev_error", "dev_loss"):
+                for key in CURVE:
                     writer.add_scalar(f"curve/{key}", reading[key], reading["step"])
             named = {f"result/{key}": number for key, number in metrics(record).items()}
             writer.add_hparams(self.parameters(task), named, run_name=".")
 
 
-KNOWN: dict[str, Callable[[str, Sequence[Plan], Path], Tracker]] = {
-    "mlflow": MLflow,
-    "tensorboard": TensorBoard,
-}
+def known() -> dict[str, Callable[[str, Sequence[Plan], Path], Tracker]]:
+    """Trackers by name: ampmix's own, then those of accelerate."""
+    from ampmix.studies.accelerated import OPTIONS, Accelerated
+
+    others = {name: partial(Accelerated, name) for name in OPTIONS}
+    return {"mlflow": MLflow, "tensorboard": TensorBoard, **others}
 
 
 def of(names: str, study: str, plans: Sequence[Plan], out: Path) -> list[Tracker]:
@@ -113,13 +119,14 @@ def of(names: str, study: str, plans: Sequence[Plan], out: Path) -> list[Tracker
         out: its output folder.
 
     Raises:
-        AmpmixError: for an unknown name, or one whose extra is not installed.
+        AmpmixError: for an unknown name, or one whose package is not installed.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
+    makers = known() if wanted else {}
     for name in wanted:
-        if name not in KNOWN:
-            raise unknown("tracker", name, KNOWN)
-    return [KNOWN[name](study, plans, out) for name in wanted]
+        if name not in makers:
+            raise unknown("tracker", name, makers)
+    return [makers[name](study, plans, out) for name in wanted]
 
 
 @contextlib.contextmanager

@@ -61,7 +61,9 @@ def solve(
     probabilities, tested = logits.softmax(1).numpy(), len(data.test) > 0
     model.to("cpu").eval()
     return Fit(
-        classifier=Classifier(model.config, model, reader, data.classes, about_training(data)),
+        classifier=Classifier(
+            model.config, model, reader, data.classes, about_training(data, baseline)
+        ),
         best=Reading(0, math.nan, *dev),
         curve=(),
         test_wrong=probabilities.argmax(1) != data.test.labels,

@@ -172,7 +172,11 @@ class TrainingRun:
         model.to("cpu").eval().forget()
         return Fit(
             classifier=Classifier(
-                self.backbone, model, self.reader, self.data.classes, about_training(self.data)
+                self.backbone,
+                model,
+                self.reader,
+                self.data.classes,
+                about_training(self.data, self.backbone),
             ),
             best=best,
             curve=tuple(selection.curve),
@@ -191,13 +195,20 @@ class TrainingRun:
         )
 
 
-def about_training(data: Split) -> dict[str, Any]:
-    """Return what a model remembers of its data: columns, and hashes of texts it has seen."""
-    seen = trained_on((*data.train.texts, *data.dev.texts))
-    if data.columns is None:
-        return {"trained_on": seen}
-    text, label = data.columns
-    return {"trained_on": seen, "columns": {"text": text, "label": label}}
+def about_training(data: Split, backbone: Backbone) -> dict[str, Any]:
+    """Return what a model remembers of its training: where it began, texts it saw, columns."""
+    each = np.bincount(data.train.labels, minlength=len(data.classes))
+    about: dict[str, Any] = {
+        "trained_on": trained_on((*data.train.texts, *data.dev.texts)),
+        "n_each": each.tolist(),
+    }
+    if data.columns is not None:
+        about["columns"] = dict(zip(("text", "label"), data.columns, strict=True))
+    if data.language:
+        about["language"] = data.language
+    if backbone.base_model:
+        about["base_model"] = backbone.base_model
+    return about
 
 
 def _loss(

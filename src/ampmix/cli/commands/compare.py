@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ampmix._support.cores import cores
 from ampmix._support.wording import counted
 from ampmix.cli import options
-from ampmix.cli.output import INTERRUPTED, consoles, cut, interrupted, note, recorded, say
+from ampmix.cli.output import INTERRUPTED, Output, cut, interrupted, recorded
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ampmix.studies.ladder import Ladder
     from ampmix.studies.plan import Plan
     from ampmix.studies.summary import Summary
+
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,19 +128,23 @@ def run(arguments: argparse.Namespace) -> int:
     together = processes.joined(device)
     workers = max(1, options.workers_of(arguments, [device]) // together.count)
     replicas = plan.replicas(arguments.replicas, workers)
-    screen, messages = consoles(together.rank)
+    output = arguments.output
+    output.only_first(together.rank)
     for one in (*notes(plan, replicas), *ladder.notes):
-        note(one, messages)
-    say(screen, describe(ladder))
+        output.note(one)
+    output.remark(describe(ladder))
+    _log.info("%s, %s at once", counted(workers, "worker"), counted(replicas, "seed"))
+    for each in (*ladder.rungs, *ladder.plans):
+        options.log_choice(each.backbone, each.config)
     kept, total = ladder.recorded(out)
     if kept == total:
-        say(screen, f"{recorded(total, out)}: nothing to train.")
+        output.remark(f"{recorded(total, out)}: nothing to train.")
     elif together.count > 1:
         shared = f"{together.count} processes share {counted(total - kept, 'run')}"
-        say(messages, f"{shared}; the progress shown is that of the first.")
+        output.message(f"{shared}; the progress shown is that of the first.")
     together.wait()  # none begins before all have counted
     try:
-        with RunsProgress(total - kept, plan.config.steps, messages) as progress:
+        with RunsProgress(total - kept, plan.config.steps, output.messages) as progress:
             summary = compare.compare(
                 ladder,
                 out,
@@ -150,9 +156,9 @@ def run(arguments: argparse.Namespace) -> int:
                 keep_fold=arguments.no_refit,
             )
     except KeyboardInterrupt:
-        say(messages, interrupted(*ladder.recorded(out), out))
+        output.error(interrupted(*ladder.recorded(out), out))
         return INTERRUPTED
-    return conclude(plan, summary, out, screen, messages)
+    return conclude(plan, summary, out, output)
 
 
 def ladder_of(arguments: argparse.Namespace) -> Ladder:
@@ -197,27 +203,37 @@ def notes(plan: Plan, replicas: int) -> list[str]:
     return found + options.alone(plan.backbone, plan.policies, bool(split.unlabelled))
 
 
-def conclude(plan: Plan, summary: Summary, out: Path, screen: Console, messages: Console) -> int:
+def conclude(plan: Plan, summary: Summary, out: Path, output: Output) -> int:
     """Say how it ended; 1 if there are runs without a record."""
     from ampmix.terminal.comparison import print_comparison
 
     for path, reason in summary.unreadable:
-        note(f"set aside the unreadable record {path.name}: {reason}", messages)
+        output.note(f"set aside the unreadable record {path.name}: {reason}")
     if summary.truncated:
         length = f"what the model reads, {counted(plan.config.max_length, 'token')} or fewer"
-        note(cut(summary.truncated, length), messages)
-    screen.print()
-    print_comparison(summary.as_json(), screen, summary.times)
+        output.note(cut(summary.truncated, length))
+    output.remark("")
+    print_comparison(summary.as_json(), output.screen, summary.times)
     files = "summary.json, records/" + (", model/" if summary.folder else "")
-    say(screen, f"Written to {out}: {files}.")
+    output.remark(f"Written to {out}: {files}.")
     for run, reason in summary.unfinished.items():
-        say(screen, f"no record: {run.policy}, seed {run.seed}: {reason}")
+        output.answer(f"no record: {run.policy}, seed {run.seed}: {reason}")
     if summary.unfinished:
-        say(screen, f"The same command tries these again; more is in {out / 'failures'}.")
+        output.remark(f"The same command tries these again; more is in {out / 'failures'}.")
     if summary.folder:
         text = "a text of yours"
-        say(screen, f'Next: ampmix predict {shlex.quote(str(out))} "{text}"')
+        output.remark(f'Next: ampmix predict {shlex.quote(str(out))} "{text}"')
+    output.document({**summary.as_json(), "out": out, **_done_now(summary)})
     return 1 if summary.unfinished else 0
+
+
+def _done_now(summary: Summary) -> dict[str, Any]:
+    """What summary.json does not tell: runs of this command, and those without a record."""
+    missing = [
+        {"policy": run.policy, "seed": run.seed, "reason": reason}
+        for run, reason in summary.unfinished.items()
+    ]
+    return {"trained": summary.trained, "unfinished": missing}
 
 
 def describe(ladder: Ladder) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+ANSWERS = False  # a script for a shell is no answer
 SHELLS = ("bash", "zsh", "tcsh")
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from ampmix._support.wording import counted, shortened
 from ampmix.cli import options
-from ampmix.cli.output import note, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,32 +28,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_data(parser)
     options.add_file(parser, "cross-validation")
     parser.add_argument("--out", metavar="FILE", help="CSV file for all texts found")
-    parser.add_argument("--json", metavar="FILE", help="JSON file for all that was found")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from rich.console import Console
-
     from ampmix._support.json_files import write_json
     from ampmix.analysis.written import ERRORS
     from ampmix.studies.errors import find_errors
 
+    output = arguments.output
     said = find_errors(arguments.runs, options.dataset_of(arguments))
     found, data, examples = said.errors, said.data, said.examples
     for sentence in said.notes:
-        note(sentence)
-    screen = Console(highlight=False)
+        output.note(sentence)
     for line in lines(found, data, examples):
-        say(screen, line)
-    for path in filter(None, (Path(arguments.runs, ERRORS), arguments.json)):
-        write_json(Path(path), said.as_json())
+        output.answer(line)
+    write_json(Path(arguments.runs, ERRORS), said.as_json())
+    output.document(said.as_json())
     if arguments.out:
         _write_csv(Path(arguments.out), found, data, examples, said.probabilities)
-        say(screen, f"Mend the labels listed in {arguments.out}, then run ampmix compare again.")
+        output.remark(f"Mend the labels listed in {arguments.out}, then run ampmix compare again.")
     else:
-        say(screen, "All of them in a table: the same command with --out errors.csv")
-    say(screen, f"Next, a page with all of this: ampmix report {shlex.quote(arguments.runs)}")
+        output.remark("All of them in a table: the same command with --out errors.csv")
+    output.remark(f"Next, a page with all of this: ampmix report {shlex.quote(arguments.runs)}")
     return 0
 
 

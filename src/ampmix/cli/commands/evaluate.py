@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ampmix.cli.output import note
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `ampmix evaluate` takes."""
@@ -17,7 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", metavar="COLUMN", help="column with the texts (several: a,b)")
     parser.add_argument("--label", metavar="COLUMN", help="column with the labels")
     parser.add_argument("--encoding", metavar="NAME", help="encoding of CSV and TSV (utf-8)")
-    parser.add_argument("--json", metavar="FILE", help="file for all metrics")
     parser.add_argument(
         "--picture",
         metavar="FILE",
@@ -27,23 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from rich.console import Console
-
-    from ampmix._support.json_files import write_json
     from ampmix.models.on_data import evaluate
     from ampmix.terminal.evaluation import print_evaluation, save_confusion
 
+    output = arguments.output
     found = evaluate(
         arguments.model,
         arguments.file,
         arguments.text,
         arguments.label,
         encoding=arguments.encoding,
-        note=note,
+        note=output.note,
     )
-    print_evaluation(found, Console(highlight=False))
-    if arguments.json:
-        write_json(Path(arguments.json), {"file": Path(arguments.file).name, **found.as_json()})
+    print_evaluation(found, output.screen)
+    output.document({"file": Path(arguments.file).name, **found.as_json()})
     if arguments.picture:
         save_confusion(found, Path(arguments.picture))
     return 0

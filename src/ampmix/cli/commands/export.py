@@ -17,5 +17,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix.models.export import export_onnx
 
     written, *beside = export_onnx(Classifier.load(arguments.model), arguments.onnx)
-    print(f"Written: {written}; {', '.join(map(str, beside))} (classes, how texts are read).")
+    output = arguments.output
+    names = ", ".join(map(str, beside))
+    output.remark(f"Written: {written}; {names} (classes, how texts are read).")
+    output.document({"onnx": written, "beside": beside})
     return 0

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from ampmix._support.wording import counted
-from ampmix.cli.output import note
 from ampmix.errors import AmpmixError
 
 
@@ -26,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix._support.json_files import check_writable
     from ampmix.studies.leaderboard import PAGE, TABLE, add_study, write_leaderboard
 
-    folder = Path(arguments.studies)
+    output, folder, count = arguments.output, Path(arguments.studies), 0
     if arguments.add is None and (arguments.name or arguments.machine):
         raise AmpmixError("--name and --machine are of a study that is added: give --add RUNS")
     out = Path(arguments.out or folder)
@@ -35,10 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
         count = add_study(
             Path(arguments.add), folder, arguments.name or "", arguments.machine or ""
         )
-        print(f"Added: {counted(count, 'run')}.")
-    told, notes = write_leaderboard(folder, out)
+        output.remark(f"Added: {counted(count, 'run')}.")
+    told, notes, effects = write_leaderboard(folder, out)
     for one in notes:
-        note(one)
-    print(told)
-    print(f"Written to {out}: {PAGE}, {TABLE}.")
+        output.note(one)
+    output.answer(told)
+    output.remark(f"Written to {out}: {PAGE}, {TABLE}.")
+    found = [effect.as_json() for effect in effects]
+    files = [PAGE, TABLE]
+    output.document({"answer": told, "added": count, "effects": found, "out": out, "files": files})
     return 0

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ampmix.cli import options
-from ampmix.cli.output import note
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ampmix.report.loss_path import as_csv, chooser, path_document, path_json, script
     from ampmix.report.written import write
 
+    output = arguments.output
     formats, look = formats_of(arguments.figures), Look.of(arguments.width, arguments.font)
     loaded = [(model, Classifier.load(model)) for model in arguments.models]
     models = _named(loaded)
@@ -73,15 +73,17 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     check_writable(out)
     for one in found.notes:
-        note(one)
+        output.note(one)
     content = path_json(found)
     write_json(out / "path.json", content)
     write_text(out / "path.csv", as_csv(content))
     document = path_document(content)
     written = write(document, out, "path", formats, chooser(content), script(), look)
     for sentence in document.lead:
-        print(sentence)
-    print(f"Written to {out}: {', '.join(['path.csv', 'path.json', *written])}.")
+        output.answer(sentence)
+    files = ["path.csv", "path.json", *written]
+    output.remark(f"Written to {out}: {', '.join(files)}.")
+    output.document({"answer": " ".join(document.lead), "out": out, "files": files, **content})
     return 0
 
 
@@ -115,5 +117,5 @@ def _texts(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
         return list(dataset.test.texts), [dataset.classes[i] for i in dataset.test.labels]
     read = read_labelled(arguments.data, arguments.text, arguments.label, arguments.encoding)
     for one in read.notes:
-        note(one)
+        arguments.output.note(one)
     return list(read.texts), list(read.labels)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ampmix._support.cores import cores
 from ampmix._support.wording import counted
-from ampmix.cli.output import note
+from ampmix.cli.output import Output
+from ampmix.cli.predicted_rows import PredictedRows
 from ampmix.cli.prediction import Doubts, given_texts, sink, source
 from ampmix.errors import AmpmixError
 
@@ -118,20 +120,22 @@ def _predict_lines(arguments: argparse.Namespace, classifier: Classifier, stream
     """Predict the rows of anything but Parquet."""
     from ampmix.models.predict import predict_chunks
 
+    output = arguments.output
     doubts = Doubts(classifier.reader.max_length, arguments.min_confidence)
-    names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
-    _note(*stream.notes)
-    with sink(arguments.out) as out:
-        out.write(stream.head(names).encode())
+    names = _names(arguments, stream.columns, classifier.classes) if _has_file(arguments) else ()
+    _note(output, *stream.notes)
+    with _document(arguments, classifier) as document, _writing(arguments) as write:
+        write(lambda: stream.head(names))
         chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
         with contextlib.closing(chunks):
             for chunk in chunks:
-                out.write(_written(stream, names, chunk, classifier.classes, doubts).encode())
-                out.flush()
-        out.write(stream.tail.encode())
-    _note(*stream.later(), *doubts.notes())
+                labels = _labels(chunk, classifier.classes, doubts)
+                document.add(chunk, labels)
+                write(partial(_written, stream, names, chunk, labels))
+        write(lambda: stream.tail)
+    _note(output, *stream.later(), *doubts.notes())
     if count := stream.guarded():
-        _note(
+        output.note(
             f"{counted(count, 'cell')} got an apostrophe, so that no spreadsheet runs them "
             "as formulas (--no-guard writes them as they are)"
         )
@@ -150,25 +154,62 @@ def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path
         )
     stream = ParquetStream(path, _column(arguments, classifier))
     doubts = Doubts(classifier.reader.max_length, arguments.min_confidence)
-    names = _names(stream.columns, classifier.classes, arguments.proba, arguments.prefix)
-    _note(*stream.notes)
+    names = _names(arguments, stream.columns, classifier.classes)
+    _note(arguments.output, *stream.notes)
     chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
-    with stream.writing(Path(arguments.out), names) as writer, contextlib.closing(chunks):
+    with (
+        _document(arguments, classifier) as document,
+        stream.writing(Path(arguments.out), names) as writer,
+        contextlib.closing(chunks),
+    ):
         for chunk in chunks:
             labels = _labels(chunk, classifier.classes, doubts)
+            document.add(chunk, labels)
             writer.add(labels, chunk.probabilities[:, : len(names) - 1])
-    _note(*doubts.notes())
+    _note(arguments.output, *doubts.notes())
 
 
-def _note(*sentences: str) -> None:
+def _has_file(arguments: argparse.Namespace) -> bool:
+    """Return True if rows are written beside the document, which has them else."""
+    return arguments.out is not None or not arguments.output.as_json
+
+
+@contextlib.contextmanager
+def _writing(arguments: argparse.Namespace) -> Iterator[Callable[[Callable[[], str]], None]]:
+    """Open the file of rows, for what makes a part of it: nothing where the document has them."""
+    if not _has_file(arguments):
+        yield lambda made: None
+        return
+    with sink(arguments.out) as out:
+
+        def write(made: Callable[[], str]) -> None:
+            out.write(made().encode())
+            out.flush()
+
+        yield write
+
+
+@contextlib.contextmanager
+def _document(arguments: argparse.Namespace, classifier: Classifier) -> Iterator[PredictedRows]:
+    """The document of the answer; with --out it counts the rows, which are there."""
+    output: Output = arguments.output
+    with output.opened() if output.wants_document else contextlib.nullcontext() as file:
+        told = {"model": arguments.model, "classes": classifier.classes, "out": arguments.out}
+        document = PredictedRows(file, told, arguments.out is None, arguments.proba)
+        yield document
+        document.end()
+
+
+def _note(output: Output, *sentences: str) -> None:
     for sentence in sentences:
-        note(sentence)
+        output.note(sentence)
 
 
 def _names(
-    columns: Sequence[str], classes: Sequence[str], proba: bool, prefix: str | None
+    arguments: argparse.Namespace, columns: Sequence[str], classes: Sequence[str]
 ) -> tuple[str, ...]:
     """Names of the added columns: no column of the input is replaced or named twice."""
+    proba, prefix = arguments.proba, arguments.prefix
     added = ("label", *(f"p_{name}" for name in classes)) if proba else ("label",)
     names = tuple((prefix or "") + name for name in added)
     taken = [name for name in names if name in columns]
@@ -179,7 +220,7 @@ def _names(
     prefix = PREFIX
     while any(prefix + name in columns for name in added):
         prefix += "_"
-    note(
+    arguments.output.note(
         f"there is a column {taken[0]!r} already; the names of added columns begin with "
         f"{prefix} (--prefix changes that)"
     )
@@ -198,13 +239,8 @@ def _labels(chunk: Predicted[FileRow], classes: Sequence[str], doubts: Doubts) -
 
 
 def _written(
-    stream: Stream,
-    names: Sequence[str],
-    chunk: Predicted[FileRow],
-    classes: Sequence[str],
-    doubts: Doubts,
+    stream: Stream, names: Sequence[str], chunk: Predicted[FileRow], labels: Sequence[str | None]
 ) -> str:
-    labels = _labels(chunk, classes, doubts)
     proba = chunk.probabilities.tolist() if len(names) > 1 else [[]] * len(labels)
     nothing: list[None] = [None] * len(names)
     return "".join(

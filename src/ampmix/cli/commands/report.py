@@ -36,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out or arguments.runs[0])
     check_writable(out)
     said, written = write_report(arguments.runs, out, formats, look, tables)
-    print(said)
-    print(f"Written to {out}: {', '.join(written)}.")
+    output = arguments.output
+    output.answer(said)
+    output.remark(f"Written to {out}: {', '.join(written)}.")
+    output.document({"answer": said, "out": out, "files": written})
     return 0

@@ -7,7 +7,7 @@ import contextlib
 import socket
 
 from ampmix._support.cores import cores
-from ampmix.errors import AmpmixError, printable
+from ampmix.errors import AmpmixError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     app = app_of(classifier, limits, arguments.threads, arguments.min_confidence)
     with contextlib.closing(_listening(arguments.host, arguments.port)) as door:
         port = door.getsockname()[1]
-        told = f"Serving {arguments.model} at {arguments.host}:{port}; Ctrl-C ends it."
-        print(printable(told), flush=True)
+        output = arguments.output
+        output.remark(f"Serving {arguments.model} at {arguments.host}:{port}; Ctrl-C ends it.")
+        output.document({"model": arguments.model, "host": arguments.host, "port": port})
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=5
         )

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ampmix._support.wording import counted
 from ampmix.cli import options
-from ampmix.cli.output import INTERRUPTED, consoles, interrupted, note, recorded, say
+from ampmix.cli.executors import opener_of
+from ampmix.cli.output import INTERRUPTED, Output, interrupted, recorded
 from ampmix.errors import AmpmixError, unknown
 from ampmix.training.config import eval_every
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ampmix.records.store import RunRecord
     from ampmix.studies.executors import Task
     from ampmix.studies.run import Outcome
@@ -72,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--track",
         default="",
         metavar="LIST",
-        help="trackers of the runs: mlflow, tensorboard (none)",
+        help="trackers of the runs: mlflow, tensorboard, or one of accelerate: aim, clearml, "
+        "comet_ml, dvclive, swanlab, trackio, wandb (none)",
     )
 
 
@@ -96,10 +95,10 @@ def run(arguments: argparse.Namespace) -> int:
     file = study_file.read(arguments.file, overrides(arguments), arguments.smoke)
     default = Path("ampmix-runs") / (f"{file.name}-smoke" if arguments.smoke else file.name)
     out = Path(arguments.out or default)
-    screen, messages = consoles()
+    output = arguments.output
     study = build(file, arguments.skip_invalid)
     for reason in study.refused:
-        say(messages, f"left out: {reason}")
+        output.message(f"left out: {reason}")
     tasks = study.tasks()
     store, records = RecordStore(out / "records"), {}
     for task in tasks:
@@ -107,11 +106,13 @@ def run(arguments: argparse.Namespace) -> int:
         if found is not None:
             records[task] = found
     for line in describe(study, tasks):
-        say(screen, line)
+        (output.answer if arguments.dry_run else output.remark)(line)
+    for plan in study.plans:
+        options.log_choice(plan.backbone, plan.config)
     if not arguments.dry_run:
         check_writable(out)
-        _prepare(study, messages)
-    return _run(arguments, study, tasks, records, out, screen, messages)
+        _prepare(study, output)
+    return _run(arguments, study, tasks, records, out)
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def label(plan: Any, study: Study) -> str:
     return " ".join([*parts, *(f"{key}={own[key]}" for key in varied)])
 
 
-def _prepare(study: Study, messages: Console) -> None:
+def _prepare(study: Study, output: Output) -> None:
     """Say what is to be said of data and vectors, and have them before workers ask for them."""
     from ampmix.data.splits import rare_notes
     from ampmix.training.checks import unlabelled_notes
@@ -171,7 +172,7 @@ def _prepare(study: Study, messages: Console) -> None:
         for one in notes:
             if one not in said:
                 said.add(one)
-                note(one, messages)
+                output.note(one)
 
 
 def _run(
@@ -180,21 +181,24 @@ def _run(
     tasks: list[Task],
     records: dict[Task, RunRecord],
     out: Path,
-    screen: Console,
-    messages: Console,
 ) -> int:
     from ampmix.studies import trackers
     from ampmix.studies.run import Watchers, left, run_study
     from ampmix.terminal.study_progress import StudyProgress
 
+    output: Output = arguments.output
     devices = [plan.config.device for plan in study.plans]
     slots = 1 if arguments.executor == "here" else options.workers_of(arguments, devices)
     seconds: Mapping[tuple[int, str], float] = {}
+    total: float | None = None
     if len(records) == len(tasks):
-        say(screen, f"{recorded(len(tasks), out)}.")
+        output.remark(f"{recorded(len(tasks), out)}.")
     elif not arguments.no_estimate:
-        seconds = _expected(study, tasks, records, slots, screen)
+        seconds, total, took = _expected(study, tasks, records, slots)
+        (output.answer if arguments.dry_run else output.remark)(took)
     if arguments.dry_run:
+        left_now = {"runs": len(tasks), "left": len(tasks) - len(records), "seconds": total}
+        output.document({**study.as_json(), "out": out, **left_now})
         return 0
     progress = StudyProgress(
         [label(plan, study) for plan in study.plans],
@@ -203,11 +207,42 @@ def _run(
         records,
         [plan.config.steps for plan in study.plans],
         slots,
-        messages,
+        output.messages,
     )
-    replicas = [1] * len(study.plans)
-    if arguments.executor != "ray":
-        replicas = [plan.replicas(arguments.replicas, slots) for plan in study.plans]
+    replicas = _replicas(arguments, study, slots)
+    told = trackers.of(arguments.track, study.name, study.plans, out)
+    try:
+        with progress, trackers.closing(told):
+            watcher = Watchers([progress, *told])
+            opener = opener_of(arguments, slots, replicas)
+            outcome = run_study(study, out, opener, watcher, replicas)
+    except KeyboardInterrupt:
+        kept = len(tasks) - len(left(study, out))
+        output.error(interrupted(kept, len(tasks), out))
+        return INTERRUPTED
+    return _conclude(study, outcome, out, output)
+
+
+def _expected(
+    study: Study, tasks: list[Task], records: dict[Task, RunRecord], slots: int
+) -> tuple[Mapping[tuple[int, str], float], float, str]:
+    """Return how long the rest takes: seconds by plan and policy, of all, and a sentence."""
+    from ampmix._support.wording import duration
+    from ampmix.studies.estimate import estimate
+
+    rest = [task for task in tasks if task not in records]
+    found = estimate(study.plans, rest, records)
+    kinds = f"{found.measured} of {counted(len(found.seconds), 'kind')} of run measured"
+    total = found.total(rest, slots)
+    time = f"about {duration(total)} with {slots} at once ({kinds})"
+    return found.seconds, total, f"{counted(len(rest), 'run is', 'runs are')} left: {time}."
+
+
+def _replicas(arguments: argparse.Namespace, study: Study, slots: int) -> list[int]:
+    """By plan, how many seeds train at once; notes on policies whose seeds do not."""
+    if arguments.executor == "ray":
+        return [1] * len(study.plans)
+    replicas = [plan.replicas(arguments.replicas, slots) for plan in study.plans]
     stacked = [plan for plan, n in zip(study.plans, replicas, strict=True) if n > 1]
     alone = [
         one
@@ -215,83 +250,45 @@ def _run(
         for one in options.alone(plan.backbone, plan.policies, bool(plan.dataset.unlabelled))
     ]
     for one in dict.fromkeys(alone):
-        note(one, messages)
-    told = trackers.of(arguments.track, study.name, study.plans, out)
-    try:
-        with progress, trackers.closing(told):
-            watcher = Watchers([progress, *told])
-            opener = _opener(arguments, slots, replicas)
-            outcome = run_study(study, out, opener, watcher, replicas)
-    except KeyboardInterrupt:
-        kept = len(tasks) - len(left(study, out))
-        say(messages, interrupted(kept, len(tasks), out))
-        return INTERRUPTED
-    return _conclude(study, outcome, out, screen, messages)
+        arguments.output.note(one)
+    return replicas
 
 
-def _expected(
-    study: Study, tasks: list[Task], records: dict[Task, RunRecord], slots: int, screen: Console
-) -> Mapping[tuple[int, str], float]:
-    """Say how long the rest takes; seconds by plan and policy."""
-    from ampmix._support.wording import duration
-    from ampmix.studies.estimate import estimate
-
-    rest = [task for task in tasks if task not in records]
-    found = estimate(study.plans, rest, records)
-    kinds = f"{found.measured} of {counted(len(found.seconds), 'kind')} of run measured"
-    time = f"about {duration(found.total(rest, slots))} with {slots} at once ({kinds})"
-    say(screen, f"{counted(len(rest), 'run is', 'runs are')} left: {time}.")
-    return found.seconds
-
-
-def _opener(arguments: argparse.Namespace, slots: int, replicas: list[int]) -> Any:
-    from ampmix.studies.executors import InProcess, Pool
-    from ampmix.studies.executors.pool import gpus
-
-    limit = arguments.time_limit
-    if arguments.executor == "here":
-        return partial(InProcess, replicas=replicas, time_limit=limit)
-    if arguments.executor == "processes":
-
-        def pool(plans: Any, models: Any, on_step: Any) -> Any:
-            cuda = any(plan.config.device == "cuda" for plan in plans)
-            devices = gpus() if cuda else ()
-            return Pool(plans, models, on_step, slots, {}, devices, replicas, limit)
-
-        return pool
-
-    def ray(plans: Any, models: Any, on_step: Any) -> Any:
-        from ampmix.studies.executors.on_ray import Ray
-
-        limits = arguments.workers, arguments.gpus_per_run, limit
-        return Ray(plans, models, arguments.address, *limits)
-
-    return ray
-
-
-def _conclude(study: Study, outcome: Outcome, out: Path, screen: Console, messages: Console) -> int:
+def _conclude(study: Study, outcome: Outcome, out: Path, output: Output) -> int:
     """Say how it ended; 1 if there are runs without a record."""
     from ampmix.analysis.groups import groups_of
     from ampmix.analysis.overall import overall_sentences
 
     for path, reason in outcome.unreadable:
-        note(f"set aside the unreadable record {path.name}: {reason}", messages)
+        output.note(f"set aside the unreadable record {path.name}: {reason}")
     done = len(outcome.records) - len(outcome.diverged)
     total = len(outcome.records) + len(outcome.errors)
     of_all = f"{done} of {counted(total, 'run is', 'runs are')} done"
-    say(screen, f"{of_all}, {outcome.trained} of them now.")
-    for task in outcome.diverged:
-        error = outcome.records[task].result.error
-        say(screen, f"failed: {_named(study, task)}: {error}")
-    for task, error in outcome.errors.items():
-        say(screen, f"no record: {_named(study, task)}: {error}")
-    if outcome.errors:
-        say(screen, f"The same command tries these again; more is in {out / 'failures'}.")
-    for sentence in overall_sentences(groups_of(outcome.records.values())):
-        say(screen, f"Over data sets, {sentence}")
-    say(screen, f"Written to {out}: study.json, records/.")
-    return 1 if outcome.errors else 0
+    output.answer(f"{of_all}, {outcome.trained} of them now.")
+    diverged = {task: outcome.records[task].result.error for task in outcome.diverged}
+    failed, missing = _listed(study, diverged), _listed(study, outcome.errors)
+    for kind, runs in (("failed", failed), ("no record", missing)):
+        for one in runs:
+            output.answer(f"{kind}: {one['run']}: {one['reason']}")
+    if missing:
+        output.remark(f"The same command tries these again; more is in {out / 'failures'}.")
+    overall = overall_sentences(groups_of(outcome.records.values()))
+    for sentence in overall:
+        output.answer(f"Over data sets, {sentence}")
+    output.remark(f"Written to {out}: study.json, records/.")
+    told = {"runs": total, "left": len(missing), "trained": outcome.trained, "failed": failed}
+    told |= {"unfinished": missing, "overall": overall}
+    output.document({**study.as_json(), "out": out, **told})
+    return 1 if missing else 0
 
 
-def _named(study: Study, task: Task) -> str:
-    return f"{label(study.plans[task.plan], study)}, {task.run.policy}, seed {task.run.seed}"
+def _listed(study: Study, reasons: Mapping[Task, str | None]) -> list[dict[str, str | None]]:
+    """Runs without a result, each with the reason."""
+    return [
+        {
+            "run": f"{label(study.plans[task.plan], study)}, {task.run.policy}, "
+            f"seed {task.run.seed}",
+            "reason": reason,
+        }
+        for task, reason in reasons.items()
+    ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ampmix._support.wording import counted
 from ampmix.cli import options
-from ampmix.cli.output import INTERRUPTED, consoles, cut, note, say
+from ampmix.cli.output import INTERRUPTED, cut
 from ampmix.errors import AmpmixError
 
 if TYPE_CHECKING:
@@ -90,20 +90,22 @@ def run(arguments: argparse.Namespace) -> int:
     check_unlabelled([policy], split, backbone)
 
     together = processes.joined(config.device)
-    screen, messages = consoles(together.rank)
+    output = arguments.output
+    output.only_first(together.rank)
     reading = [
         *backbone.notes(split, config.max_length),
         *unlabelled_notes([policy], split, backbone),
     ]
     for one in (*dataset.notes, *rare_notes(dataset, 0), *reading):
-        note(one, messages)
+        output.note(one)
     specs = f"{components.spec(backbone)}, {components.spec(policy)}"
     told = f"{describe(split)}; {specs}, seed {arguments.seed}{steps_of(backbone, config)}."
-    say(screen, told)
+    output.remark(told)
+    options.log_choice(backbone, config)
     torch.set_num_threads(arguments.threads)
     try:
         with (
-            RunsProgress(1, config.steps, messages) as progress,
+            RunsProgress(1, config.steps, output.messages) as progress,
             blaming(backbone, kind_of_model(backbone.name)),
             blaming(policy, POLICIES),
         ):
@@ -127,16 +129,17 @@ def run(arguments: argparse.Namespace) -> int:
         if together.rank == 0:
             fitted.classifier.save(out, about)
     except KeyboardInterrupt:
-        say(messages, f"Interrupted: nothing is written to {out}.")
+        output.error(f"Interrupted: nothing is written to {out}.")
         return INTERRUPTED
     for one in fitted.notes:
-        note(one, messages)
+        output.note(one)
     if fitted.truncated:
         length = counted(fitted.classifier.reader.max_length, "token")
-        note(cut(fitted.truncated, length), messages)
+        output.note(cut(fitted.truncated, length))
     for line in results(split, fitted, config):
-        say(screen, line)
-    say(screen, f"Written to {out}: its README.md is a model card.")
+        output.answer(line)
+    output.remark(f"Written to {out}: its README.md is a model card.")
+    output.document({"out": out, "backbone": components.spec(backbone), **about})
     return 0
 
 

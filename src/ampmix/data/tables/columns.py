@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from ampmix.errors import AmpmixError
 TEXT_NAMES = "text texts sentence sentences message question content review comment tweet document"
 LABEL_NAMES = "label labels class category target intent sentiment topic"
 NUMBER_NAMES = "id ids index idx no number row key uid uuid"
+LONGEST_NAMES = 120  # letters of two columns' names that a message spells
+SHARED = 5  # rows that share a value of a column of labels, on average, at least
 ENOUGH = 50  # values by which a column is known to hold texts
 KNOWN = f"{TEXT_NAMES} {LABEL_NAMES} {NUMBER_NAMES}".split()
 
@@ -97,9 +100,28 @@ def _guessed(table: FileTable, parts: tuple[str, ...], label: str | None) -> tup
         raise table.error(
             f"has the columns {listed(table.columns)}: which one holds the texts and which the "
             f"labels is not clear; give {table.option.format('text')} and "
-            f"{table.option.format('label')}{_if_data(table.columns)}"
+            f"{table.option.format('label')}{_probably(table)}{_if_data(table.columns)}"
         )
     return text, label, by_content
+
+
+def _probably(table: FileTable) -> str:
+    """Options to paste, where one column alone holds words and one alone a few values again."""
+    if len(table.columns) > ENOUGH or not table.option.startswith("--"):
+        return ""
+    try:
+        strings = {column: table.strings(column) for column in table.columns}
+    except AmpmixError:  # a column of lists
+        return ""
+    texts = [column for column, values in strings.items() if wordy(values)]
+    labels = [
+        column
+        for column, values in strings.items()
+        if column not in texts and 2 <= len(set(values)) <= len(values) / SHARED
+    ]
+    if len(texts) != 1 or len(labels) != 1 or len(texts[0] + labels[0]) > LONGEST_NAMES:
+        return ""
+    return f" (probably --text {shlex.quote(texts[0])} --label {shlex.quote(labels[0])})"
 
 
 def _if_data(columns: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from ampmix.data.tables.table import FileTable, listed
 from ampmix.data.tables.unpacked import PACKED
 from ampmix.errors import unknown
 
+_log = logging.getLogger(__name__)
 RARE, MERGED, HOW = 5, "other", ("keep", "merge", "drop")
 
 
@@ -83,6 +85,7 @@ def of_tables(
 ) -> TextDataset:
     """Make the data set from tables already read: training, and test and development if given."""
     chosen = choose(table, text, label)
+    _log.info("%s: texts in %s, labels in %r", table.path, listed(chosen.texts), chosen.label)
     rows = _rows(chosen)
     table = chosen.table
     given = None if group is None else _group_names(table, group, rows.kept)
