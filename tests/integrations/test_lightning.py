@@ -564,15 +564,14 @@ class Learning(Module):
 
 @pytest.mark.parametrize("policy", LEARNING, ids=spec)
 def test_policies_with_parameters_train_in_a_step_of_the_module(policy: Policy) -> None:
-    torch.manual_seed(0)  # a unit that no text reaches moves none of its weights
     model = Learning(policy)
     before = weights(model)
     trainer(max_epochs=1).fit(model, loader())
     after = weights(model)
     assert any("learner" in name for name in before)
-    assert all(
-        not torch.equal(before[name], after[name]) for name in dict(model.named_parameters())
-    )
+    for name in dict(model.named_parameters()):
+        if name != "net.0.bias":  # batch normalisation takes it off again
+            assert not torch.equal(before[name], after[name]), name
 
 
 def test_without_lightning_the_extra_is_named() -> None:
