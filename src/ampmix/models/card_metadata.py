@@ -104,4 +104,5 @@ def _name(spec: str) -> str:
 
 
 def _line(text: str) -> str:
-    return printable(" ".join(text.split()))
+    """Text as one line that is no HTML where a reader takes the metadata for Markdown."""
+    return printable(" ".join(text.split())).replace("<", "&lt;")

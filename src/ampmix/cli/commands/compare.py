@@ -228,7 +228,7 @@ def conclude(plan: Plan, summary: Summary, out: Path, output: Output) -> int:
 
 
 def _done_now(summary: Summary) -> dict[str, Any]:
-    """What summary.json does not tell: runs of this command, and those without a record."""
+    """Facts that summary.json lacks: runs of this command, and those without a record."""
     missing = [
         {"policy": run.policy, "seed": run.seed, "reason": reason}
         for run, reason in summary.unfinished.items()
