@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 
 import torch
 
@@ -22,6 +23,30 @@ def check_precision(name: str, device: str) -> None:
 def autocast(name: str, device: torch.device) -> AbstractContextManager[object]:
     """Forward passes within are in that precision where it is known to do; losses in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")
+
+
+@contextmanager
+def without_graph() -> Iterator[None]:
+    """No gradients within, and none lost afterwards.
+
+    Under autocast some versions of PyTorch (2.4 among them) keep the weights that they cast
+    meanwhile: without a graph, so that later passes would not train them.
+    """
+    with torch.no_grad():
+        yield
+    if _keeps_casts():
+        torch.clear_autocast_cache()
+
+
+@lru_cache(maxsize=1)
+def _keeps_casts() -> bool:
+    """True if a weight that was cast without a graph stays without one."""
+    weight, x = torch.ones(1, 1, requires_grad=True), torch.ones(1, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            x @ weight
+        with torch.enable_grad():
+            return not (x @ weight).requires_grad
 
 
 @contextmanager

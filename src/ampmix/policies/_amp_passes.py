@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ampmix._torch.autograd import gradient_of, gradients_of
 from ampmix._torch.compiling import uncompiled
+from ampmix._torch.precision import without_graph
 from ampmix._torch.random_state import with_random_state
 from ampmix.mixing import Loss, interpolate_loss, loss_and_slope, mix
 from ampmix.mixing.heads import Head, SameDraws
@@ -38,7 +39,7 @@ class Passes:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the losses at a lam, what MinOp compares, and the gradients by lam (Eq. 16)."""
         if self.f.knows_slope and not retain_graph:
-            with torch.no_grad():
+            with without_graph():
                 found = self.f.logits_and_slope(g, lam, self.perm, self.partners)
             logits, slope = (part.to(_at_least_float32(part)) for part in found)
             losses, grad = loss_and_slope(self.loss, logits, slope, self.y, self.lam, self.perm)
@@ -116,7 +117,7 @@ def elementwise(
             grads = gradients_of(values, leaves)
         level = values.detach() if step == 0 else level
         moved = [move(own, grad) for own, grad in zip(moved, grads, strict=True)]
-    with torch.no_grad():
+    with without_graph():
         gain = at(moved, constant) - level
     mask = gain > 0 if min_op else torch.ones_like(gain, dtype=torch.bool)
     kept = [torch.where(beside(mask, a), a, b) for a, b in zip(moved, start, strict=True)]

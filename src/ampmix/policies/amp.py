@@ -13,6 +13,7 @@ from torch import Tensor
 from ampmix._torch.autograd import gradient_of
 from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators, side_by_side
+from ampmix._torch.precision import without_graph
 from ampmix._torch.random_state import random_state
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, interpolate_loss, mix
@@ -228,7 +229,7 @@ class AMP(MixesPairs):
             lam_adv = max_op(lam_adv, grad, self.eps / self.steps, self.direction, self.clip_lam)
 
         if self.min_op and repeatable and decides_on_device(lam):
-            with torch.no_grad():
+            with without_graph():
                 gain = passes.again(hidden, lam_adv)[1] - level
             keeps = _keeps(gain, _lower(gain, level))
             final, _ = passes.again(g, torch.where(keeps, lam_adv, lam))

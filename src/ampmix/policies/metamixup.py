@@ -11,6 +11,7 @@ from torch import Tensor
 from ampmix._torch.autograd import gradient_of
 from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators
+from ampmix._torch.precision import without_graph
 from ampmix.mixing import (
     Loss,
     interpolate_loss,
@@ -91,7 +92,7 @@ class MetaMixUp(Policy):
         lam, again = lam.masked_fill(alone, 1.0), SameDraws(f, g[0])
         if self.rate * self.step > 0:
             hidden = tuple(x.detach() for x in g)
-            with torch.no_grad():
+            with without_graph():
                 texts = again(*copied(hidden)).to(dtype)
             with torch.enable_grad():
                 moving = lam.clone().requires_grad_()

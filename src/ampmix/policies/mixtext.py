@@ -13,6 +13,7 @@ from torch import Tensor
 from ampmix._torch.autograd import gradient_of
 from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators
+from ampmix._torch.precision import without_graph
 from ampmix.mixing import Loss, interpolate_loss, mix, per_example, take_pairs
 from ampmix.mixing.divergence import check_classes, kl, log_probabilities, sharpened
 from ampmix.mixing.heads import Head, SameDraws, copied
@@ -135,7 +136,7 @@ class MixText(UnlabelledPolicy):
 
     def _targets(self, f: Head, g: tuple[Tensor, ...], y: Tensor, shape: torch.Size) -> Tensor:
         """Class probabilities of all texts, ``[..., B + U, C]``, those without a label guessed."""
-        with torch.no_grad():
+        with without_graph():
             found = [
                 log_probabilities(f.redrawn()(*copied(g)), y, shape, self.name)
                 for _ in range(self.draws)
@@ -153,7 +154,7 @@ class MixText(UnlabelledPolicy):
             moving = lam.clone().requires_grad_()
             level = losses(moving, g)
             lam_adv = max_op(lam, gradient_of(level, moving), self.eps)
-        with torch.no_grad():
+        with without_graph():
             gain = losses(lam_adv, g) - level.detach()
         mask = gain > 0
         return torch.where(mask, lam_adv, lam), {"lam_adv": lam_adv, "mask": mask, "gain": gain}
