@@ -73,6 +73,19 @@ def test_it_is_saved_loaded_and_asked_like_any_model(
     assert (tmp_path / "model" / "README.md").read_text()
 
 
+@of_each
+def test_it_leaves_the_texts_as_they_were(made: Any, split: Split) -> None:
+    """A solver of sparse matrices may sort indices in place: then the next model reads others."""
+    reader = made.reader(split.train.texts, split.tokenizer, 128)
+    train = reader.encode(split.train.texts[:90], split.train.labels[:90])
+    test = reader.encode(split.test.texts[:30])
+    before = [(part.tokens.copy(), part.offsets.copy(), part.labels.copy()) for part in (train, test)]
+    model = made.build(reader, len(split.classes), torch.Generator().manual_seed(0))
+    made.solve(model, train, np.ones(90), [test])
+    for part, own in zip((train, test), before, strict=True):
+        assert all(map(np.array_equal, (part.tokens, part.offsets, part.labels), own))
+
+
 @pytest.mark.slow
 @of_each
 def test_it_is_the_same_every_time_and_heeds_what_it_says(made: Any, split: Split) -> None:
@@ -215,7 +228,8 @@ def test_encoder_tfidf_is_the_sum_of_both(
 ) -> None:
     monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
     monkeypatch.setattr(encoder_logreg, "best_strength", lambda *_: 3.0)
-    monkeypatch.setattr(encoder_tfidf, "_chosen", lambda *_: (3.0, 1 - share, share))
+    monkeypatch.setattr(encoder_tfidf, "best_strength", lambda *_: 3.0)
+    monkeypatch.setattr(encoder_tfidf, "_shares", lambda *_: (1 - share, share))
     model = EncoderTfidf(folders["bert"])
     found = ampmix.fit(model, NONE, split)
     alone = ampmix.fit(EncoderLogreg(folders["bert"]), NONE, split).test_probabilities
@@ -259,10 +273,12 @@ def test_the_share_of_tfidf_is_that_of_a_grid_search() -> None:
     states, bag = held_out(x, c), held_out(pieces, 10.0, solver="sag", tol=1e-3)
     pairs = [(t * (1 - s), t * s) for s in encoder_tfidf.SHARES for t in encoder_tfidf.SCALES]
     above, beside = min(pairs, key=lambda pair: loss(pair[0] * states + pair[1] * bag))
-    assert encoder_tfidf._chosen(x, pieces, labels, weights, 10.0) == (c, above, beside)
+    assert encoder_logreg.best_strength(x, labels, weights) == c
+    assert encoder_tfidf._shares(x, pieces, labels, weights, c, 10.0) == (above, beside)
     assert beside > 0, "more is told by the second"
     few = np.arange(3)
-    assert encoder_tfidf._chosen(x[:3], pieces[:3], few, weights[:3], 10.0) == (10.0, 0.8, 0.2)
+    assert encoder_logreg.best_strength(x[:3], few, weights[:3]) == 10.0
+    assert encoder_tfidf._shares(x[:3], pieces[:3], few, weights[:3], 3.0, 10.0) == (0.8, 0.2)
 
 
 def test_fewer_dimensions_than_texts_make_the_same_model() -> None:
@@ -281,7 +297,7 @@ def test_records_of_encoder_logreg_of_before_are_of_another_model() -> None:
         for one in (ampmix.Plan(data, model, (NONE,), 5) for model in MODELS)
     ]
     told = [(one.get("backbone"), one.get("backbone_version")) for one in specifications]
-    assert told == [("encoder-logreg", "2"), ("encoder-tfidf", None), (None, None)]
+    assert told == [("encoder-logreg", "3"), ("encoder-tfidf", "2"), (None, None)]
 
 
 def test_specs_of_baselines_on_an_encoder() -> None:
@@ -347,7 +363,7 @@ def test_self_training_equals_the_loop(folders: Any, tmp_path: Path, monkeypatch
         weights = np.concatenate([np.ones(len(x)), 0.4 * len(x) / n * guessed.T.ravel()])
         learner = LogisticRegression(max_iter=1000, C=strength).fit(rows, y, weights)
     expected = learner.predict_proba(asked)
-    np.testing.assert_allclose(fitted.test_probabilities, expected, atol=2e-3)
+    np.testing.assert_allclose(fitted.test_probabilities, expected, atol=5e-3)
     gap = abs(alone.test_probabilities - expected).max()
     assert gap > 2e-2, "or the tolerance would hide that nothing was learnt"
     assert np.array_equal(

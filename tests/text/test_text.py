@@ -167,6 +167,17 @@ def test_encoded_of_tokens_and_foreign_padding() -> None:
     ]
 
 
+def test_encoded_cannot_be_written_to() -> None:
+    labels = np.array([0, 1])
+    encoded = Encoded.of_ids([[5, 6], [7]], labels)
+    for part in (encoded, encoded.take([1])):
+        for own in (part.tokens, part.offsets, part.labels):
+            with pytest.raises(ValueError, match="read-only"):
+                own[0] = 3
+    labels[0] = 1
+    assert encoded.labels[0] == 0, "the caller's stay the caller's"
+
+
 def test_encoded_refuses_nonsense() -> None:
     with pytest.raises(AmpmixError, match="max_length is 0"):
         Encoded.of_ids([[1]], [0], max_length=0)

@@ -14,7 +14,8 @@ from ampmix._support import components
 from ampmix.backbones.base import CutModule
 from ampmix.backbones.encoder import Encoder
 from ampmix.backbones.hf_loading import MINILM
-from ampmix.baselines.base import Baseline, Numbers
+from ampmix.backbones.feature_cache import Floats
+from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split
 from ampmix.errors import AmpmixError
 from ampmix.text.reader import Reader
@@ -87,7 +88,8 @@ class FrozenBaseline(Baseline):
         return self._encoder.build(reader, classes, generator)
 
 
-def lengths(x: Numbers, layers: int) -> Numbers:
+def lengths(x: Floats, layers: int) -> Floats:
     """Divisors ``[d]`` of features ``[n, d]`` after which each layer's share is as long."""
-    squares = (x**2).mean(0).reshape(layers, -1).sum(1)
-    return np.repeat(np.sqrt(np.maximum(squares * layers, 1e-24)), x.shape[1] // layers)
+    squares = np.square(x, dtype=np.float64).mean(0).reshape(layers, -1).sum(1)
+    sizes = np.sqrt(np.maximum(squares * layers, 1e-24))
+    return np.repeat(sizes, x.shape[1] // layers).astype(np.float32)

@@ -87,7 +87,8 @@ def counted(part: Encoded, width: int) -> Any:
     from scipy import sparse
 
     ones = np.ones(len(part.tokens))
-    x = sparse.csr_matrix((ones, part.tokens, part.offsets), shape=(len(part), width))
+    own = ones, part.tokens, part.offsets
+    x = sparse.csr_matrix(own, shape=(len(part), width), copy=True)
     x.sum_duplicates()
     return x
 

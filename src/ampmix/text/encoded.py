@@ -71,7 +71,7 @@ class Encoded:
 
     Text i is ``tokens[offsets[i]:offsets[i + 1]]``, at least one token. `tokens` int32 [T],
     `offsets` int64 [n + 1], `labels` int64 [n], all -1 for texts without (labels None); `truncated`
-    texts were cut to `max_length` tokens.
+    texts were cut to `max_length` tokens. None of the arrays can be written to.
 
     >>> encoded = Encoded.of_tokens([["a", "b"], []], [0, 1], Vocabulary(("a", "b")))
     >>> ids, mask, labels = encoded.batch([0, 1])
@@ -84,6 +84,10 @@ class Encoded:
     labels: Integers
     truncated: int = 0
     padding: int = PADDING
+
+    def __post_init__(self) -> None:
+        for own in (self.tokens, self.offsets, self.labels):
+            own.flags.writeable = False
 
     @classmethod
     def of_tokens(
