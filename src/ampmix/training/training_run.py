@@ -292,6 +292,6 @@ def _measure(
 ) -> tuple[float, float]:
     """Error (a fraction) and mean cross-entropy (nats) on a part."""
     logits = learner.scores(_logits(model, part, device, processes))
-    labels = torch.from_numpy(part.labels)
+    labels = torch.tensor(part.labels)
     error = (logits.argmax(1) != labels).double().mean()
     return error.item(), F.cross_entropy(logits.double(), labels).item()
