@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,11 +80,12 @@ def test_it_leaves_the_texts_as_they_were(made: Any, split: Split) -> None:
     reader = made.reader(split.train.texts, split.tokenizer, 128)
     train = reader.encode(split.train.texts[:90], split.train.labels[:90])
     test = reader.encode(split.test.texts[:30])
-    before = [(part.tokens.copy(), part.offsets.copy(), part.labels.copy()) for part in (train, test)]
+    before = copy.deepcopy([train, test])
     model = made.build(reader, len(split.classes), torch.Generator().manual_seed(0))
     made.solve(model, train, np.ones(90), [test])
     for part, own in zip((train, test), before, strict=True):
-        assert all(map(np.array_equal, (part.tokens, part.offsets, part.labels), own))
+        assert np.array_equal(part.tokens, own.tokens)
+        assert np.array_equal(part.offsets, own.offsets)
 
 
 @pytest.mark.slow

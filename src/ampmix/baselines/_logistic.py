@@ -12,6 +12,8 @@ from ampmix.backbones.linear_start import row_of_each_class
 from ampmix.baselines.base import Numbers
 from ampmix.baselines.majority import NEVER
 
+Real = npt.NDArray[np.floating[Any]]
+
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 """Values of C, the inverse strength of the L2 penalty, that :func:`out_of_fold` may try."""
 USUAL = 10.0  # where texts are too few to choose
@@ -49,12 +51,13 @@ def fitted(
     return slopes, bias
 
 
-def rotated(x: Numbers) -> Numbers:
+def rotated(x: Real) -> Real:
     """Features ``[n, d]`` in at most n dimensions, with the same products: the same models."""
     n, d = x.shape
     if n >= d:
         return x
-    turned: Numbers = np.linalg.qr(x.T, mode="r").T
+    triangle: Any = np.linalg.qr(x.T, mode="r")
+    turned: Real = triangle.T
     return turned
 
 

@@ -17,6 +17,7 @@ from ampmix.baselines._frozen import FrozenBaseline, lengths
 from ampmix.baselines._logistic import (
     STRENGTHS,
     USUAL,
+    Real,
     fitted,
     losses,
     out_of_fold,
@@ -120,7 +121,7 @@ class EncoderLogreg(FrozenBaseline):
         return made
 
 
-def _joined(known: tuple[Any, Any, Any], extra: Numbers, guessed: Numbers) -> tuple[Any, Any, Any]:
+def _joined(known: tuple[Any, Any, Any], extra: Any, guessed: Numbers) -> tuple[Any, Any, Any]:
     """Features, labels and weights of known texts, and of others once for each likely class."""
     text, label = np.nonzero(guessed > LEAST * guessed.sum() / len(guessed))
     more = extra[text], label, guessed[text, label]
@@ -128,7 +129,7 @@ def _joined(known: tuple[Any, Any, Any], extra: Numbers, guessed: Numbers) -> tu
     return x, y, weights
 
 
-def best_strength(x: Numbers, labels: Any, weights: Numbers) -> float:
+def best_strength(x: Real, labels: Any, weights: Numbers) -> float:
     """The C with the lowest log loss in a cross-validation."""
     log_p = out_of_fold(x, labels, weights, STRENGTHS)
     return USUAL if log_p is None else STRENGTHS[int(np.argmin(losses(log_p, labels, weights)))]

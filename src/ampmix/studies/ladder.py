@@ -257,7 +257,9 @@ class _Maker:
             return found
 
         check_writable(memory.parent)  # before the seconds that choosing takes
-        texts = automatic.affordable(dataset.texts, budget)
+        speed = automatic.measured_speed(dataset.train, len(dataset.classes))
+        fits = self._fits / workers
+        texts = automatic.affordable(len(dataset.texts), budget, speed, fits)
         maker = self.chosen(automatic.Choice(automatic.AUTO, texts=texts))
         made = automatic.choose_encoder(
             lambda spec, steps: maker.able(spec, policies, steps),
@@ -265,10 +267,17 @@ class _Maker:
             workers,
             training.get("steps"),
             fewest=self.source.fewest,
+            spent=speed.of(texts or len(dataset.texts), fits),
         )
         made = replace(made, texts=texts)
         automatic.remember(memory, key, made)
         return made
+
+    @property
+    def _fits(self) -> int:
+        """How often a cheap model is fitted: in each run, and on all labels."""
+        plan = self.plan(parse_model(automatic.FEATURES), _ALONE)
+        return plan.runs_each * (1 if plan.cross_validated else 2) + 1
 
     def chosen(self, choice: automatic.Choice) -> _Maker:
         """A maker of plans with the repeats and on the sample of a choice."""
