@@ -227,13 +227,14 @@ class Fake:
     def __init__(self, spec: str, steps: int | None) -> None:
         self.spec, self.steps, self.seeds, self.repeats, self.runs_each = spec, steps, 5, 1, 5
         self.policy_names = ("none", "mixup", "amp")
-        self.config = ampmix.TrainConfig(batch_size=24)
+        self.config = ampmix.TrainConfig(batch_size=24, steps=160)
 
     def split(self, seed: int) -> Any:
         return type("Split", (), {"train": range(480)})
 
 
-COST = {"minilm": 60.0, "minilm[train_layers=2]": 20.0, "minilm[train_layers=1]": 10.0}
+FROZEN = automatic.FROZEN
+COST = {"minilm": 60.0, "minilm[train_layers=2]": 20.0, "minilm[train_layers=1]": 15.0, FROZEN: 10.0}
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,9 @@ COST = {"minilm": 60.0, "minilm[train_layers=2]": 20.0, "minilm[train_layers=1]"
         (16 * 60.0 - 1, 1, "minilm[train_layers=2]"),
         (9 * 60.0, 2, "minilm"),
         (9 * 20.0, 2, "minilm[train_layers=2]"),
-        (1.0, 2, "minilm[train_layers=1]"),
+        (9 * 15.0, 2, "minilm[train_layers=1]"),
+        (9 * 10.0, 2, FROZEN),
+        (1.0, 2, FROZEN),
     ],
 )
 def test_auto_takes_the_best_encoder_that_fits(budget: float, workers: int, spec: str) -> None:
@@ -258,7 +261,7 @@ def test_auto_takes_the_best_encoder_that_fits(budget: float, workers: int, spec
     assert ("more than 1 s (--budget)" in found.note) == (budget == 1.0)
     shorter = choose_encoder(Fake, 9 * 10.0 * 0.7, 2, measure=measure)  # type: ignore[arg-type]
     assert shorter.steps is not None and 100 <= shorter.steps < 160
-    assert shorter.backbone == "minilm[train_layers=1]"
+    assert shorter.backbone == FROZEN
     given = choose_encoder(Fake, budget, workers, 50, measure)  # type: ignore[arg-type]
     assert given.steps == 50
     with_others = choose_encoder(Fake, budget + 40, workers, measure=measure, spent=40.0)  # type: ignore[arg-type]
@@ -296,7 +299,7 @@ def test_where_nothing_fits_there_are_as_few_steps_and_repeats_as_do() -> None:
         )  # type: ignore[call-overload]
 
     shorter = found(16 * 10.0 * 0.8)  # 15 runs of one repeat, and one on all labels
-    assert (shorter.backbone, shorter.repeats) == ("minilm[train_layers=1]", 1)
+    assert (shorter.backbone, shorter.repeats) == (FROZEN, 1)
     assert shorter.steps == 128 and "there is no time for more" in shorter.note
     assert found(1.0).steps == 100 and "(about 2 min in all): more than 1 s" in found(1.0).note
 

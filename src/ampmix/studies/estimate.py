@@ -12,6 +12,7 @@ from statistics import fmean, median
 
 import torch
 
+from ampmix.data.dataset import Split
 from ampmix.records.store import RunRecord
 from ampmix.studies import baseline
 from ampmix.studies.executors import Task
@@ -19,7 +20,7 @@ from ampmix.studies.plan import Plan
 from ampmix.training.fit import fit
 
 BUDGET = 15.0  # seconds that calibration may take, and a little more
-STEPS, EVAL_EVERY, ENOUGH = 8, 4, 3
+STEPS, EVAL_EVERY, ENOUGH = 8, 4, 5  # steps; that many end with one that follows a reading
 
 Kind = tuple[int, str]
 """A plan and a policy: runs that differ by the seed alone take about as long."""
@@ -109,11 +110,25 @@ class _Enough(Exception):
 
 
 def seconds_of_run(
-    plan: Plan, policy: str, budget: float, clock: Callable[[], float] = time.monotonic
+    plan: Plan,
+    policy: str,
+    budget: float,
+    clock: Callable[[], float] = time.monotonic,
+    texts: int | None = None,
 ) -> float:
-    """Seconds that one run would take, from its beginning."""
+    """Seconds that one run would take, from its beginning.
+
+    Args:
+        plan: with the run.
+        policy: its name.
+        budget: seconds after which enough is measured.
+        clock: tells the time in seconds.
+        texts: of each part that are used to measure, where reading all would take too long for it;
+            what is done once for all runs is then hardly counted.
+    """
     started, at = clock(), list[float]()
-    split = plan.split(0)
+    whole = plan.split(0)
+    split = whole if texts is None else _some(whole, texts)
     if policy == baseline.NAME:
         baseline.errors(split)
         return clock() - started
@@ -131,9 +146,25 @@ def seconds_of_run(
     ended = clock()
     gaps = [later - earlier for earlier, later in itertools.pairwise(at)]
     plain = [gap for i, gap in enumerate(gaps, start=2) if i % EVAL_EVERY]
-    step = min(plain)
+    step = median(plain)  # some texts are longer than others
     reading = max(0.0, gaps[EVAL_EVERY - 2] - step) if len(gaps) >= EVAL_EVERY - 1 else 0.0
     before = max(0.0, at[0] - started - step)
-    after = ended - at[-1] if len(at) == STEPS else 0.0
+    each = reading / max(len(split.dev), 1)
+    after = ended - at[-1] if len(at) == STEPS and split is whole else each * len(whole.test)
     readings = -(-plan.config.steps // plan.config.eval_every)
-    return before + plan.config.steps * step + readings * reading + after
+    return before + plan.config.steps * step + readings * each * len(whole.dev) + after
+
+
+def _some(split: Split, most: int) -> Split:
+    """A split of at most so many texts a part."""
+    parts = {
+        name: (part.take(range(min(most, len(part)))), indices[:most])
+        for name, part, indices in (
+            ("train", split.train, split.train_indices),
+            ("dev", split.dev, split.dev_indices),
+            ("test", split.test, split.test_indices),
+        )
+    }
+    kept = {name: part for name, (part, _) in parts.items()}
+    indices = {f"{name}_indices": own for name, (_, own) in parts.items()}
+    return replace(split, **kept, **indices, pool=())

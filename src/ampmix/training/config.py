@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ampmix.errors import AmpmixError, unknown
@@ -103,7 +103,7 @@ class TrainConfig:
     eval_every: int = _setting(
         100,
         "steps between evaluations on the development set",
-        note=", or steps / 20 if less",
+        note=", or steps / 20 if less; steps / 5 if the last is kept",
     )
     patience: int = _setting(
         0, "evaluations without improvement before training ends, 0 for no limit"
@@ -180,15 +180,20 @@ def settings(backbone: Backbone, known: bool, texts: int = 0, **given: Any) -> T
     if chosen["device"].startswith("cuda") and backbone.reads_folder:  # an encoder
         chosen.setdefault("precision", "bfloat16")
     steps = chosen.setdefault("steps", backbone.steps_for(texts) or fallback)
-    if isinstance(steps, int):
-        chosen.setdefault("eval_every", eval_every(steps))
-    return TrainConfig.of(backbone, **chosen)
+    config = TrainConfig.of(backbone, **chosen)
+    if "eval_every" in chosen:
+        return config
+    return replace(config, eval_every=eval_every(steps, config.selection))
 
 
-def eval_every(steps: int) -> int:
+def eval_every(steps: int, selection: str = TrainConfig.selection) -> int:
     """Steps between evaluations in a run of `steps`: 20 evaluations or more.
 
-    >>> eval_every(8000), eval_every(600), eval_every(4)
-    (100, 30, 1)
+    Five where the last step is kept, whatever they say.
+
+    >>> eval_every(8000), eval_every(600), eval_every(4), eval_every(600, "last")
+    (100, 30, 1, 120)
     """
+    if selection == "last":
+        return -(-steps // 5)
     return min(TrainConfig.eval_every, max(1, steps // 20))

@@ -123,12 +123,15 @@ class TrainingRun:
         """Let the model compute what stays the same of all texts that will be read.
 
         Of parts that the steps do not go through once it is computed batch by batch, but for
-        `every`. Texts of a test set of their own are apart: so those of all seeds are the same,
-        as are those of all folds together.
+        `every`, and for the training part of a fold: other folds test its texts. Texts of a test
+        set of their own are apart: so those of all seeds are the same, as are those of all folds
+        together.
         """
         most = self.config.steps * self.config.batch_size
         train, dev, test, unlabelled = self.parts
-        parts = [dev, *(part for part in (train, unlabelled) if every or len(part) <= most)]
+        read = every or self.data.folds is not None
+        parts = [dev, *([train] if read or len(train) <= most else [])]
+        parts += [unlabelled] if every or len(unlabelled) <= most else []
         for read in [[*parts, test]] if self.data.folds else [parts, [test]]:
             self.model.read_ahead(read, self.device)
 
