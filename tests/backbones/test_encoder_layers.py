@@ -24,6 +24,8 @@ from ampmix.backbones.linear_start import C, linear_head
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.cli.commands import compare
 from ampmix.cli.main import main
+from ampmix.data.dataset import TextDataset
+from ampmix.data.splits import split_fold
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import Classifier
 from ampmix.models.loss_path import loss_paths
@@ -327,6 +329,17 @@ def test_a_text_is_encoded_once_by_the_lower_layers(
     assert sum(read) == len(split().train), "training and development texts are the same here"
     fit(backbone, Mixup(site="layer.1"), split(), config)
     assert sum(read) == len(split().train), "the next run reads what this one kept on disk"
+
+
+def test_all_folds_read_each_text_once_however_few_steps_there_are(
+    folders: dict[str, str], read: list[int]
+) -> None:
+    data = TextDataset("one", ("a", "b", "c"), split().train)
+    backbone = Encoder(model=folders["deep bert"], train_layers=2)
+    config = TrainConfig(steps=1, batch_size=2, eval_every=1)
+    for fold in range(3):
+        fit(backbone, Mixup(site="layer.1"), split_fold(data, fold, 3), config)
+    assert sum(read) == len(set(data.train.texts))
 
 
 def test_training_on_kept_hidden_states_is_training_on_new_ones(

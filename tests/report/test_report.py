@@ -99,6 +99,12 @@ def test_it_fits_into_80_columns(policy: str, paper: dict[str, float] | None) ->
     assert ("8.4 ± 0.9" in text) == (paper is not None)
 
 
+def test_a_wide_name_goes_on_after_a_comma() -> None:
+    text = shown(summary(row("minilm[pooling=layers,freeze=true]"), row("minilm[freeze=true]")))
+    first = [line.split()[0] for line in text.split("\n\n")[0].splitlines()[1:]]
+    assert first == ["minilm[pooling=layers,", "freeze=true]", "minilm[freeze=true]"]
+
+
 def test_the_cells() -> None:
     text = shown(summary(row("tfidf-logreg", p=0.0004), baseline(), row("mixup")))
     head = [line.split() for line in text.split("\n\n")[0].splitlines()]

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from ampmix.records.store import RunRecord
-from ampmix.studies.estimate import estimate
+from ampmix.studies.estimate import estimate, seconds_of_run
 from ampmix.studies.executors import InProcess, Task
 from ampmix.studies.file import read
 from ampmix.studies.plan import Run
@@ -176,3 +176,25 @@ def test_calibration_extrapolates_to_all_steps(tmp_path: Path) -> None:
     made = estimate(study.plans, tasks, {}, budget=1e9, clock=clock)
     # a look after each step: a step is a second; building none, the test set one
     assert made.seconds == {(0, "none"): pytest.approx(1001.0)}
+
+
+def test_a_run_is_measured_on_some_texts_and_told_of_all(tmp_path: Path) -> None:
+    """Readings take as long as they do on few texts, times how many more there are."""
+    study = study_of(tmp_path, STUDY.replace("steps = 4", "steps = 1000"))
+    (plan, *_) = study.plans
+    split, asked = plan.split(0), list[int]()
+    now = [0.0]
+
+    def fitted(backbone: Any, policy: Any, few: Any, config: Any, seed: int, on_step: Any) -> None:
+        asked.extend(map(len, (few.train, few.dev, few.test)))
+        for step in range(1, config.steps + 1):
+            now[0] += 2.0 + (0.5 * len(few.dev) if step % config.eval_every == 0 else 0.0)
+            on_step(step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ampmix.studies.estimate.fit", fitted)
+        found = seconds_of_run(plan, "none", 1e9, lambda: now[0], texts=5)
+    readings = -(-1000 // plan.config.eval_every)
+    assert asked == [5, min(5, len(split.dev)), min(5, len(split.test))]
+    told = 1000 * 2.0 + readings * 0.5 * len(split.dev) + 0.5 * len(split.test)
+    assert found == pytest.approx(told)

@@ -227,14 +227,14 @@ class Fake:
     def __init__(self, spec: str, steps: int | None) -> None:
         self.spec, self.steps, self.seeds, self.repeats, self.runs_each = spec, steps, 5, 1, 5
         self.policy_names = ("none", "mixup", "amp")
-        self.config = ampmix.TrainConfig(batch_size=24, steps=160)
+        self.config = ampmix.TrainConfig(batch_size=24, steps=steps or 160)
 
     def split(self, seed: int) -> Any:
         return type("Split", (), {"train": range(480)})
 
 
 FROZEN = automatic.FROZEN
-COST = {"minilm": 60.0, "minilm[train_layers=2]": 20.0, "minilm[train_layers=1]": 15.0, FROZEN: 10.0}
+COST = dict(zip(automatic.CHOICES, (60.0, 20.0, 15.0, 10.0), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_repeats_give_way_before_the_encoder_does() -> None:
     whole, two = 46 * 60.0, 31 * 60.0  # 45 and 30 runs of a minute, and one on all labels
     assert (found(whole, 2).backbone, found(whole, 2).repeats) == ("minilm", None)
     assert (found(two, 2).backbone, found(two, 2).repeats) == ("minilm", 2)
-    assert "there is time for 2 repeats" in found(two, 2).note
+    assert "(about 31 min in all): in 31 min there is time for 2 repeats" in found(two, 2).note
     assert (found(two, None).backbone, found(two, None).repeats) == (
         "minilm[train_layers=2]",
         None,

@@ -23,6 +23,7 @@ from ampmix.data.splits import split_holdout
 from ampmix.errors import AmpmixError
 from ampmix.policies.none import NoMixup
 from ampmix.terminal.progress import RunsProgress
+from ampmix.training import config as training_config
 from ampmix.training import training_run
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
@@ -223,3 +224,12 @@ def test_a_run_that_ends_early_counts_as_done() -> None:
     progress.on_record(("none", 0), record)
     progress.on_step(("none", 0), 34)
     assert progress._bar.tasks[0].completed == progress._bar.tasks[0].total == 1
+
+
+def test_where_the_last_step_is_kept_there_are_five_readings() -> None:
+    assert training_config.settings(MiniLM(), False).eval_every == 120
+    assert training_config.settings(MiniLM(), False, patience=3).eval_every == 30, (
+        "the best is kept"
+    )
+    assert training_config.settings(MiniLM(), False, steps=3).eval_every == 1
+    assert training_config.settings(MiniLM(), False, eval_every=7).eval_every == 7

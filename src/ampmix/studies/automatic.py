@@ -164,7 +164,7 @@ def choose_encoder(
     budget: float,
     workers: int,
     steps: int | None = None,
-    measure: Callable[[Plan, str, float], float] = partial(seconds_of_run, texts=MEASURED),
+    measure: Callable[[Plan, str, float], float] | None = None,
     fewest: int | None = None,
     spent: float = 0.0,
 ) -> Choice:
@@ -176,7 +176,8 @@ def choose_encoder(
         budget: seconds.
         workers: processes that train side by side.
         steps: of each run, where they were given.
-        measure: seconds that a run takes, of a plan, a policy, and the seconds to measure in.
+        measure: seconds that a run takes, of a plan, a policy, and the seconds to measure in; by
+            default it is measured on a few texts.
         fewest: repeats of cross-validation that do where there is no time for more.
         spent: seconds of the time that other models take.
 
@@ -185,22 +186,22 @@ def choose_encoder(
         with as many steps as fit, but 100 at least, and as few repeats as do.
     """
     left_out: list[str] = []
+    measure = measure or partial(seconds_of_run, texts=MEASURED)
     for spec in CHOICES:
         first = plan_on(spec, steps)
         if first is None:
             continue
-        own = steps
-        if own is None and spec == FROZEN:
+        if steps is not None or spec == FROZEN:
             own = first.config.steps
-        elif own is None:
+        else:
             own = steps_for(len(first.split(0).train), first.config.batch_size)
         plan = plan_on(spec, own) or first
         runs = len(plan.policy_names) * plan.runs_each
         one = measure(plan, plan.policy_names[-1], budget / 60)
         needed = spent + one * (-(-runs // max(workers, 1)) + 1)  # and one on all labels
         _log.info("a run of %s takes %.1f s, all %d about %.0f s", spec, one, runs, needed)
-        told = f"{spec} is trained, {own:,} steps a run (about {duration(needed)} in all)"
         if needed <= budget:
+            told = _told(spec, own, needed)
             if left_out:
                 told += f": {' and '.join(left_out)} would take longer than {duration(budget)}"
             return Choice(spec, own, told)
@@ -208,8 +209,8 @@ def choose_encoder(
             some = len(plan.policy_names) * plan.seeds * fewest
             shorter = spent + one * (-(-some // max(workers, 1)) + 1)
             if shorter <= budget:
-                told = f"{told}: in {duration(budget)} there is time for {fewest} repeats"
-                return Choice(spec, own, told, fewest)
+                told = f"in {duration(budget)} there is time for {fewest} repeats"
+                return Choice(spec, own, f"{_told(spec, own, shorter)}: {told}", fewest)
             needed, repeats = shorter, fewest
         else:
             repeats = None
@@ -222,9 +223,13 @@ def choose_encoder(
         fitting = max(LEAST, int(own * (budget - spent) / (needed - spent)))
         share = min(own, fitting) / own
         own, needed = min(own, fitting), spent + (needed - spent) * share
-    told = f"{left_out[-1]} is trained, {own:,} steps a run (about {duration(needed)} in all)"
+    told = _told(left_out[-1], own, needed)
     why = "there is no time for more" if needed <= budget else f"more than {duration(budget)}"
     return Choice(left_out[-1], own, f"{told}: {why} (--budget)", repeats)
+
+
+def _told(spec: str, steps: int, needed: float) -> str:
+    return f"{spec} is trained, {steps:,} steps a run (about {duration(needed)} in all)"
 
 
 def remembered(path: Path, key: Mapping[str, Any]) -> Choice | None:

@@ -157,14 +157,14 @@ def seconds_of_run(
 
 def _some(split: Split, most: int) -> Split:
     """A split of at most so many texts a part."""
-    parts = {
-        name: (part.take(range(min(most, len(part)))), indices[:most])
-        for name, part, indices in (
-            ("train", split.train, split.train_indices),
-            ("dev", split.dev, split.dev_indices),
-            ("test", split.test, split.test_indices),
-        )
-    }
-    kept = {name: part for name, (part, _) in parts.items()}
-    indices = {f"{name}_indices": own for name, (_, own) in parts.items()}
-    return replace(split, **kept, **indices, pool=())
+    few = range(most)
+    return replace(
+        split,
+        train=split.train.take(few[: len(split.train)]),
+        dev=split.dev.take(few[: len(split.dev)]),
+        test=split.test.take(few[: len(split.test)]),
+        train_indices=split.train_indices[:most],
+        dev_indices=split.dev_indices[:most],
+        test_indices=split.test_indices[:most],
+        pool=(),
+    )

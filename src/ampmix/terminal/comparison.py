@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from ampmix.errors import printable
 from ampmix.records.store import BASELINE
 
 STYLES = {"lower error": "green", "higher error": "red"}
+WIDTH = 24  # of the names of models and policies: what the figures leave of 80 columns
 
 
 def print_comparison(
@@ -60,13 +62,23 @@ def _table(first: str, *headings: str) -> Table:
     return table
 
 
+def _name(spec: str) -> Text:
+    """A spec string; one that is too wide for its column goes on after a comma."""
+    lines = [""]
+    for part in re.findall("[^,]*,|[^,]+$", printable(spec, lines=False)):
+        if lines[-1] and len(lines[-1]) + len(part) > WIDTH:
+            lines.append("")
+        lines[-1] += part
+    return Text("\n".join(lines))
+
+
 def _ladder_table(rows: Sequence[Mapping[str, Any]], best: str | None, times: Times) -> Table:
     table = _table("model", "error %", "95 % interval", "to the best", "training", "texts/s")
     for row in rows:
         away, close = row["difference"], row["difference_interval"]
         seconds, speed = times.get(row["model"], (None, None))
         table.add_row(
-            Text(printable(row["model"], lines=False)),
+            _name(row["model"]),
             mean_std(row["mean"], None),
             quoted_range(row["interval"]).strip(),
             signed(away) + ("" if away is None or close is None or close[0] > 0 else " *"),
@@ -86,7 +98,7 @@ def _policy_table(summary: Mapping[str, Any]) -> Table:
         if row["policy"] == BASELINE and summary.get("ladder"):
             continue  # a model of the ladder
         cells: list[Text | str] = [
-            Text(printable(row["policy"], lines=False)),
+            _name(row["policy"]),
             mean_std(row["mean"], row["std"]),
             "baseline" if row["decision"] == "baseline" else signed(row["difference"]),
             interval(row["interval"]),

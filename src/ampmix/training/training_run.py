@@ -129,8 +129,8 @@ class TrainingRun:
         """
         most = self.config.steps * self.config.batch_size
         train, dev, test, unlabelled = self.parts
-        read = every or self.data.folds is not None
-        parts = [dev, *([train] if read or len(train) <= most else [])]
+        again = every or self.data.folds is not None or len(train) <= most
+        parts = [dev, *([train] if again else [])]
         parts += [unlabelled] if every or len(unlabelled) <= most else []
         for read in [[*parts, test]] if self.data.folds else [parts, [test]]:
             self.model.read_ahead(read, self.device)
