@@ -48,6 +48,10 @@ COMMANDS: dict[str, list[str]] = {
 EXTRAS = {"errors": "cleanlab", "export": "onnxscript", "serve": "uvicorn"}
 EXTRAS |= dict.fromkeys(("leaderboard", "path", "report"), "altair")
 EVERY = pytest.mark.parametrize("command", COMMANDS)
+QUICK = pytest.mark.parametrize(  # an export takes seconds
+    "command",
+    [pytest.param(c, marks=pytest.mark.slow if c == "export" else ()) for c in COMMANDS],
+)
 
 
 def strict(text: str) -> Any:
@@ -128,7 +132,7 @@ def test_json_is_one_document_and_the_notes_are_beside_it(
     assert kept <= lasting(beside)
 
 
-@EVERY
+@QUICK
 def test_json_with_a_file_prints_the_text(command: str, here: Path, capsys: Any) -> None:
     document = strict(said(capsys, command, "--json")[0])
     text, _ = said(capsys, command)
@@ -141,7 +145,7 @@ def test_json_with_a_file_prints_the_text(command: str, here: Path, capsys: Any)
     assert written == document and with_file == text
 
 
-@EVERY
+@QUICK
 def test_quiet_leaves_the_answer_alone(command: str, here: Path, capsys: Any) -> None:
     text, notes = said(capsys, command)
     quiet, beside = said(capsys, command, "--quiet")
@@ -152,7 +156,7 @@ def test_quiet_leaves_the_answer_alone(command: str, here: Path, capsys: Any) ->
     assert strict(document) and beside == ""
 
 
-@EVERY
+@QUICK
 def test_verbose_says_more_and_the_answer_stays(command: str, here: Path, capsys: Any) -> None:
     text, notes = said(capsys, command)
     verbose, beside = said(capsys, command, "--verbose")
@@ -165,7 +169,7 @@ def test_verbose_says_more_and_the_answer_stays(command: str, here: Path, capsys
     assert lasting(said(capsys, command)[1]) == lasting(notes)
 
 
-@EVERY
+@QUICK
 def test_an_error_is_a_sentence_and_no_document(command: str, here: Path, capsys: Any) -> None:
     shutil.rmtree("runs")
     shutil.rmtree("cnn")

@@ -136,6 +136,7 @@ def read(folder: Path, beside: Any, texts: list[str]) -> tuple[Any, Any]:
     return ids, np.array([[i < len(row) for i in range(longest)] for row in rows])
 
 
+@pytest.mark.slow
 def test_the_files_beside_are_enough_to_read_texts(exported: tuple[Classifier, Path, Any]) -> None:
     one, path, beside = exported
     texts = ["w1 w2 w39", "w3", "", "nothing known", " ".join(WORDS)]

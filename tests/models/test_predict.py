@@ -26,6 +26,7 @@ import ampmix
 import forked
 from ampmix import AmpmixError, Classifier
 from ampmix.cli.main import main
+from ampmix.cli.prediction import given_texts
 from ampmix.data.tables.columns import text_columns
 from ampmix.data.tables.spreadsheet import unguarded
 from ampmix.data.tables.stream import open_stream
@@ -432,3 +433,9 @@ def test_a_confidence_is_a_probability(
 ) -> None:
     assert main(["predict", str(folder), "good", f"--min-confidence={value}"]) == 2
     assert "it is a probability, from 0 to 1" in capsys.readouterr().err
+
+
+def test_an_empty_text_is_a_text() -> None:
+    """As a path it would be the folder that one is in."""
+    assert given_texts(["a text", ""]) == ["a text", ""]
+    assert given_texts([" "]) == [" "]

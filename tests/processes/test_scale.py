@@ -52,12 +52,14 @@ def test_ddp_has_the_gradients_of_one_process(case: Case, results: Any) -> None:
         torch.testing.assert_close(found, own["buffers"], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", two.SPARE, ids=str)
 def test_ddp_finds_parameters_that_no_loss_reaches(case: Case, results: Any) -> None:
     own = check_gradients(case, results)
     assert own["gradients"][0][-1] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", two.FSDP, ids=str)
 def test_fsdp2_has_the_gradients_of_one_process(case: Case, results: Any) -> None:
     own = check_gradients(case, results)
@@ -69,6 +71,7 @@ def test_fsdp2_has_the_gradients_of_one_process(case: Case, results: Any) -> Non
         assert found.get("read", case.site != "word")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", two.UNEQUAL, ids=str)
 def test_processes_that_gather_parameters_take_equally_many_passes(
     case: Case, results: Any
@@ -78,6 +81,7 @@ def test_processes_that_gather_parameters_take_equally_many_passes(
     assert [result[str(case)]["passes"] for result in results] == [own["passes"][0]] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", two.INSIDE, ids=str)
 def test_amp_at_a_branch_inside_a_sharded_module_is_refused(case: Case, results: Any) -> None:
     if case.policy.name != "amp":

@@ -122,6 +122,8 @@ def given_texts(given: Sequence[str]) -> list[str] | None:
 
 
 def _is_file(name: str) -> bool:
+    if not name.strip():
+        return False  # as a path it is the folder that one is in
     with contextlib.suppress(OSError, ValueError):  # a text may be too long for a name
         if Path(name).exists():
             return True
