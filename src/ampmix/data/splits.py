@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -137,8 +138,9 @@ def split_fold(
     return replace(split, fold=fold, folds=folds)
 
 
+@lru_cache(maxsize=4)
 def _folds(dataset: TextDataset, folds: int, seed: int) -> Integers:
-    """Return the fold of each training text."""
+    """Return the fold of each training text; of the same data set the runs of a repeat ask alike."""
     if dataset.groups is not None:
         return group_folds(dataset, folds, seed)
     # Dealing the shuffled classes out one after the other balances folds and classes at once.
