@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
+from verdict import Cell, cells_of
 
 from ampmix.analysis.groups import groups_of, read_runs
 from ampmix.report.charts import COLOURS
 from ampmix.report.drawing import draw
-from verdict import Cell, cells_of
 
 WIDTH, ROW = 150, 15  # of a panel, and the height of a policy in it
 
