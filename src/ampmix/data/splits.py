@@ -140,7 +140,7 @@ def split_fold(
 
 @lru_cache(maxsize=4)
 def _folds(dataset: TextDataset, folds: int, seed: int) -> Integers:
-    """Return the fold of each training text; of the same data set the runs of a repeat ask alike."""
+    """Return the fold of each training text; all runs of a repeat ask for the same."""
     if dataset.groups is not None:
         return group_folds(dataset, folds, seed)
     # Dealing the shuffled classes out one after the other balances folds and classes at once.
