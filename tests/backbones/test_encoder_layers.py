@@ -342,6 +342,29 @@ def test_all_folds_read_each_text_once_however_few_steps_there_are(
     assert sum(read) == len(set(data.train.texts))
 
 
+def test_folds_on_a_share_of_the_labels_read_each_text_of_a_frozen_encoder_once(
+    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AMPMIX_CACHE", str(tmp_path))
+    counted, real = [0], EncoderModule.features
+
+    def features(self: EncoderModule, embedded: Tensor, *others: Any) -> Tensor:
+        counted[0] += len(embedded)
+        return real(self, embedded, *others)
+
+    monkeypatch.setattr(EncoderModule, "features", features)
+    data = TextDataset("one", ("a", "b", "c"), split().train)
+    backbone = Encoder(model=folders["bert"], freeze=True)
+    config = TrainConfig(steps=2, batch_size=2, eval_every=1)
+    found = [fit(backbone, NoMixup(), split_fold(data, k, 3, 0, 0.75), config) for k in range(3)]
+    assert counted[0] == len(set(data.train.texts))
+    monkeypatch.setattr(Encoder, "reads_pool", False)
+    alone = [fit(backbone, NoMixup(), split_fold(data, k, 3, 0, 0.75), config) for k in range(3)]
+    assert counted[0] > len(set(data.train.texts)), "or the count could not fail"
+    for one, other in zip(found, alone, strict=True):
+        assert np.allclose(one.test_probabilities, other.test_probabilities, atol=1e-5)
+
+
 def test_training_on_kept_hidden_states_is_training_on_new_ones(
     folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,6 +256,11 @@ class Backbone(ABC):
         """Settings of :class:`ampmix.TrainConfig` that suit this backbone better."""
         return {}
 
+    @property
+    def reads_pool(self) -> bool:
+        """True if reading all texts of a data set once is cheaper than those of each split."""
+        return False
+
     def steps_for(self, texts: int) -> int:
         """Steps that suit this backbone and so many training texts, 0 for no opinion.
 

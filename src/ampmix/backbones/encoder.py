@@ -154,6 +154,11 @@ class Encoder(Backbone):
         """Settings that :meth:`ampmix.training.config.TrainConfig.of` uses by default."""
         return FROZEN if self.freeze else UPPER if self.train_layers else FINE_TUNED
 
+    @property
+    def reads_pool(self) -> bool:
+        """True if it is frozen: features are kept on disk."""
+        return self.freeze
+
     def steps_for(self, texts: int) -> int:
         """Steps by :attr:`training_defaults`; of upper layers fewer for fewer texts."""
         steps = super().steps_for(texts)

@@ -36,7 +36,6 @@ class FrozenBaseline(Baseline):
     """
 
     reads_folder: ClassVar[bool] = True
-    reads_pool: ClassVar[bool] = True
     heeds: ClassVar[tuple[str, ...]] = ("class_weights", "max_length")
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"pooling": POOLINGS}
     model: str = MINILM
@@ -47,6 +46,11 @@ class FrozenBaseline(Baseline):
             raise AmpmixError(
                 f"pooling is {self.pooling!r}: it must be one of {', '.join(POOLINGS)}"
             )
+
+    @property
+    def reads_pool(self) -> bool:
+        """True: features are kept on disk."""
+        return True
 
     @property
     def _encoder(self) -> Encoder:

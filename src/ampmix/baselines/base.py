@@ -29,8 +29,6 @@ class Baseline(Backbone):
     sites: ClassVar[tuple[str, ...]] = ()
     heeds: ClassVar[tuple[str, ...]] = ("class_weights",)
     """Fields of :class:`ampmix.TrainConfig` that change what comes out."""
-    reads_pool: ClassVar[bool] = False
-    """True if reading all texts of the data set at once is cheaper than those of each split."""
 
     @abstractmethod
     def solve(

@@ -277,7 +277,7 @@ class _Maker:
 
     @property
     def _fits(self) -> int:
-        """How often a cheap model is fitted: in each run, and on all labels."""
+        """Number of fits of a cheap model: one in each run, and one on all labels."""
         plan = self.plan(parse_model(automatic.FEATURES), _ALONE)
         return plan.runs_each * (1 if plan.cross_validated else 2) + 1
 

@@ -103,7 +103,7 @@ class TrainConfig:
     eval_every: int = _setting(
         100,
         "steps between evaluations on the development set",
-        note=", or steps / 20 if less; steps / 5 if the last is kept",
+        note=", or steps / 20 if less, steps / 5 where the last step is kept",
     )
     patience: int = _setting(
         0, "evaluations without improvement before training ends, 0 for no limit"

@@ -125,14 +125,17 @@ class TrainingRun:
         Of parts that the steps do not go through once it is computed batch by batch, but for
         `every`, and for the training part of a fold: other folds test its texts. Texts of a test
         set of their own are apart: so those of all seeds are the same, as are those of all folds
-        together.
+        together; where each fold trains on a share of the labels, they are with the texts of none.
         """
         most = self.config.steps * self.config.batch_size
         train, dev, test, unlabelled = self.parts
-        again = every or self.data.folds is not None or len(train) <= most
-        parts = [dev, *([train] if again else [])]
+        folds = self.data.folds is not None
+        if folds and self.backbone.reads_pool:
+            self.model.read_ahead([self.reader.encode(self.data.pool), *self.parts], self.device)
+            return
+        parts = [dev, *([train] if every or folds or len(train) <= most else [])]
         parts += [unlabelled] if every or len(unlabelled) <= most else []
-        for read in [[*parts, test]] if self.data.folds else [parts, [test]]:
+        for read in [[*parts, test]] if folds else [parts, [test]]:
             self.model.read_ahead(read, self.device)
 
     def check(self, loss: float, step: int) -> None:
