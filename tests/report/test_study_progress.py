@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from ampmix.data.dataset import Unlabelled
+from ampmix.data.unlabelled import keys_of
+from ampmix.policies.selftrain import SelfTrain
 from ampmix.records.store import RunRecord
 from ampmix.studies.estimate import estimate, seconds_of_run
 from ampmix.studies.executors import InProcess, Task
@@ -178,23 +182,31 @@ def test_calibration_extrapolates_to_all_steps(tmp_path: Path) -> None:
     assert made.seconds == {(0, "none"): pytest.approx(1001.0)}
 
 
-def test_a_run_is_measured_on_some_texts_and_told_of_all(tmp_path: Path) -> None:
-    """Readings take as long as they do on few texts, times how many more there are."""
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_a_run_is_measured_on_some_texts_and_told_of_all(rounds: int, tmp_path: Path) -> None:
+    """Readings take as long as they do on few texts, times how many more there are.
+
+    A policy that has teachers trains as many models more.
+    """
     study = study_of(tmp_path, STUDY.replace("steps = 4", "steps = 1000"))
     (plan, *_) = study.plans
+    if rounds:
+        texts = tuple("abcdefgh")
+        data = replace(plan.dataset, unlabelled=Unlabelled(texts, keys_of(texts, "words")))
+        plan = replace(plan, dataset=data, policies=(SelfTrain(rounds=rounds),))
     split, asked = plan.split(0), list[int]()
     now = [0.0]
 
     def fitted(backbone: Any, policy: Any, few: Any, config: Any, seed: int, on_step: Any) -> None:
-        asked.extend(map(len, (few.train, few.dev, few.test)))
-        for step in range(1, config.steps + 1):
+        asked.extend(map(len, (few.train, few.dev, few.test, few.unlabelled)))
+        for step in [*range(1, config.steps + 1)] * (1 + rounds):
             now[0] += 2.0 + (0.5 * len(few.dev) if step % config.eval_every == 0 else 0.0)
             on_step(step)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ampmix.studies.estimate.fit", fitted)
-        found = seconds_of_run(plan, "none", 1e9, lambda: now[0], texts=5)
+        found = seconds_of_run(plan, plan.policy_names[0], 1e9, lambda: now[0], texts=5)
     readings = -(-1000 // plan.config.eval_every)
-    assert asked == [5, min(5, len(split.dev)), min(5, len(split.test))]
-    told = 1000 * 2.0 + readings * 0.5 * len(split.dev) + 0.5 * len(split.test)
-    assert found == pytest.approx(told)
+    assert asked == [5, min(5, len(split.dev)), min(5, len(split.test)), 5 if rounds else 0]
+    one = 1000 * 2.0 + readings * 0.5 * len(split.dev)
+    assert found == pytest.approx((1 + rounds) * one + 0.5 * len(split.test))

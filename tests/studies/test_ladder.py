@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -420,3 +421,25 @@ def test_the_speed_of_the_cheap_models_is_measured() -> None:
     speed = automatic.measured_speed(data.train, len(data.classes), 2.0)
     assert 1e-5 < speed.reading < 1.0
     assert 1e-6 < speed.fitting < 0.1
+
+
+def test_texts_without_labels_are_read_within_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent: dict[str, float] = {}
+
+    def choose(*_: Any, spent_by: str, **given: Any) -> Choice:
+        spent[spent_by] = given["spent"]
+        return Choice("cnn", 4)
+
+    monkeypatch.setattr(automatic, "encoder_installed", lambda: True)
+    monkeypatch.setattr(automatic, "measured_speed", lambda *_: automatic.Speed(1.0, 0.0))
+    asked: dict[str, dict[str, Any]] = {"none": {}, "none,selftrain": {"unlabelled": "rest"}}
+    for policies, more in asked.items():
+        monkeypatch.setattr(automatic, "choose_encoder", partial(choose, spent_by=policies))
+        own = {"fraction": 0.5, "out": tmp_path / policies} | more
+        Ladder.of(TICKETS, policies, models="tfidf-logreg", **own)
+    labelled, both = spent.values()
+    assert both - labelled == pytest.approx(595 * 0.8 / 2, abs=20), (
+        "as many are left as have labels"
+    )

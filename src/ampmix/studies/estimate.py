@@ -150,9 +150,12 @@ def seconds_of_run(
     reading = max(0.0, gaps[EVAL_EVERY - 2] - step) if len(gaps) >= EVAL_EVERY - 1 else 0.0
     before = max(0.0, at[0] - started - step)
     each = reading / max(len(split.dev), 1)
-    after = ended - at[-1] if len(at) == STEPS and split is whole else each * len(whole.test)
+    fits = 1 + (plan.policy(policy).teachers if split.unlabelled else 0)
+    all_done = len(at) == fits * STEPS and split is whole
+    after = ended - at[-1] if all_done else each * len(whole.test)
     readings = -(-plan.config.steps // plan.config.eval_every)
-    return before + plan.config.steps * step + readings * each * len(whole.dev) + after
+    one = plan.config.steps * step + readings * each * len(whole.dev)
+    return before + fits * one + after
 
 
 def _some(split: Split, most: int) -> Split:
@@ -166,5 +169,6 @@ def _some(split: Split, most: int) -> Split:
         train_indices=split.train_indices[:most],
         dev_indices=split.dev_indices[:most],
         test_indices=split.test_indices[:most],
+        unlabelled=split.unlabelled[:most],
         pool=(),
     )

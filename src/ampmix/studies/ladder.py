@@ -260,8 +260,10 @@ class _Maker:
         check_writable(memory.parent)  # before the seconds that choosing takes
         began = time.monotonic()
         speed = automatic.measured_speed(dataset.train, len(dataset.classes), budget / 24)
-        fits = self._fits / workers
+        cheap = self.plan(parse_model(automatic.FEATURES), _ALONE)
+        fits = (cheap.runs_each * (1 if cheap.cross_validated else 2) + 1) / workers
         texts = automatic.affordable(len(dataset.texts), budget, speed, fits)
+        asks = any(policy.uses_unlabelled for policy in policies or ())
         maker = self.chosen(automatic.Choice(automatic.AUTO, texts=texts))
         made = automatic.choose_encoder(
             lambda spec, steps: maker.able(spec, policies, steps),
@@ -269,17 +271,14 @@ class _Maker:
             workers,
             training.get("steps"),
             fewest=self.source.fewest,
-            spent=time.monotonic() - began + speed.of(texts or len(dataset.texts), fits),
+            spent=time.monotonic()
+            - began
+            + speed.of(texts or len(dataset.texts), fits)
+            + speed.of(len(cheap.split(0).unlabelled) * asks, 0),
         )
         made = replace(made, texts=texts)
         automatic.remember(memory, key, made)
         return made
-
-    @property
-    def _fits(self) -> int:
-        """Number of fits of a cheap model: one in each run, and one on all labels."""
-        plan = self.plan(parse_model(automatic.FEATURES), _ALONE)
-        return plan.runs_each * (1 if plan.cross_validated else 2) + 1
 
     def chosen(self, choice: automatic.Choice) -> _Maker:
         """A maker of plans with the repeats and on the sample of a choice."""
