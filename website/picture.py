@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ampmix._support.components import parse_model
 from ampmix.analysis.groups import groups_of, read_runs
 from ampmix.analysis.written import written_in
 from ampmix.report.drawing import draw
@@ -26,7 +27,7 @@ def specification() -> dict[str, Any]:
     groups = [named(group) for group in groups_of(found.records)]
     written = written_in([DEMO])
     charts = {c.name: c for c in runs_document(found, groups, method_of, written).charts}
-    models, model = charts["models"], written[0].summary["backbone"]
+    models, model = charts["models"], parse_model(written[0].summary["backbone"]).title
     policies = next(chart for name, chart in charts.items() if name.startswith("differences"))
     parts = [
         _titled(models.spec, "Which model? Error in percent of new texts, with 95 % intervals"),
