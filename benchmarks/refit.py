@@ -21,8 +21,8 @@ import ampmix
 from ampmix import datasets, statistics
 from ampmix.backbones.feature_cache import features
 from ampmix.baselines._frozen import lengths
-from ampmix.baselines._logistic import fitted, rotated
-from ampmix.baselines.encoder_logreg import EncoderLogreg, best_strength
+from ampmix.baselines._logistic import best_strength, fitted
+from ampmix.baselines.encoder_logreg import EncoderLogreg
 from ampmix.baselines.tfidf_logreg import TfidfLogreg
 from ampmix.data.dataset import Examples, TextDataset
 from ampmix.data.splits import split_all, split_fold
@@ -60,7 +60,7 @@ def by_encoder(
     def wrong(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         length = lengths(x[train], x.shape[1] // WIDTH)
         own, ones = x[train] / length, np.ones(len(train))
-        strength = best_strength(rotated(own), y[train], ones)
+        strength = best_strength(own, y[train], ones)
         slopes, bias = fitted(own, y[train], ones, len(data.classes), C=strength)
         return ((x[test] / length) @ slopes.T + bias).argmax(1) != y[test]
 

@@ -22,7 +22,7 @@ import ampmix
 from ampmix._support.components import BASELINES, find, parse_model, spec
 from ampmix.backbones import feature_cache
 from ampmix.baselines import encoder_logreg, encoder_tfidf
-from ampmix.baselines._logistic import rotated
+from ampmix.baselines._logistic import STRENGTHS, best_strength, rotated
 from ampmix.baselines.encoder_logreg import EncoderLogreg
 from ampmix.baselines.encoder_tfidf import EncoderTfidf
 from ampmix.baselines.majority import Majority
@@ -271,15 +271,15 @@ def test_the_share_of_tfidf_is_that_of_a_grid_search() -> None:
         p = np.exp(log_p) / np.exp(log_p).sum(1, keepdims=True)
         return float(log_loss(labels, p, sample_weight=weights))
 
-    c = min(encoder_logreg.STRENGTHS, key=lambda c: loss(held_out(x, c)))
+    c = min(STRENGTHS, key=lambda c: loss(held_out(x, c)))
     states, bag = held_out(x, c), held_out(pieces, 10.0, solver="sag", tol=1e-3)
     pairs = [(t * (1 - s), t * s) for s in encoder_tfidf.SHARES for t in encoder_tfidf.SCALES]
     above, beside = min(pairs, key=lambda pair: loss(pair[0] * states + pair[1] * bag))
-    assert encoder_logreg.best_strength(x, labels, weights) == c
+    assert best_strength(x, labels, weights) == c
     assert encoder_tfidf._shares(x, pieces, labels, weights, c, 10.0) == (above, beside)
     assert beside > 0, "more is told by the second"
     few = np.arange(3)
-    assert encoder_logreg.best_strength(x[:3], few, weights[:3]) == 10.0
+    assert best_strength(x[:3], few, weights[:3]) == 10.0
     assert encoder_tfidf._shares(x[:3], pieces[:3], few, weights[:3], 3.0, 10.0) == (0.8, 0.2)
 
 
@@ -354,7 +354,7 @@ def test_self_training_equals_the_loop(folders: Any, tmp_path: Path, monkeypatch
     length = np.repeat(np.sqrt(np.array(squares) * layers), body.body.config.hidden_size)
     labels = np.concatenate([split.train.labels, split.dev.labels])
     x, extra, asked = (own / length for own in (x, extra, asked))
-    strength = encoder_logreg.best_strength(x, labels, np.ones(len(x)))
+    strength = best_strength(x, labels, np.ones(len(x)))
     learner = LogisticRegression(max_iter=1000, C=strength).fit(x, labels)
     n, classes = len(extra), len(split.classes)
     for _ in range(2):

@@ -104,6 +104,14 @@ def out_of_fold(
     return found
 
 
+def best_strength(x: Real, labels: npt.NDArray[np.int64], weights: Numbers) -> float:
+    """The C with the lowest log loss in a cross-validation on some of the texts."""
+    some = some_of(labels)
+    labels, weights = labels[some], weights[some]
+    log_p = out_of_fold(rotated(x[some]), labels, weights, STRENGTHS)
+    return USUAL if log_p is None else STRENGTHS[int(np.argmin(losses(log_p, labels, weights)))]
+
+
 def losses(
     log_p: Numbers, labels: npt.NDArray[np.int64], weights: Numbers
 ) -> npt.NDArray[np.float64]:

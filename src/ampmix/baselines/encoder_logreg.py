@@ -14,16 +14,7 @@ from ampmix.backbones.base import CutModule
 from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.backbones.feature_cache import features
 from ampmix.baselines._frozen import FrozenBaseline, lengths
-from ampmix.baselines._logistic import (
-    STRENGTHS,
-    USUAL,
-    Real,
-    fitted,
-    losses,
-    out_of_fold,
-    rotated,
-    some_of,
-)
+from ampmix.baselines._logistic import best_strength, fitted
 from ampmix.baselines.base import Numbers
 from ampmix.policies._options import check_amount, check_rounds, check_temperature
 from ampmix.text.encoded import Encoded
@@ -100,8 +91,7 @@ class EncoderLogreg(FrozenBaseline):
         x, *asked = features(model, [train, *others, *more], device)
         length = lengths(x, output.in_features // model.body.config.hidden_size)
         known = x / length, train.labels, weights
-        some = some_of(train.labels)
-        strength = best_strength(rotated(known[0][some]), train.labels[some], weights[some])
+        strength = best_strength(*known)
         slopes, bias = fitted(*known, classes, C=strength)
         if more:
             extra = asked.pop() / length
@@ -127,9 +117,3 @@ def _joined(known: tuple[Any, Any, Any], extra: Any, guessed: Numbers) -> tuple[
     more = extra[text], label, guessed[text, label]
     x, y, weights = (np.concatenate(pair) for pair in zip(known, more, strict=True))
     return x, y, weights
-
-
-def best_strength(x: Real, labels: Any, weights: Numbers) -> float:
-    """The C with the lowest log loss in a cross-validation."""
-    log_p = out_of_fold(x, labels, weights, STRENGTHS)
-    return USUAL if log_p is None else STRENGTHS[int(np.argmin(losses(log_p, labels, weights)))]

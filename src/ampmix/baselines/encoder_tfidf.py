@@ -16,9 +16,16 @@ from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.backbones.feature_cache import features
 from ampmix.backbones.weights import BAG
 from ampmix.baselines._frozen import FrozenBaseline, lengths
-from ampmix.baselines._logistic import Real, fitted, losses, out_of_fold, rotated, some_of
+from ampmix.baselines._logistic import (
+    Real,
+    best_strength,
+    fitted,
+    losses,
+    out_of_fold,
+    rotated,
+    some_of,
+)
 from ampmix.baselines.base import Numbers
-from ampmix.baselines.encoder_logreg import best_strength
 from ampmix.baselines.tfidf_logreg import (
     SOLVER,
     TfidfLogreg,
@@ -93,8 +100,7 @@ class EncoderTfidf(FrozenBaseline):
         idf[(having == 0) | (having == len(train))] = 0
         pieces = weighted(counts, idf)
 
-        few = some_of(y)
-        strength = best_strength(rotated(known[few]), y[few], weights[few])
+        strength = best_strength(known, y, weights)
         many = some_of(y, MANY)
         own = rotated(known[many]), pieces[many], y[many], weights[many]
         above, beside = _shares(*own, strength, bag.config.C)

@@ -186,4 +186,5 @@ def group_folds(dataset: TextDataset, folds: int, seed: int) -> Integers:
         fold = int(np.lexsort((filled.sum(1), filled @ (own > 0)))[0])
         filled[fold] += own
         fold_of[members[group]] = fold
+    fold_of.flags.writeable = False  # it is everybody's
     return fold_of

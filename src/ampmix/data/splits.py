@@ -148,6 +148,7 @@ def _folds(dataset: TextDataset, folds: int, seed: int) -> Integers:
     order = np.concatenate(_shuffled_classes(labels, np.arange(len(labels)), seed, "folds"))
     fold_of = np.empty(len(labels), dtype=np.int64)
     fold_of[order] = np.arange(len(labels)) % folds
+    fold_of.flags.writeable = False  # it is everybody's
     return fold_of
 
 
