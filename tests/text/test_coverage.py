@@ -119,8 +119,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = TextDataset("toy", ("a", "b"), Examples(tuple(ENGLISH), [0, 1] * 20))
     split = split_train(data, 0, dev_fraction=0.2)
     fitted = fit(TextCNN(embedding_dim=4), NoMixup(), split, TrainConfig(steps=2), 0)
-    fitted.classifier.save(tmp_path_factory.mktemp("models") / "model")
-    return tmp_path_factory.getbasetemp() / "models0" / "model"
+    folder = tmp_path_factory.mktemp("models") / "model"
+    fitted.classifier.save(folder)
+    return folder
 
 
 @pytest.mark.parametrize("name", [name for name in OTHERS if name != "empty"])
