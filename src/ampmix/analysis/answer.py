@@ -37,6 +37,8 @@ def _best_sentence(summary: Mapping[str, Any]) -> str:
         return f"{said}."
     following = min(others, key=lambda row: row["mean"])
     close = following["difference_interval"] if following["difference"] else None
+    if round(following["mean"], 1) == round(best["mean"], 1):
+        return f"{said}; {_title(following)} errs on as many."
     said += f"; next is {_title(following)} with {following['mean']:.1f} %"
     return f"{said}{', not shown to be worse.' if close and close[0] <= 0 else '.'}"
 

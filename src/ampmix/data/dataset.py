@@ -152,7 +152,8 @@ class Split:
     ``dataset.train`` in cross-validation (`fold` of `folds`, both None otherwise). `data_hash` is
     the data set's fingerprint. `pool` holds all texts of the data set, for models that read each
     text once for all splits. `unlabelled` are texts without labels, none of them equal to one for
-    development or testing.
+    development or testing. `dev_given` tells a development set that was given from one that was
+    drawn from the training texts.
     """
 
     dataset: str
@@ -172,6 +173,7 @@ class Split:
     pool: tuple[str, ...] = field(default=(), repr=False)
     unlabelled: tuple[str, ...] = field(default=(), repr=False)
     language: str = ""
+    dev_given: bool = False
 
     @cached_property
     def hash(self) -> str:

@@ -199,6 +199,7 @@ def _split(
         pool=dataset.texts,
         unlabelled=unlabelled_of(dataset, left, held),
         language=dataset.language,
+        dev_given=dataset.dev is not None,
     )
 
 

@@ -21,6 +21,7 @@ from ampmix._support.json_files import write_json
 from ampmix._support.wording import duration
 from ampmix.backbones.base import Backbone
 from ampmix.backbones.feature_cache import features
+from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Examples
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import logits_of
@@ -94,7 +95,7 @@ class Speed:
 
     Attributes:
         reading: to encode a text, once for all of them.
-        fitting: to fit them all to a text, in every run.
+        fitting: to fit all that are asked for to a text, in every run.
     """
 
     reading: float
@@ -105,29 +106,36 @@ class Speed:
         return texts * (self.reading + fits * self.fitting)
 
 
-def measured_speed(examples: Examples, classes: int, limit: float) -> Speed:
+def measured_speed(
+    examples: Examples, classes: int, models: Sequence[Baseline], limit: float
+) -> Speed:
     """Measure how fast texts are read, and how fast the cheap models are fitted, on some of them.
 
     Args:
         examples: from which they are drawn.
         classes: how many there are.
+        models: that are asked for; those that read with the encoder count, the others take little.
         limit: seconds that reading for the fits may take; 128 texts are read in any case, and no
             more than 512.
     """
     order = np.random.default_rng(0).permutation(len(examples))
-    models: list[Any] = [parse_model(spec) for spec in CHEAP.split(",")]
-    reader = models[0].reader((), "words", TrainConfig().max_length)
-    built = [one.build(reader, classes, torch.Generator().manual_seed(0)) for one in models]
+    body: Any = parse_model(FEATURES)
+    reader = body.reader((), "words", TrainConfig().max_length)
+    encoder = body.build(reader, classes, torch.Generator().manual_seed(0))
     some = reader.encode([examples.texts[i] for i in order[:MEASURED]])
-    logits_of(built[0], some.take(range(min(8, len(some)))))  # the first is slower
+    logits_of(encoder, some.take(range(min(8, len(some)))))  # the first is slower
     started = time.monotonic()
-    logits_of(built[0], some)
+    logits_of(encoder, some)
     reading = (time.monotonic() - started) / len(some)
+    counted = [one for one in models if one.reads_folder]
+    if not counted:
+        return Speed(reading, 0.0)
+    built = [one.build(reader, classes, torch.Generator().manual_seed(0)) for one in counted]
     known = examples.take(order[: min(FITTED, max(MEASURED, int(limit / reading)))])
     train, weights = reader.encode(known.texts, known.labels), np.ones(len(known))
-    features(built[0], [train], built[0].output.weight.device)  # for all of them
+    features(encoder, [train], encoder.output.weight.device)  # for all of them
     started = time.monotonic()
-    for one, module in zip(models, built, strict=True):
+    for one, module in zip(counted, built, strict=True):
         one.solve(module, train, weights)
     return Speed(reading, (time.monotonic() - started) / len(known))
 

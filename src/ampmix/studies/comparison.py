@@ -303,9 +303,15 @@ def _learning_curve(
         {
             "model": model,
             "share": fraction / whole,
-            "labels": round(np.mean([r.result.n_learned for r in records.values()])),
+            "labels": round(np.mean([_labels(record) for record in records.values()])),
             "error": error,
         }
         for fraction, records in sorted(points, key=lambda point: point[0])
         if (error := _error(records)) is not None
     )
+
+
+def _labels(record: RunRecord) -> int:
+    """Labels that a solver was given; those of a development set are not, if it was given."""
+    told = record.result
+    return (told.n_train or 0) if "learns" in record.specification else told.n_learned

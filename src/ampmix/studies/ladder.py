@@ -121,14 +121,14 @@ class Ladder:
         way = cls((), (), (), (), limit, metric, until_decided, seconds if budget else None)
         notes, steps = [], None
         if backbone == automatic.AUTO:
-            choice = make.choice(listed, seconds, workers, out)
+            if asked is None and automatic.encoder_installed():
+                asked = _models(automatic.CHEAP)
+            choice = make.choice(listed, asked or (), seconds, workers, out)
             notes, steps = [choice.note], choice.steps
             whole, make = make.source.dataset, make.chosen(choice)
             notes.append(automatic.sample_note(whole.texts, make.source.dataset.texts, seconds))
             way = replace(way, sample=choice.texts)
             main: Any = parse_model(choice.backbone)
-            if asked is None and automatic.encoder_installed():
-                asked = _models(automatic.CHEAP)
         else:
             main = parse_model(backbone, True) if isinstance(backbone, str) else backbone
         plan = make.plan(main, listed, steps)
@@ -238,6 +238,7 @@ class _Maker:
     def choice(
         self,
         policies: Sequence[Policy] | None,
+        models: Sequence[Backbone],
         budget: float,
         workers: int,
         out: str | Path | None,
@@ -259,7 +260,9 @@ class _Maker:
 
         check_writable(memory.parent)  # before the seconds that choosing takes
         began = time.monotonic()
-        speed = automatic.measured_speed(dataset.train, len(dataset.classes), budget / 24)
+        solved = [one for one in models if isinstance(one, Baseline)]
+        classes = len(dataset.classes)
+        speed = automatic.measured_speed(dataset.train, classes, solved, budget / 24)
         cheap = self.plan(parse_model(automatic.FEATURES), _ALONE)
         fits = (cheap.runs_each * (1 if cheap.cross_validated else 2) + 1) / workers
         texts = automatic.affordable(len(dataset.texts), budget, speed, fits)

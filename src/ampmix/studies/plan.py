@@ -236,8 +236,7 @@ class Plan:
 
     def steps(self, run: Run) -> int:
         """Steps of a run at most; a baseline's count as one."""
-        solved = run.policy == baseline.NAME or isinstance(self.backbone, Baseline)
-        return 1 if solved else self.config.steps
+        return 1 if self._solved(run) else self.config.steps
 
     def specification(self, run: Run) -> dict[str, Any]:
         """Everything that determines a run. The policy's name enters no random stream."""
@@ -267,7 +266,13 @@ class Plan:
                 specification["policy_source"] = source
             if self._backbone_source:
                 specification["backbone_source"] = self._backbone_source
+        if self._solved(run) and self.dataset.dev is not None:
+            specification["learns"] = "training texts"  # once: those for development as well
         return specification
+
+    def _solved(self, run: Run) -> bool:
+        """True for a run whose model a solver fits."""
+        return run.policy == baseline.NAME or isinstance(self.backbone, Baseline)
 
     @property
     def _settings(self) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +34,13 @@ def solve(
     seed: int = 0,
     weights: Weights | None = None,
 ) -> Fit:
-    """Fit a baseline to training and development texts; read the test set once.
+    """Fit a baseline to the texts with labels; read the test set once.
 
-    A solver has no use for a development set, so it gets those labels too: a network sees them as
-    well, to choose its step. Outside cross-validation it is fitted to the training part alone
-    first, to measure the development error by which models are compared there.
+    A solver has no use for a development set. One that was drawn from the training texts gives it
+    its labels: a network sees them as well, to choose its step. Outside cross-validation it is
+    fitted to the training part alone first, to measure the development error by which models are
+    compared there. From one that was given nothing is learnt: it stays whole where the labels of
+    the training part are cut down, and would stand for those that are left out.
 
     Args:
         baseline: what to fit.
@@ -46,17 +50,18 @@ def solve(
         weights: of the training texts, mean 1, ``[n_train]``; None for equal ones.
     """
     own = np.ones(len(data.train)) if weights is None else weights
-    dev = math.nan, math.nan
-    if data.fold is None and len(data.dev):
-        *_, logits, _ = _solved(baseline, data, data.train, own, data.dev, config, seed)
-        y = torch.tensor(data.dev.labels)
-        error = (logits.argmax(1) != y).double().mean()
-        dev = error.item(), F.cross_entropy(logits.double(), y).item()
-    both = Examples(
-        data.train.texts + data.dev.texts, np.concatenate([data.train.labels, data.dev.labels])
-    )
-    every = np.concatenate([own, np.ones(len(data.dev))])
-    model, reader, logits, truncated = _solved(baseline, data, both, every, data.test, config, seed)
+    fitted = partial(_solved, baseline, data, config, seed)
+    learnt, asked, dev = data.train, [data.test, data.dev], (math.nan, math.nan)
+    if len(data.dev) and not data.dev_given:
+        if data.fold is None:
+            *_, (first,), _ = fitted(learnt, own, [data.dev])
+            dev = _measured(first, data.dev)
+        y = np.concatenate([learnt.labels, data.dev.labels])
+        learnt, asked = Examples(learnt.texts + data.dev.texts, y), [data.test]
+        own = np.concatenate([own, np.ones(len(data.dev))])
+    model, reader, (logits, *found), truncated = fitted(learnt, own, asked)
+    if found and len(data.dev):
+        dev = _measured(found[0], data.dev)
     used = data.unlabelled if baseline.uses_unlabelled else ()
     probabilities, tested = logits.softmax(1).numpy(), len(data.test) > 0
     model.to("cpu").eval()
@@ -75,15 +80,22 @@ def solve(
     )
 
 
+def _measured(logits: Tensor, known: Examples) -> tuple[float, float]:
+    """Return error and loss."""
+    y = torch.tensor(known.labels)
+    error = (logits.argmax(1) != y).double().mean()
+    return error.item(), F.cross_entropy(logits.double(), y).item()
+
+
 def _solved(
     baseline: Baseline,
     data: Split,
-    train: Examples,
-    weights: Weights,
-    asked: Examples,
     config: TrainConfig,
     seed: int,
-) -> tuple[CutModule, Reader, Tensor, int]:
+    train: Examples,
+    weights: Weights,
+    asked: Sequence[Examples],
+) -> tuple[CutModule, Reader, list[Tensor], int]:
     """Return the fitted module, its reader, logits of the texts asked, and how many were cut."""
     reader = baseline.reader(train.texts, data.tokenizer, config.max_length)
     classes = len(data.classes)
@@ -91,18 +103,22 @@ def _solved(
     encoded = reader.encode(train.texts, train.labels)
     if config.class_weights == "balanced":
         weights = weights * balanced_weights(train.labels, classes, weights)[train.labels]
-    test = reader.encode(asked.texts)
-    others = [test]
-    if baseline.reads_pool and len(data.pool) <= POOL * (len(train) + len(asked)):
-        others.append(reader.encode(data.pool))  # the same texts in every split
+    others = [reader.encode(part.texts) for part in asked]
+    read = [*others]
+    if baseline.reads_pool and len(data.pool) <= POOL * (len(train) + sum(map(len, asked))):
+        read.append(reader.encode(data.pool))  # the same texts in every split
     if baseline.uses_unlabelled and data.unlabelled:
         without = reader.encode(data.unlabelled)
-        found = baseline.solve_with(model, encoded, weights, others, without)
+        found = baseline.solve_with(model, encoded, weights, read, without)
     else:
-        found = baseline.solve(model, encoded, weights, others)
+        found = baseline.solve(model, encoded, weights, read)
     model.eval()
-    if not len(asked):
-        logits = torch.empty(0, classes)
-    else:
-        logits = found[0] if found is not None else logits_of(model, test, config.device)
-    return model, reader, logits, encoded.truncated + test.truncated
+    logits = [
+        torch.empty(0, classes)
+        if not len(part)
+        else logits_of(model, part, config.device)
+        if found is None
+        else found[i]
+        for i, part in enumerate(others)
+    ]
+    return model, reader, logits, encoded.truncated + sum(part.truncated for part in others)
