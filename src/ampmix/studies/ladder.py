@@ -264,7 +264,9 @@ class _Maker:
         classes = len(dataset.classes)
         speed = automatic.measured_speed(dataset.train, classes, solved, budget / 24)
         cheap = self.plan(parse_model(automatic.FEATURES), _ALONE)
-        fits = (cheap.runs_each * (1 if cheap.cross_validated else 2) + 1) / workers
+        first = cheap.split(0)
+        share = (len(first.train) + len(first.dev)) / len(dataset.texts)
+        fits = share * (cheap.runs_each * (1 if cheap.cross_validated else 2) + 1) / workers
         texts = automatic.affordable(len(dataset.texts), budget, speed, fits)
         asks = any(policy.uses_unlabelled for policy in policies or ())
         maker = self.chosen(automatic.Choice(automatic.AUTO, texts=texts))
@@ -277,7 +279,7 @@ class _Maker:
             spent=time.monotonic()
             - began
             + speed.of(texts or len(dataset.texts), fits)
-            + speed.of(len(cheap.split(0).unlabelled) * asks, 0),
+            + speed.of(len(first.unlabelled) * asks, 0),
         )
         made = replace(made, texts=texts)
         automatic.remember(memory, key, made)

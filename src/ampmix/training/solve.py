@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ampmix._support.cores import one_blas_thread
 from ampmix.backbones.base import CutModule
 from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Examples, Split, texts_sha256
@@ -107,11 +108,12 @@ def _solved(
     read = [*others]
     if baseline.reads_pool and len(data.pool) <= POOL * (len(train) + sum(map(len, asked))):
         read.append(reader.encode(data.pool))  # the same texts in every split
-    if baseline.uses_unlabelled and data.unlabelled:
-        without = reader.encode(data.unlabelled)
-        found = baseline.solve_with(model, encoded, weights, read, without)
-    else:
-        found = baseline.solve(model, encoded, weights, read)
+    with one_blas_thread():
+        if baseline.uses_unlabelled and data.unlabelled:
+            without = reader.encode(data.unlabelled)
+            found = baseline.solve_with(model, encoded, weights, read, without)
+        else:
+            found = baseline.solve(model, encoded, weights, read)
     model.eval()
     logits = [
         torch.empty(0, classes)
