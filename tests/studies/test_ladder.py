@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from functools import partial
@@ -231,11 +232,16 @@ class Fake:
 
     def __init__(self, spec: str, steps: int | None) -> None:
         self.spec, self.steps, self.seeds, self.repeats, self.runs_each = spec, steps, 5, 1, 5
-        self.policy_names = ("none", "mixup", "amp")
+        self.policy_names, self.cross_validated = ("none", "mixup", "amp"), False
         self.config = ampmix.TrainConfig(batch_size=24, steps=steps or 160)
 
     def split(self, seed: int) -> Any:
         return type("Split", (), {"train": range(480)})
+
+    def with_runs(self, looks: int) -> Fake:
+        fewer = copy.copy(self)
+        fewer.runs_each = looks * (5 if self.cross_validated else 1)
+        return fewer
 
 
 FROZEN = automatic.FROZEN
@@ -257,7 +263,7 @@ COST = dict(zip(automatic.CHOICES, (60.0, 20.0, 15.0, 10.0), strict=True))
 def test_auto_takes_the_best_encoder_that_fits(budget: float, workers: int, spec: str) -> None:
     def measure(plan: Any, policy: str, seconds: float) -> float:
         assert policy == "amp", "the dearest"
-        return COST[plan.spec] * plan.steps / 160
+        return COST[plan.spec] * plan.config.steps / 160
 
     found = choose_encoder(Fake, budget, workers, measure=measure)  # type: ignore[arg-type]
     assert (found.backbone, found.steps) == (spec, 100 if budget == 1.0 else 160)
@@ -271,6 +277,38 @@ def test_auto_takes_the_best_encoder_that_fits(budget: float, workers: int, spec
     assert given.steps == 50
     with_others = choose_encoder(Fake, budget + 40, workers, measure=measure, spent=40.0)  # type: ignore[arg-type]
     assert (with_others.backbone, with_others.steps) == (found.backbone, found.steps)
+
+
+@pytest.mark.parametrize(
+    ("left", "cross_validated", "spec"),
+    [
+        (121, False, "minilm"),  # two seeds side by side, and one on all labels: 2 x 60 s
+        (119, False, "minilm[train_layers=2]"),
+        (241, True, "minilm"),  # five folds, two at a time
+        (239, True, "minilm[train_layers=2]"),
+        (35, False, "minilm[train_layers=1]"),
+        (29, False, ""),
+        (-5, False, ""),
+    ],
+)
+def test_one_encoder_more_is_trained_alone_where_there_is_time(
+    left: float, cross_validated: bool, spec: str
+) -> None:
+    def planned(spec: str, steps: int | None) -> Any:
+        made = Fake(spec, steps)
+        made.cross_validated = cross_validated
+        return made
+
+    def measure(plan: Any, policy: str, seconds: float) -> float:
+        assert policy == "none" and plan.config.steps == 160
+        return COST[plan.spec]
+
+    chosen = Choice(FROZEN, 500, "because", seconds=300.0)
+    found = automatic.with_one_alone(chosen, planned, 300.0 + left, 2, measure=measure)
+    assert (found.alone, found.alone_steps) == (spec, 160 if spec else None)
+    assert (found.backbone, found.steps, found.note) == (FROZEN, 500, "because")
+    best = automatic.with_one_alone(Choice("minilm", 160), planned, 10**6, 2, measure=measure)
+    assert best.alone == "", "there is none that mostly errs less"
 
 
 class Repeated(Fake):
@@ -300,7 +338,7 @@ def test_repeats_give_way_before_the_encoder_does() -> None:
 def test_where_nothing_fits_there_are_as_few_steps_and_repeats_as_do() -> None:
     def found(budget: float) -> Choice:
         return choose_encoder(
-            Repeated, budget, 1, measure=lambda p, *_: COST[p.spec] * p.steps / 160, fewest=1
+            Repeated, budget, 1, measure=lambda p, *_: COST[p.spec] * p.config.steps / 160, fewest=1
         )  # type: ignore[call-overload]
 
     shorter = found(16 * 10.0 * 0.8)  # 15 runs of one repeat, and one on all labels
@@ -317,19 +355,34 @@ def test_auto_remembers_what_it_chose(monkeypatch: pytest.MonkeyPatch, tmp_path:
         asked.append(given)
         return Choice("minilm[train_layers=1]", 7, "because")
 
+    def alone(choice: Choice, *_: Any) -> Choice:
+        return replace(choice, alone="minilm", alone_steps=9)
+
     monkeypatch.setattr(automatic, "encoder_installed", lambda: True)
     monkeypatch.setattr(automatic, "choose_encoder", choose)
+    monkeypatch.setattr(automatic, "with_one_alone", alone)
     first = Ladder.of(TICKETS, out=tmp_path, seeds=2)
     again = Ladder.of(TICKETS, out=tmp_path, seeds=2)
     assert len(asked) == 1
     assert [p.run_id(p.runs()[1]) for p in first.plans] == [
         p.run_id(p.runs()[1]) for p in again.plans
     ]
-    assert first.notes == again.notes == ("because",)
+    told = "minilm is trained without mixing, too: 2 runs of 9 steps"
+    assert first.notes == again.notes == ("because", told)
+    (alone_plan,) = [p for p in again.rungs if p.backbone == parse_model("minilm")]
+    assert (alone_plan.config.steps, alone_plan.policy_names) == (9, ("none",))
+    assert [parse_model("minilm") in (p.backbone for p in first.plans)] == [False]
+    asked_for = Ladder.of(TICKETS, out=tmp_path, seeds=2, models="tfidf-logreg")
+    assert parse_model("minilm") not in [p.backbone for p in asked_for.rungs]
     plan: Plan = first.plans[0]
     assert plan.config.steps == 7 and plan.backbone.name == "minilm"
     assert plan.policy_names == ("none", "mixup[site=layer.5]", "amp[site=layer.5]")
-    assert [p.backbone.name for p in first.rungs] == ["encoder-logreg", "encoder-tfidf", "minilm"]
+    assert [p.backbone.name for p in first.rungs] == [
+        "encoder-logreg",
+        "encoder-tfidf",
+        "minilm",
+        "minilm",
+    ]
     Ladder.of(TICKETS, out=tmp_path, seeds=2, budget="1m")
     assert len(asked) == 2, "another budget is another question"
     (tmp_path / "auto.json").write_text("{")
@@ -405,6 +458,7 @@ def test_a_sample_is_told_remembered_and_found_again_by_errors(
     monkeypatch.setattr(automatic, "affordable", affordable)
     monkeypatch.setattr(automatic, "measured_speed", lambda *_: automatic.Speed(0.0, 0.0))
     monkeypatch.setattr(automatic, "choose_encoder", lambda *_, **__: Choice("cnn", 4))
+    monkeypatch.setattr(automatic, "with_one_alone", lambda choice, *_: choice)
     out = str(tmp_path / "out")
     common = ["--steps", "4", "--seeds", "2", "--policies", "none", "--ladder", "tfidf-logreg"]
     for _ in range(2):
@@ -445,6 +499,7 @@ def test_texts_without_labels_are_read_within_the_budget(
     asked: dict[str, dict[str, Any]] = {"none": {}, "none,selftrain": {"unlabelled": "rest"}}
     for policies, more in asked.items():
         monkeypatch.setattr(automatic, "choose_encoder", partial(choose, spent_by=policies))
+        monkeypatch.setattr(automatic, "with_one_alone", lambda choice, *_: choice)
         own = {"fraction": 0.5, "out": tmp_path / policies} | more
         Ladder.of(TICKETS, policies, models="tfidf-logreg", **own)
     labelled, both = spent.values()

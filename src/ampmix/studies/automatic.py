@@ -8,8 +8,9 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import numpy as np
 import torch
 
 from ampmix._support.components import parse_model
+from ampmix._support.components import spec as spec_of
 from ampmix._support.cores import one_blas_thread
 from ampmix._support.json_files import write_json
-from ampmix._support.wording import duration
+from ampmix._support.wording import counted, duration
 from ampmix.backbones.base import Backbone
 from ampmix.backbones.feature_cache import features
 from ampmix.baselines.base import Baseline
@@ -29,7 +31,7 @@ from ampmix.models.classifier import logits_of
 from ampmix.policies.base import Policy
 from ampmix.studies import DEFAULT_POLICIES
 from ampmix.studies.estimate import seconds_of_run
-from ampmix.studies.plan import Plan
+from ampmix.studies.plan import FIRST_LOOK, Plan
 from ampmix.training.checks import check_sites
 from ampmix.training.config import TrainConfig
 
@@ -61,6 +63,9 @@ class Choice:
         texts: about how many of all texts to use; None for all.
         note: a sentence on why, "" if there is nothing to say.
         repeats: of cross-validation; None for as many as were planned.
+        seconds: that all runs take, as far as it was estimated.
+        alone: an encoder that there is time to train a few times without mixing, "" for none.
+        alone_steps: steps of its runs.
     """
 
     backbone: str
@@ -68,6 +73,9 @@ class Choice:
     note: str = ""
     repeats: int | None = None
     texts: int | None = None
+    seconds: float = 0.0
+    alone: str = ""
+    alone_steps: int | None = None
 
 
 def encoder_installed() -> bool:
@@ -128,16 +136,16 @@ def measured_speed(
     started = time.monotonic()
     logits_of(encoder, some)
     reading = (time.monotonic() - started) / len(some)
-    counted = [one for one in models if one.reads_folder]
-    if not counted:
+    reading_too = [one for one in models if one.reads_folder]
+    if not reading_too:
         return Speed(reading, 0.0)
-    built = [one.build(reader, classes, torch.Generator().manual_seed(0)) for one in counted]
+    built = [one.build(reader, classes, torch.Generator().manual_seed(0)) for one in reading_too]
     known = examples.take(order[: min(FITTED, max(MEASURED, int(limit / reading)))])
     train, weights = reader.encode(known.texts, known.labels), np.ones(len(known))
     features(encoder, [train], encoder.output.weight.device)  # for all of them
     started = time.monotonic()
     with one_blas_thread():
-        for one, module in zip(counted, built, strict=True):
+        for one, module in zip(reading_too, built, strict=True):
             one.solve(module, train, weights)
     return Speed(reading, (time.monotonic() - started) / len(known))
 
@@ -203,14 +211,10 @@ def choose_encoder(
     left_out: list[str] = []
     measure = measure or partial(seconds_of_run, texts=MEASURED)
     for spec in CHOICES:
-        first = plan_on(spec, steps)
-        if first is None:
+        plan = _with_own_steps(plan_on, spec, steps)
+        if plan is None:
             continue
-        if steps is not None or spec == FROZEN:
-            own = first.config.steps
-        else:
-            own = steps_for(len(first.split(0).train), first.config.batch_size)
-        plan = plan_on(spec, own) or first
+        own = plan.config.steps
         runs = len(plan.policy_names) * plan.runs_each
         one = measure(plan, plan.policy_names[-1], budget / 60)
         needed = spent + one * (-(-runs // max(workers, 1)) + 1)  # and one on all labels
@@ -219,13 +223,14 @@ def choose_encoder(
             told = _told(spec, own, needed)
             if left_out:
                 told += f": {' and '.join(left_out)} would take longer than {duration(budget)}"
-            return Choice(spec, own, told)
+            return Choice(spec, own, told, seconds=needed)
         if fewest is not None and fewest < plan.repeats:
             some = len(plan.policy_names) * plan.seeds * fewest
             shorter = spent + one * (-(-some // max(workers, 1)) + 1)
             if shorter <= budget:
                 told = f"in {duration(budget)} there is time for {fewest} repeats"
-                return Choice(spec, own, f"{_told(spec, own, shorter)}: {told}", fewest)
+                told = f"{_told(spec, own, shorter)}: {told}"
+                return Choice(spec, own, told, fewest, seconds=shorter)
             needed, repeats = shorter, fewest
         else:
             repeats = None
@@ -240,7 +245,65 @@ def choose_encoder(
         own, needed = min(own, fitting), spent + (needed - spent) * share
     told = _told(left_out[-1], own, needed)
     why = "there is no time for more" if needed <= budget else f"more than {duration(budget)}"
-    return Choice(left_out[-1], own, f"{told}: {why} (--budget)", repeats)
+    return Choice(left_out[-1], own, f"{told}: {why} (--budget)", repeats, seconds=needed)
+
+
+def with_one_alone(
+    choice: Choice,
+    plan_on: Callable[[str, int | None], Plan | None],
+    budget: float,
+    workers: int,
+    steps: int | None = None,
+    measure: Callable[[Plan, str, float], float] | None = None,
+) -> Choice:
+    """Add the best encoder that there is time left to train without mixing, a few times.
+
+    One for which policies cannot be compared in the time may still be the best model: it is trained
+    in one repeat of cross-validation, or with two seeds on a test set.
+
+    Args:
+        choice: of the encoder that policies are compared on.
+        plan_on: the plan of policy ``none`` on a backbone, by spec string and steps.
+        budget: seconds.
+        workers: processes that train side by side.
+        steps: of each run, where they were given.
+        measure: as of :func:`choose_encoder`.
+    """
+    measure = measure or partial(seconds_of_run, texts=MEASURED)
+    ends = time.monotonic() + budget - choice.seconds
+    better = takewhile(lambda spec: spec != choice.backbone, CHOICES)
+    for spec in better:
+        plan = _with_own_steps(plan_on, spec, steps)
+        if plan is None or time.monotonic() >= ends:
+            continue
+        plan = alone(plan)
+        one = measure(plan, "none", budget / 60)
+        needed = one * (-(-plan.runs_each // max(workers, 1)) + 1)  # and one on all labels
+        _log.info("a run of %s alone takes %.1f s, all about %.0f s", spec, one, needed)
+        if time.monotonic() + needed <= ends:
+            return replace(choice, alone=spec, alone_steps=plan.config.steps)
+    return choice
+
+
+def alone(plan: Plan) -> Plan:
+    """One repeat of cross-validation, or two seeds on a test set."""
+    return plan.with_runs(1 if plan.cross_validated else FIRST_LOOK)
+
+
+def alone_note(plan: Plan) -> str:
+    """Say that an encoder is trained without mixing, too."""
+    runs, spec = counted(plan.runs_each, "run"), spec_of(plan.backbone)
+    return f"{spec} is trained without mixing, too: {runs} of {plan.config.steps:,} steps"
+
+
+def _with_own_steps(
+    plan_on: Callable[[str, int | None], Plan | None], spec: str, steps: int | None
+) -> Plan | None:
+    """A plan with the steps that were given, else with those that suit its texts."""
+    plan = plan_on(spec, steps)
+    if plan is None or steps is not None or spec == FROZEN:
+        return plan
+    return plan_on(spec, steps_for(len(plan.split(0).train), plan.config.batch_size)) or plan
 
 
 def _told(spec: str, steps: int, needed: float) -> str:
@@ -257,7 +320,18 @@ def remembered(path: Path, key: Mapping[str, Any]) -> Choice | None:
             None if found[name] is None else int(found[name])
             for name in ("steps", "texts", "repeats")
         )
-        return Choice(found["backbone"], steps, str(found["note"]), repeats, texts)
+        alone, alone_steps = found.get("alone", ""), found.get("alone_steps")
+        if alone and alone not in CHOICES:
+            return None
+        return Choice(
+            found["backbone"],
+            steps,
+            str(found["note"]),
+            repeats,
+            texts,
+            alone=alone,
+            alone_steps=None if alone_steps is None else int(alone_steps),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

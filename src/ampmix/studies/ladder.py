@@ -120,8 +120,10 @@ class Ladder:
         limit = MARGIN if margin is None else margin
         way = cls((), (), (), (), limit, metric, until_decided, seconds if budget else None)
         notes, steps = [], None
+        extra: tuple[Plan, ...] = ()
         if backbone == automatic.AUTO:
-            if asked is None and automatic.encoder_installed():
+            usual = asked is None and automatic.encoder_installed()
+            if usual:
                 asked = _models(automatic.CHEAP)
             choice = make.choice(listed, asked or (), seconds, workers, out)
             notes, steps = [choice.note], choice.steps
@@ -129,6 +131,10 @@ class Ladder:
             notes.append(automatic.sample_note(whole.texts, make.source.dataset.texts, seconds))
             way = replace(way, sample=choice.texts)
             main: Any = parse_model(choice.backbone)
+            if usual and choice.alone and not until_decided:
+                own = make.plan(parse_model(choice.alone), _ALONE, choice.alone_steps)
+                extra = (automatic.alone(own),)
+                notes.append(automatic.alone_note(extra[0]))
         else:
             main = parse_model(backbone, True) if isinstance(backbone, str) else backbone
         plan = make.plan(main, listed, steps)
@@ -139,7 +145,11 @@ class Ladder:
         mixable = [one for one in others if not isinstance(one, Baseline)]
         cheap = [baseline.MODEL, *(one for one in others if isinstance(one, Baseline))]
         shares = [make.share(one, share) for one in cheap for share in SHARES]
-        rungs = (*(make.plan(one, _ALONE) for one in others), make.plan(main, _ALONE, steps))
+        rungs = (
+            *(make.plan(one, _ALONE) for one in others),
+            make.plan(main, _ALONE, steps),
+            *extra,
+        )
         some = FIRST_LOOK if until_decided else None
         return replace(
             way,
@@ -270,18 +280,25 @@ class _Maker:
         texts = automatic.affordable(len(dataset.texts), budget, speed, fits)
         asks = any(policy.uses_unlabelled for policy in policies or ())
         maker = self.chosen(automatic.Choice(automatic.AUTO, texts=texts))
+        chosen_from = time.monotonic()
         made = automatic.choose_encoder(
             lambda spec, steps: maker.able(spec, policies, steps),
             budget,
             workers,
             training.get("steps"),
             fewest=self.source.fewest,
-            spent=time.monotonic()
+            spent=chosen_from
             - began
             + speed.of(texts or len(dataset.texts), fits)
             + speed.of(len(first.unlabelled) * asks, 0),
         )
-        made = replace(made, texts=texts)
+        made = automatic.with_one_alone(
+            replace(made, texts=texts, seconds=made.seconds + time.monotonic() - chosen_from),
+            lambda spec, steps: maker.able(spec, _ALONE, steps),
+            budget,
+            workers,
+            training.get("steps"),
+        )
         automatic.remember(memory, key, made)
         return made
 
