@@ -51,7 +51,7 @@ def main() -> None:
     for name in BACKBONES:
         backbone: Backbone = parse(name, "ampmix.backbones", "backbone")
         config = settings(backbone, True, steps=arguments.batches)
-        reader, parts = _encode(backbone, data, config.max_length)
+        reader, parts = _encode(backbone, data, config.max_length, ())
         batches = list(training_batches(parts.train, config, seed=0))
         steps = {
             f"{name} {policy}": fits_step(backbone, policy, reader, len(data.classes), config)

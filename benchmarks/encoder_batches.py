@@ -50,7 +50,7 @@ def main() -> None:
 
     data = split_holdout(datasets.load("trec"), 0, 0.1)
     backbone = MiniLM(train_layers=1)
-    reader, parts = _encode(backbone, data, 512)
+    reader, parts = _encode(backbone, data, 512, ())
     model = backbone.build(reader, len(data.classes), generator_of(0, "weights"))
     some = parts.train.take(range(min(256, len(parts.train))))
     read = {f"{size} at once": _reading(model, size) for size in SIZES}

@@ -56,7 +56,7 @@ def main() -> None:
     torch.manual_seed(0)
 
     data = split_holdout(datasets.load("trec"), 0, 0.1)
-    reader, parts = _encode(MiniLM(), data, 512)
+    reader, parts = _encode(MiniLM(), data, 512, ())
     epoch = -(-len(parts.train) // 24)
     batches = list(training_batches(parts.train, TrainConfig(steps=epoch, batch_size=24), seed=0))
     steps, models = {}, {}

@@ -153,7 +153,7 @@ def main() -> None:
     torch.manual_seed(0)
 
     data = split_holdout(datasets.load("trec"), seed=0)
-    reader, parts = _encode(TextCNN(), data, 512)
+    reader, parts = _encode(TextCNN(), data, 512, ())
     batches = list(training_batches(parts.train, TrainConfig(steps=60), seed=0))
     sizes = (reader, len(data.classes))
     length = int(parts.train.lengths.max())

@@ -61,7 +61,7 @@ def ours(plan: Plan, policy: str, folder: Path) -> RunRecord:
 def by_hand(plan: Plan) -> None:
     """The same training without mixing, in a loop that does nothing else."""
     split, config = plan.split(0), plan.config
-    reader, parts = _encode(plan.backbone, split, config.max_length)
+    reader, parts = _encode(plan.backbone, split, config.max_length, ())
     model = plan.backbone.build(reader, len(split.classes), generator_of(0, "weights"))
     model.train()
     optimizer = torch.optim.Adam(
