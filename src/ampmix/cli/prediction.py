@@ -50,12 +50,14 @@ class Doubts:
         self._max_length, self._least = max_length, min_confidence
         self._unsure = 0
         self._truncated, self._coverage = 0, ReadingCoverage()
-        self._empty = 0
+        self._empty = self._compared = self._changed = 0
         self._words: Counter[str] = Counter()
 
     def add(self, chunk: Predicted[Any]) -> None:
         """Count what the model could not read of a chunk."""
         self._truncated += chunk.truncated
+        self._compared += chunk.compared
+        self._changed += chunk.changed
         self._coverage += chunk.coverage
 
     def has_text(self, text: str) -> bool:
@@ -79,6 +81,11 @@ class Doubts:
         from ampmix.data.tables.table import listed
 
         notes = []
+        if self._compared:
+            notes.append(
+                f"of {counted(self._compared, 'text')} that were read in float32, too, "
+                f"{self._changed:,} got another label in this precision"
+            )
         if self._truncated:
             notes.append(cut(self._truncated, counted(self._max_length, "token")))
         coverage = replace(self._coverage, blind=self._coverage.blind - self._empty)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from ampmix._torch.evaluation import in_evaluation
+from ampmix._torch.precision import autocast
 from ampmix.backbones.base import CutModule
 from ampmix.models.classifier import Classifier, logits_of
 from ampmix.text.coverage import ReadingCoverage, coverage_of
@@ -21,21 +22,33 @@ from ampmix.text.encoded import Encoded
 ROWS, CHARACTERS = 2048, 2**22  # of a chunk, whichever is reached first
 BATCH, TOKENS = 64, 2**13  # texts of a batch (more leave the processor's cache), and their tokens
 
+COMPARED = 256  # texts that are predicted in float32, too, to tell what another precision changes
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Predicted(Generic[T]):
-    """A chunk: its items, their class probabilities ``[n, classes]``, and how they were read."""
+    """A chunk: its items, their class probabilities ``[n, classes]``, and how they were read.
+
+    Of the first chunk in another precision than float32, `compared` texts were predicted in both,
+    and `changed` of them got another class.
+    """
 
     items: list[T]
     probabilities: npt.NDArray[np.float32]
     truncated: int
     coverage: ReadingCoverage
+    compared: int = 0
+    changed: int = 0
 
 
 def predict_chunks(
-    classifier: Classifier, items: Iterable[T], text_of: Callable[[T], str], threads: int = 1
+    classifier: Classifier,
+    items: Iterable[T],
+    text_of: Callable[[T], str],
+    threads: int = 1,
+    precision: str = "float32",
 ) -> Generator[Predicted[T], None, None]:
     """Predict items chunk by chunk, in order; memory does not grow with their number.
 
@@ -48,22 +61,29 @@ def predict_chunks(
         items: what to predict, such as rows of a table.
         text_of: an item's text.
         threads: chunks predicted at once.
+        precision: of matrix products, ``float32`` or ``bfloat16``.
     """
     model = in_evaluation(classifier.model)
 
-    def predict(chunk: list[T]) -> Predicted[T]:
+    def predict(chunk: list[T], first: bool) -> Predicted[T]:
         encoded = classifier.reader.encode([text_of(item) for item in chunk])
-        probabilities = probabilities_of(model, encoded)
+        with autocast(precision, torch.device("cpu")):
+            probabilities = probabilities_of(model, encoded)
         coverage = coverage_of(classifier.reader, encoded)
-        return Predicted(chunk, probabilities, encoded.truncated, coverage)
+        compared = changed = 0
+        if first and precision != "float32":
+            compared = min(COMPARED, len(chunk))
+            exact = probabilities_of(model, encoded.take(range(compared))).argmax(1)
+            changed = int((probabilities[:compared].argmax(1) != exact).sum())
+        return Predicted(chunk, probabilities, encoded.truncated, coverage, compared, changed)
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     pending: deque[Future[Predicted[T]]] = deque()
     try:
-        for chunk in _chunks(items, text_of):
-            pending.append(pool.submit(predict, chunk))
+        for number, chunk in enumerate(_chunks(items, text_of)):
+            pending.append(pool.submit(predict, chunk, number == 0))
             if len(pending) > threads:
                 yield pending.popleft().result()
         while pending:

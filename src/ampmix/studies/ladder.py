@@ -22,7 +22,7 @@ from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
 from ampmix.policies.none import NoMixup
 from ampmix.statistics.metrics import MARGIN, metric_of
-from ampmix.studies import automatic, baseline
+from ampmix.studies import automatic, baseline, cheap_models
 from ampmix.studies.plan import FIRST_LOOK, Plan, policies_of
 from ampmix.studies.run import left
 from ampmix.studies.source import Source
@@ -124,11 +124,11 @@ class Ladder:
         if backbone == automatic.AUTO:
             usual = asked is None and automatic.encoder_installed()
             if usual:
-                asked = _models(automatic.CHEAP)
+                asked = _models(cheap_models.CHEAP)
             choice = make.choice(listed, asked or (), seconds, workers, out)
             notes, steps = [choice.note], choice.steps
             whole, make = make.source.dataset, make.chosen(choice)
-            notes.append(automatic.sample_note(whole.texts, make.source.dataset.texts, seconds))
+            notes.append(cheap_models.sample_note(whole.texts, make.source.dataset.texts, seconds))
             way = replace(way, sample=choice.texts)
             main: Any = parse_model(choice.backbone)
             if usual and choice.alone and not until_decided:
@@ -272,12 +272,12 @@ class _Maker:
         began = time.monotonic()
         solved = [one for one in models if isinstance(one, Baseline)]
         classes = len(dataset.classes)
-        speed = automatic.measured_speed(dataset.train, classes, solved, budget / 24)
-        cheap = self.plan(parse_model(automatic.FEATURES), _ALONE)
+        speed = cheap_models.measured_speed(dataset.train, classes, solved, budget / 24)
+        cheap = self.plan(parse_model(cheap_models.FEATURES), _ALONE)
         first = cheap.split(0)
         share = (len(first.train) + len(first.dev)) / len(dataset.texts)
         fits = share * (cheap.runs_each * (1 if cheap.cross_validated else 2) + 1) / workers
-        texts = automatic.affordable(len(dataset.texts), budget, speed, fits)
+        texts = cheap_models.affordable(len(dataset.texts), budget, speed, fits)
         asks = any(policy.uses_unlabelled for policy in policies or ())
         maker = self.chosen(automatic.Choice(automatic.AUTO, texts=texts))
         chosen_from = time.monotonic()

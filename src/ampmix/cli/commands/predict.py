@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ampmix._support.cores import cores
 from ampmix._support.wording import counted
@@ -68,6 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, default=cores(), metavar="N", help="PyTorch threads (%(default)s)"
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of matrix products (%(default)s); bfloat16 is faster for encoders on processors that "
+        "have it (AMX or AVX-512), and what it changes is told",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -118,15 +125,13 @@ def _column(arguments: argparse.Namespace, classifier: Classifier) -> str | None
 
 def _predict_lines(arguments: argparse.Namespace, classifier: Classifier, stream: Stream) -> None:
     """Predict the rows of anything but Parquet."""
-    from ampmix.models.predict import predict_chunks
-
     output = arguments.output
     doubts = Doubts(classifier.reader.max_length, arguments.min_confidence)
     names = _names(arguments, stream.columns, classifier.classes) if _has_file(arguments) else ()
     _note(output, *stream.notes)
     with _document(arguments, classifier) as document, _writing(arguments) as write:
         write(lambda: stream.head(names))
-        chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
+        chunks = _predicted(arguments, classifier, stream.rows)
         with contextlib.closing(chunks):
             for chunk in chunks:
                 labels = _labels(chunk, classifier.classes, doubts)
@@ -144,7 +149,6 @@ def _predict_lines(arguments: argparse.Namespace, classifier: Classifier, stream
 def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path: Path) -> None:
     """Predict the rows of a Parquet file, and write another Parquet file."""
     from ampmix.data.tables.parquet_stream import ParquetStream
-    from ampmix.models.predict import predict_chunks
 
     if arguments.out is None or Path(arguments.out).suffix.lower() != ".parquet":
         given = "nothing" if arguments.out is None else repr(arguments.out)
@@ -156,7 +160,7 @@ def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path
     doubts = Doubts(classifier.reader.max_length, arguments.min_confidence)
     names = _names(arguments, stream.columns, classifier.classes)
     _note(arguments.output, *stream.notes)
-    chunks = predict_chunks(classifier, stream.rows, lambda row: row.text, arguments.threads)
+    chunks = _predicted(arguments, classifier, stream.rows)
     with (
         _document(arguments, classifier) as document,
         stream.writing(Path(arguments.out), names) as writer,
@@ -167,6 +171,16 @@ def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path
             document.add(chunk, labels)
             writer.add(labels, chunk.probabilities[:, : len(names) - 1])
     _note(arguments.output, *doubts.notes())
+
+
+def _predicted(
+    arguments: argparse.Namespace, classifier: Classifier, rows: Iterable[Any]
+) -> Generator[Predicted[Any], None, None]:
+    """The rows in chunks, as the options say."""
+    from ampmix.models.predict import predict_chunks
+
+    threads, precision = arguments.threads, arguments.precision
+    return predict_chunks(classifier, rows, lambda row: row.text, threads, precision)
 
 
 def _has_file(arguments: argparse.Namespace) -> bool:
