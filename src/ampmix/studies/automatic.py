@@ -131,7 +131,7 @@ def choose_encoder(
         own = plan.config.steps
         runs = len(plan.policy_names) * plan.runs_each
         one = measure(plan, plan.policy_names[-1], budget / 60)
-        needed = spent + one * (-(-runs // max(workers, 1)) + 1)  # and one on all labels
+        needed = spent + _of_all(runs, one, workers)
         _log.info("a run of %s takes %.1f s, all %d about %.0f s", spec, one, runs, needed)
         if needed <= budget:
             told = _told(spec, own, needed)
@@ -140,7 +140,7 @@ def choose_encoder(
             return Choice(spec, own, told, seconds=needed)
         if fewest is not None and fewest < plan.repeats:
             some = len(plan.policy_names) * plan.seeds * fewest
-            shorter = spent + one * (-(-some // max(workers, 1)) + 1)
+            shorter = spent + _of_all(some, one, workers)
             if shorter <= budget:
                 told = f"in {duration(budget)} there is time for {fewest} repeats"
                 told = f"{_told(spec, own, shorter)}: {told}"
@@ -192,7 +192,7 @@ def with_one_alone(
             continue
         plan = alone(plan)
         one = measure(plan, "none", budget / 60)
-        needed = one * (-(-plan.runs_each // max(workers, 1)) + 1)  # and one on all labels
+        needed = _of_all(plan.runs_each, one, workers)
         _log.info("a run of %s alone takes %.1f s, all about %.0f s", spec, one, needed)
         if time.monotonic() + needed <= ends:
             return replace(choice, alone=spec, alone_steps=plan.config.steps)
@@ -220,6 +220,11 @@ def _with_own_steps(
     return plan_on(spec, steps_for(len(plan.split(0).train), plan.config.batch_size)) or plan
 
 
+def _of_all(runs: int, one: float, workers: int) -> float:
+    """Seconds of so many runs, and of one more on all labels."""
+    return one * (-(-runs // max(workers, 1)) + 1)
+
+
 def _told(spec: str, steps: int, needed: float) -> str:
     return f"{spec} is trained, {steps:,} steps a run (about {duration(needed)} in all)"
 
@@ -234,8 +239,8 @@ def remembered(path: Path, key: Mapping[str, Any]) -> Choice | None:
             None if found[name] is None else int(found[name])
             for name in ("steps", "texts", "repeats")
         )
-        alone, alone_steps = found.get("alone", ""), found.get("alone_steps")
-        if alone and alone not in CHOICES:
+        extra, extra_steps = found.get("alone", ""), found.get("alone_steps")
+        if extra and extra not in CHOICES:
             return None
         return Choice(
             found["backbone"],
@@ -243,8 +248,8 @@ def remembered(path: Path, key: Mapping[str, Any]) -> Choice | None:
             str(found["note"]),
             repeats,
             texts,
-            alone=alone,
-            alone_steps=None if alone_steps is None else int(alone_steps),
+            alone=extra,
+            alone_steps=None if extra_steps is None else int(extra_steps),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -115,12 +115,7 @@ def _solved(
         else:
             found = baseline.solve(model, encoded, weights, read)
     model.eval()
-    logits = [
-        torch.empty(0, classes)
-        if not len(part)
-        else logits_of(model, part, config.device)
-        if found is None
-        else found[i]
-        for i, part in enumerate(others)
-    ]
+    if found is None:
+        found = [logits_of(model, part, config.device) for part in others]
+    logits = [own.reshape(len(part), classes) for own, part in zip(found, others, strict=False)]
     return model, reader, logits, encoded.truncated + sum(part.truncated for part in others)
