@@ -3,8 +3,8 @@
     python benchmarks/label_errors.py [MODEL ...]
 
 Flips 5 % of TREC's training labels at random, takes out-of-fold probabilities of each model in
-5-fold cross-validation, and looks at the first 5 % of `ampmix errors`' list, of cleanlab's by
-self-confidence on the same probabilities, and at all that is listed. Written to
+5-fold cross-validation, and looks at the first 5 % and at all of the list of `ampmix errors` and of
+the one that cleanlab makes of the same probabilities by default. Written to
 ``benchmarks/results/label_errors.json``.
 """
 
@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from cleanlab.rank import get_label_quality_scores
+import numpy.typing as npt
+from cleanlab.filter import find_label_issues
 
 from ampmix import datasets
 from ampmix._support.components import parse_model
@@ -24,6 +25,16 @@ from ampmix.data.dataset import Examples, TextDataset
 from ampmix.studies.plan import Plan
 
 RESULTS = Path(__file__).parent / "results" / "label_errors.json"
+
+
+def shares(listed: npt.NDArray[np.int64], flipped: npt.NDArray[np.int64]) -> dict[str, float]:
+    """How many texts are listed, and the shares of flipped ones among them."""
+    return {
+        "listed": len(listed),
+        "of_first": float(np.isin(listed[: len(flipped)], flipped).mean()),
+        "of_listed": float(np.isin(listed, flipped).mean()),
+        "found": float(np.isin(flipped, listed).mean()),
+    }
 
 
 def main() -> None:
@@ -44,23 +55,20 @@ def main() -> None:
                 result = plan.execute(run, None).result
                 parts.append((plan.split(run.seed).test_indices, result.probabilities()))
         table = mean_probabilities(parts, n, classes)
-        scores = get_label_quality_scores(labels, table, method="self_confidence")
-        first = np.argsort(scores, kind="stable")[: len(flipped)]
-        issues = label_issues(table, labels)
-        own = found[name] = {
-            "listed": len(issues),
-            "of_first": float(np.isin(issues[: len(first)], flipped).mean()),
-            "of_cleanlabs_first": float(np.isin(first, flipped).mean()),
-            "of_listed": float(np.isin(issues, flipped).mean()),
-            "found": float(np.isin(flipped, issues).mean()),
-        }
-        print(
-            f"{name}: {n} texts, {len(flipped)} flipped; of the first {len(first)} listed "
-            f"{own['of_first']:.1%} are flipped, of cleanlab's by self-confidence "
-            f"{own['of_cleanlabs_first']:.1%}; of all {len(issues)} listed "
-            f"{own['of_listed']:.1%}; {own['found']:.1%} of the "
-            "flipped are listed"
+        default = find_label_issues(
+            labels, table, return_indices_ranked_by="self_confidence", n_jobs=1
         )
+        own = found[name] = {
+            "ampmix": shares(label_issues(table, labels), flipped),
+            "cleanlab's default": shares(default, flipped),
+        }
+        print(f"{name}: {n} texts, {len(flipped)} flipped")
+        for title, row in own.items():
+            print(
+                f"  {title}: {row['of_first']:.1%} of the first {len(flipped)} are flipped, "
+                f"{row['of_listed']:.1%} of all {row['listed']:.0f}; {row['found']:.1%} of the "
+                "flipped are listed"
+            )
         told = {"texts": n, "flipped": len(flipped), "models": found}
         RESULTS.write_text(json.dumps(told, indent=1) + "\n")
 

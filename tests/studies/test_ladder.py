@@ -355,7 +355,10 @@ def test_auto_remembers_what_it_chose(monkeypatch: pytest.MonkeyPatch, tmp_path:
         asked.append(given)
         return Choice("minilm[train_layers=1]", 7, "because")
 
+    asked_alone = []
+
     def alone(choice: Choice, *_: Any) -> Choice:
+        asked_alone.append(choice)
         return replace(choice, alone="minilm", alone_steps=9)
 
     monkeypatch.setattr(automatic, "encoder_installed", lambda: True)
@@ -374,6 +377,11 @@ def test_auto_remembers_what_it_chose(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert [parse_model("minilm") in (p.backbone for p in first.plans)] == [False]
     asked_for = Ladder.of(TICKETS, out=tmp_path, seeds=2, models="tfidf-logreg")
     assert parse_model("minilm") not in [p.backbone for p in asked_for.rungs]
+    for way in ({"until_decided": True}, {"models": "tfidf-logreg"}):
+        other = Ladder.of(TICKETS, out=tmp_path / next(iter(way)), seeds=2, **way)
+        assert parse_model("minilm") not in [p.backbone for p in other.rungs]
+    assert len(asked_alone) == 1, "nothing is measured that is not trained"
+    del asked[1:]
     plan: Plan = first.plans[0]
     assert plan.config.steps == 7 and plan.backbone.name == "minilm"
     assert plan.policy_names == ("none", "mixup[site=layer.5]", "amp[site=layer.5]")

@@ -125,13 +125,14 @@ class Ladder:
             usual = asked is None and automatic.encoder_installed()
             if usual:
                 asked = _models(cheap_models.CHEAP)
-            choice = make.choice(listed, asked or (), seconds, workers, out)
+            one_alone = usual and not until_decided
+            choice = make.choice(listed, asked or (), seconds, workers, out, one_alone)
             notes, steps = [choice.note], choice.steps
             whole, make = make.source.dataset, make.chosen(choice)
             notes.append(cheap_models.sample_note(whole.texts, make.source.dataset.texts, seconds))
             way = replace(way, sample=choice.texts)
             main: Any = parse_model(choice.backbone)
-            if usual and choice.alone and not until_decided:
+            if one_alone and choice.alone:
                 own = make.plan(parse_model(choice.alone), _ALONE, choice.alone_steps)
                 extra = (automatic.alone(own),)
                 notes.append(automatic.alone_note(extra[0]))
@@ -252,8 +253,12 @@ class _Maker:
         budget: float,
         workers: int,
         out: str | Path | None,
+        one_alone: bool,
     ) -> automatic.Choice:
-        """Choose what ``auto`` stands for; the same again if it was written down."""
+        """Choose what ``auto`` stands for; the same again if it was written down.
+
+        With `one_alone` a better encoder is looked for, too, to be trained without mixing.
+        """
         if not automatic.encoder_installed():
             return automatic.Choice(automatic.WITHOUT, note=automatic.WITHOUT_ENCODER)
         dataset, training = self.source.dataset, self.source.training
@@ -292,13 +297,15 @@ class _Maker:
             + speed.of(texts or len(dataset.texts), fits)
             + speed.of(len(first.unlabelled) * asks, 0),
         )
-        made = automatic.with_one_alone(
-            replace(made, texts=texts, seconds=made.seconds + time.monotonic() - chosen_from),
-            lambda spec, steps: maker.able(spec, _ALONE, steps),
-            budget,
-            workers,
-            training.get("steps"),
-        )
+        made = replace(made, texts=texts, seconds=made.seconds + time.monotonic() - chosen_from)
+        if one_alone:
+            made = automatic.with_one_alone(
+                made,
+                lambda spec, steps: maker.able(spec, _ALONE, steps),
+                budget,
+                workers,
+                training.get("steps"),
+            )
         automatic.remember(memory, key, made)
         return made
 
