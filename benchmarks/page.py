@@ -19,7 +19,8 @@ TITLES = {
     "workers": "A whole study with one worker and with two",
     "growth": "How a step of TextCNN with WordAMP grows",
     "replicas": "Seeds as an axis",
-    "policies": "A step by policy, on a busy machine (mixup and amp stand under backbones)",
+    "policies": "A step by policy",
+    "against": "A step beside that of the last commit with four policies",
 }
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
 TABLE2 = {"cnn": 2, "bilstm": 2, "minilm": 1}
@@ -36,7 +37,7 @@ def section(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     yield f"`{name}.py`, {found['date']}, {found['machine']}, torch {found['versions']['torch']}."
     yield ""
     if found.get("ratios"):
-        yield "| ratio of medians | | quartiles | aim |"
+        yield f"| ratio of medians | | {found.get('interval', 'quartiles')} | aim |"
         yield "|---|---|---|---|"
         for title, row in found["ratios"].items():
             low, high = row["quartiles"]

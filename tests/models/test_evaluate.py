@@ -141,7 +141,8 @@ def test_the_command_prints_and_writes_what_the_predictions_give(
     assert [c["support"] for c in written["classes"]] == [20, 20, 0]
     assert f"Error {wrong / len(rows):.1%} on 40 texts" in printed
     assert "No text of good." in printed
-    table = printed.split("\n\n")[0].splitlines()
+    assert printed.startswith("Error"), "the answer comes first"
+    table = printed.split("\n\n")[1].splitlines()
     assert max(map(len, table)) <= 80 and table[0].split()[0] == "class"
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert str(tmp_path) not in out.read_text()

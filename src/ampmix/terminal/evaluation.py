@@ -18,7 +18,7 @@ from ampmix.report.confusion import confusion_chart
 
 
 def print_evaluation(found: Evaluation, console: Console) -> None:
-    """Print an evaluation."""
+    """Print an evaluation: first what it comes to, then the table of its classes."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("class", overflow="fold")
     for heading in ("precision %", "recall %", "F1 %", "texts"):
@@ -26,14 +26,14 @@ def print_evaluation(found: Evaluation, console: Console) -> None:
     for one in found.classes:
         scores = map(_percent, (one.precision, one.recall, one.f1))
         table.add_row(Text(printable(one.name, lines=False)), *scores, f"{one.support:,}")
-    console.print(table)
-    console.print()
     for sentence in sentences(found):
         console.print(Text(printable(sentence)), soft_wrap=not console.is_terminal)
+    console.print()
+    console.print(table)
 
 
 def sentences(found: Evaluation) -> list[str]:
-    """Sentences below the table: error with interval, macro-F1, calibration, confusion."""
+    """Sentences above the table: error with interval, macro-F1, calibration, confusion."""
     low, high = found.interval
     texts = counted(found.n, "text")
     said = [
