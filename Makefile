@@ -75,6 +75,9 @@ check: $(TESTED)  ## ruff, mypy, import-linter, pip-audit
 	PYTHONPATH=src $(BIN)/lint-imports
 	$(BIN)/python .ci/audit.py
 
+paper: $(TESTED)  ## a table of the paper, goes on where it was stopped: TABLE=3 (ARGS="--executor ray")
+	$(BIN)/ampmix study paper/table$(TABLE).toml $(ARGS)
+
 paper-smoke: $(TESTED)  ## the paper's studies and tables with tiny stand-ins, then a few steps of each (AMPMIX_DATA=FOLDER)
 	$(BIN)/python -m pytest -q tests/studies/test_paper.py
 	for study in table2 table3 table4 table5 figure2; do \
@@ -110,4 +113,4 @@ format: $(TESTED)  ## put the code into shape
 clean:  ## remove what was built (not ampmix-runs/)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist site
 
-.PHONY: help install demo report-demo test test-all test-fast test-min fuzz check paper-smoke kill-test torture bench docs pictures leaderboard format clean
+.PHONY: help install demo report-demo test test-all test-fast test-min fuzz check paper paper-smoke kill-test torture bench docs pictures leaderboard format clean

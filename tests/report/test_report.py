@@ -207,7 +207,7 @@ def test_time_left_weighs_runs_by_their_cost(monkeypatch: pytest.MonkeyPatch) ->
     clock, file = Clock(monkeypatch), io.StringIO()
     tasks = [Task(0, Run(policy, seed)) for policy in ("none", "amp") for seed in (0, 1)]
     with RunsProgress(0, 0, Console(file=file, width=80)) as bar:
-        bar.on_begin(dict.fromkeys(tasks, 100))
+        bar.on_begin(dict.fromkeys(tasks, 100), "policies")
         for task in tasks[:2]:
             bar.on_step(task, 1)
             clock.now += 10
@@ -219,9 +219,9 @@ def test_time_left_weighs_runs_by_their_cost(monkeypatch: pytest.MonkeyPatch) ->
         clock.now += 45
         bar.on_record(tasks[2], Record(seconds=50.0))
     lines = file.getvalue().splitlines()
-    assert lines[1] == "2 of 4 runs, 50%, about 20 s left"  # nothing is known of amp yet
+    assert lines[1] == "policies: 2 of 4 runs, 50%, about 20 s left"  # nothing is known of amp yet
     left = [int(line.split()[-3]) for line in lines if "min" not in line]
-    assert lines[-1] == "3 of 4 runs, 75%, about 50 s left" and len(left) == len(lines)
+    assert lines[-1] == "policies: 3 of 4 runs, 75%, about 50 s left" and len(left) == len(lines)
 
 
 def test_steps_never_go_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ class ComparisonRuns:
     def _train(self, plan: Plan) -> None:
         """Do the runs of a plan; they are those of the comparison from now on."""
         self.plan, self.study = plan, comparison(plan)
-        self.outcomes.append(self.runner.carry_out(self.study))
+        self.outcomes.append(self.runner.carry_out(self.study, "policies"))
         self.records = _records(plan, self.outcomes[-1])
 
     def _until_decided(self) -> None:
@@ -102,7 +102,7 @@ class ComparisonRuns:
 
     def _rungs(self) -> list[Outcome]:
         """Train the models of the ladder, then the best cheap one on shares of the labels."""
-        whole = self.runner.carry_out(self.steps.study)
+        whole = self.runner.carry_out(self.steps.study, "models")
         found = _by_model(self.steps.rungs, whole)
         names = [baseline.NAME, *(components.spec(plan.backbone) for plan in self.steps.rungs)]
         self.models = {name: found[name] for name in names if name in found}
@@ -113,7 +113,7 @@ class ComparisonRuns:
             return [whole]
         best = min(known, key=lambda name: known[name])
         study = self.steps.curve_of(best)
-        parts = self.runner.carry_out(study)
+        parts = self.runner.carry_out(study, "fewer labels")
         shares = [(one.fraction, _by_model((one,), parts).get(best, {})) for one in study.plans]
         self.curve = _learning_curve(best, self.models[best], self.steps.rungs[0].fraction, shares)
         return [whole, parts]
@@ -207,7 +207,7 @@ class ComparisonRuns:
 
     def _refitted(self, recipe: Recipe, folder: Path) -> _Kept:
         watcher, task = self.runner.watcher, Task(0, REFIT)
-        watcher.on_begin({task: recipe.steps})
+        watcher.on_begin({task: recipe.steps}, "training on all labels")
         model = refit(recipe, folder, lambda step: watcher.on_step(task, step))
         about = model.about
         told = tuple(about.get("abstention", ()))

@@ -36,11 +36,12 @@ class Runner:
     watcher: Watcher = field(default_factory=Watcher)
     processes: Processes = ALONE
 
-    def carry_out(self, study: Study) -> Outcome:
-        """Do what is left of a study, and wait for the other processes."""
+    def carry_out(self, study: Study, what: str) -> Outcome:
+        """Do what is left of a study, and wait for the others; `what` it is for is shown."""
         missing = left(study, self.out)
         self.processes.wait()  # none begins before all have counted
-        self.watcher.on_begin({task: study.plans[task.plan].steps(task.run) for task in missing})
+        steps = {task: study.plans[task.plan].steps(task.run) for task in missing}
+        self.watcher.on_begin(steps, what)
         sizes = [self.replicas] * len(study.plans)
         outcome = carry_out(
             study, self.out, lambda *given: self._opened(study, *given), self.watcher, sizes, _fatal

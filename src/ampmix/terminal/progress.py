@@ -29,7 +29,7 @@ class RunsProgress(Watcher):
     """
 
     def __init__(self, runs: int, steps: int, console: Console) -> None:
-        self._console, self._reading = console, ""
+        self._console, self._reading, self._what = console, "", ""
         self._begin(runs, steps)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -52,14 +52,15 @@ class RunsProgress(Watcher):
         self._done = self._failed = 0
         self._started, self._said = time.monotonic(), 0
 
-    def on_begin(self, steps: Mapping[Any, int]) -> None:
-        """Runs are to be done: how many steps each takes, at most.
+    def on_begin(self, steps: Mapping[Any, int], what: str) -> None:
+        """Runs are to be done: how many steps each takes, at most, and what they are for.
 
         The time left weighs the runs of each plan and policy by the seconds that those recorded
         took, or those under way have taken.
         """
         if steps:
             self._begin(len(steps), max(steps.values()))
+            self._what = what
             self._steps_of = steps
             self._waiting = Counter(map(_policy, steps))
 
@@ -105,8 +106,8 @@ class RunsProgress(Watcher):
 
     def _show(self) -> None:
         failed = f", {self._failed} failed" if self._failed else ""
-        done = f"{self._done} of {self._runs} runs{failed}"
-        description = self._reading or "training" if self._runs == 1 else done
+        done = f"{self._what}: {self._done} of {self._runs} runs{failed}".removeprefix(": ")
+        description = self._reading or self._what or "training" if self._runs == 1 else done
         share = min(1.0, sum(self._at.values()) / max(self._runs, 1))
         tenth = int(share / PLAIN_SHARE) > self._said and not self._console.is_terminal
         if not share or not (tenth or self._console.is_terminal):

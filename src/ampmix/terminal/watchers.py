@@ -12,8 +12,8 @@ class Watcher:
     A task is a pair of a plan's number and a :class:`ampmix.studies.plan.Run`.
     """
 
-    def on_begin(self, steps: Mapping[Any, int]) -> None:
-        """Runs are to be done now: how many steps each takes."""
+    def on_begin(self, steps: Mapping[Any, int], what: str) -> None:
+        """Runs are to be done now: how many steps each takes, and what they are for."""
 
     def on_start(self, task: Any) -> None:
         """A run begins."""
@@ -41,9 +41,9 @@ class Watchers(Watcher):
     def __init__(self, watchers: Iterable[Watcher]) -> None:
         self._watchers = tuple(watchers)
 
-    def on_begin(self, steps: Mapping[Any, int]) -> None:
+    def on_begin(self, steps: Mapping[Any, int], what: str) -> None:
         """Tell all which runs are to be done."""
-        self._tell("on_begin", steps)
+        self._tell("on_begin", steps, what)
 
     def on_start(self, task: Any) -> None:
         """Tell all that a run begins."""
