@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def cross_validation(studies: int) -> Iterator[Row]:
         ):
             found = [corrected_resampled_t(row, k - 1, 1, LEVEL).interval for row in drawn]
             held = [i is not None and i[0] <= truth <= i[1] for i in found]
-            between = np.corrcoef(drawn.T)[np.triu_indices(k, 1)].mean()
+            between = np.asarray(np.corrcoef(drawn.T))[np.triu_indices(k, 1)].mean()
             yield {
                 "world": world,
                 "folds": k,
@@ -194,11 +195,11 @@ def claims(studies: int) -> Iterator[Row]:
 
 
 def _normal(shares: tuple[float, ...]) -> Any:
-    return lambda *arguments: normal(*arguments, shares=shares)
+    return partial(normal, shares=shares)
 
 
 def _binary(errors: tuple[float, float]) -> Any:
-    return lambda *arguments: binary(*arguments, errors=errors, preference=0.5, run=0.1)
+    return partial(binary, errors=errors, preference=0.5, run=0.1)
 
 
 def best_possible(_studies: int) -> Iterator[Row]:

@@ -32,7 +32,7 @@ from ampmix.backbones.encoder import Encoder, MiniLM
 from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.data.splits import split_holdout
 from ampmix.training.config import TrainConfig
-from ampmix.training.step import generator_of, training_batches
+from ampmix.training.step import TrainingBatch, generator_of, training_batches
 from ampmix.training.training_run import _encode
 
 MODELS: dict[str, Encoder] = {
@@ -93,7 +93,7 @@ def built(backbone: Encoder, reader: object, classes: int) -> EncoderModule:
     return model.train()
 
 
-def encoding_of(model: EncoderModule, batches: list[tuple[torch.Tensor, ...]]) -> float:
+def encoding_of(model: EncoderModule, batches: list[TrainingBatch]) -> float:
     """Milliseconds in which the lower layers encode all texts, batch by batch as in training."""
     found = []
     for _ in range(3):

@@ -51,7 +51,7 @@ def undisturbed(study: Path, out: Path) -> float:
 
 def disturbed(study: Path, out: Path, kills: int, longest: float) -> tuple[int, list[int]]:
     """How often it was killed, and how many records there were each time."""
-    draw, records = random.Random(0), []
+    draw, records = random.Random(0), list[int]()
     while True:
         process = subprocess.Popen(
             command(study, out),

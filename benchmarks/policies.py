@@ -20,6 +20,7 @@ if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WORKER_ENVIRONMENT})
 
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -62,7 +63,8 @@ def main() -> None:
         guesses = torch.rand(len(parts.train), len(data.classes)).softmax(-1)
         plain = training_batches(parts.train, config, 0)
         beside = training_batches(parts.train, config, 0, None, parts.train, guesses)
-        every = {n: cls for n, cls in find("ampmix.policies").items() if not cls.learns}
+        classes: dict[str, Any] = find("ampmix.policies")
+        every = {n: cls for n, cls in classes.items() if not cls.learns}
         listed = [
             (n, which) for n, cls in every.items() for which in range(1 + cls.takes_unlabelled)
         ]

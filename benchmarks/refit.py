@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 import ampmix
 from ampmix import datasets, statistics
+from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.backbones.feature_cache import features
 from ampmix.baselines._frozen import lengths
 from ampmix.baselines._logistic import best_strength, fitted
@@ -62,7 +65,7 @@ def by_encoder(
         own, ones = x[train] / length, np.ones(len(train))
         strength = best_strength(own, y[train], ones)
         slopes, bias = fitted(own, y[train], ones, len(data.classes), C=strength)
-        return ((x[test] / length) @ slopes.T + bias).argmax(1) != y[test]
+        return np.asarray(((x[test] / length) @ slopes.T + bias).argmax(1) != y[test])
 
     folds = []
     for k in range(FOLDS):
@@ -80,16 +83,17 @@ def main() -> None:
     parser.add_argument("--encoder", action="store_true", help="logistic regression on MiniLM too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, dict[str, list[Any]]] = {}
     for name in ("subj", "mr", "trec"):
         whole = all_texts(name)
         y, x = whole.train.labels, None
         if arguments.encoder:
             reader = EncoderLogreg().reader([], whole.tokenizer, 512)
             module = EncoderLogreg().build(reader, len(whole.classes), torch.Generator())
+            assert isinstance(module, EncoderModule)
             part = reader.encode(whole.train.texts)
             x = features(module, [part], torch.device("cpu"))[0].astype(np.float64)
-        told = {"covered": [], "above": [], "width": [], "cv": [], "error": [], "model": []}
+        told = defaultdict[str, list[Any]](list)
         for draw in range(arguments.draws):
             order = np.random.default_rng(draw).permutation(len(y))
             rows, held = order[: arguments.texts], order[arguments.texts :][:HELD]

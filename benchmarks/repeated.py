@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ def reaches(d: Array, layout: RepeatedFolds) -> dict[str, tuple[float, float]]:
     once = len(np.unique(layout.folds[0]))
     ms = mean_squares(d)
     t_texts = float(stdtrit(parts.units - 1, 1 - TAIL)) ** 2
-    crossed = float(crossed_reach(ms, *d.shape, TAIL))
+    crossed = float(crossed_reach(ms, d.shape[0], d.shape[1], TAIL))
     factor = parts.folds / (parts.folds - 1)
     room = t_texts * factor * parts.again / 2
     return {
@@ -179,6 +179,11 @@ def pool_of(file: str) -> Pool:
     return Pool.read(Path(os.environ["AMPMIX_DATA"], "sent-conv", file))
 
 
+def of_world(world: World, draws: int) -> list[Row]:
+    """What comes out in a world."""
+    return simulated(studies(world, draws), PAIRS, REPEATS)
+
+
 def simulated(
     made: Iterator[Study], pairs: Mapping[str, tuple[str, str]], repeats: tuple[int, ...]
 ) -> list[Row]:
@@ -200,7 +205,6 @@ def simulated(
         detectable = rules.pop("chosen, detectable")[:, 1]
         limited = 0.0 if pair.endswith("equal") else part  # equal ones differ by seeds alone
         off = {rule: (v[:, 0] - truth) / np.sqrt(1 - limited) for rule, v in rules.items()}
-        own = rules["chosen"][:, 1], off["chosen"]
         rows.append(
             {
                 "pair": pair,
@@ -208,7 +212,9 @@ def simulated(
                 "truth": 100 * truth,
                 "rules": {rule: measured(off[rule], v[:, 1]) for rule, v in rules.items()},
                 "could_have_shown": 100 * float(detectable.mean()),
-                "power_at_could_have_shown": shown(own[1], own[0], float(detectable.mean())),
+                "power_at_could_have_shown": shown(
+                    off["chosen"], rules["chosen"][:, 1], float(detectable.mean())
+                ),
             }
         )
     return rows
@@ -279,8 +285,7 @@ def main() -> None:
     options = parser.parse_args()
     known = json.loads(options.results.read_text()) if options.results.exists() else {"worlds": []}
     todo: list[tuple[str, int, Callable[[int], list[Row]]]] = [
-        (w.name, options.draws, lambda n, w=w: simulated(studies(w, n), PAIRS, REPEATS))
-        for w in WORLDS
+        (w.name, options.draws, partial(of_world, w)) for w in WORLDS
     ]
     of_network = {"a network of ours, equal": ("none", "none again"),
                   "a network of ours, none and mixup": ("mixup", "none")}  # fmt: skip

@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,9 @@ def measured(
     cuda, rows = config.device.startswith("cuda"), []
     sizes = [0, *map(int, arguments.replicas.split(","))]
     makers: dict[int, Callable[[], Steps]] = {
-        n: (lambda n=n: stacked(backbone, policy, splits[:n], config, arguments.eager))
+        n: partial(stacked, backbone, policy, splits[:n], config, arguments.eager)
         if n
-        else (lambda: alone(backbone, policy, splits[0], config))
+        else partial(alone, backbone, policy, splits[0], config)
         for n in sizes
     }
     times: dict[int, list[float]] = {n: [] for n in sizes}

@@ -37,7 +37,7 @@ from ampmix.backbones.text_cnn import TextCNN
 from ampmix.data.splits import split_holdout
 from ampmix.text.reader import WordReader
 from ampmix.training.config import TrainConfig
-from ampmix.training.step import generator_of, training_batches
+from ampmix.training.step import TrainingBatch, generator_of, training_batches
 from ampmix.training.training_run import _encode
 
 POLICIES = ("none", "mixup", "amp", "mixup[site=sent]", "amp[site=sent]")
@@ -49,7 +49,7 @@ WANTED = (
     ("naive AMP / WordAMP", "naive amp", "amp", ">= 6"),
     ("naive Mixup / WordMixup", "naive mixup", "mixup", ""),
 )
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = TrainingBatch
 
 
 def minimal(policy: str, reader: WordReader, classes: int) -> Step:
@@ -72,7 +72,7 @@ def minimal(policy: str, reader: WordReader, classes: int) -> Step:
             partner = F.cross_entropy(logits, y[perm], reduction="none")
             loss = (lam * own + (1 - lam) * partner).mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.item()
 
@@ -92,7 +92,8 @@ class NaiveCNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Class probabilities."""
         pooled = [F.relu(conv(x.transpose(1, 2))).amax(-1) for conv in self.convolutions]
-        return self.output(self.dropout(torch.cat(pooled, 1))).softmax(-1)
+        found: Tensor = self.output(self.dropout(torch.cat(pooled, 1))).softmax(-1)
+        return found
 
 
 def naive(policy: str, vocabulary: int, classes: int, length: int) -> Step:
@@ -115,14 +116,14 @@ def naive(policy: str, vocabulary: int, classes: int, length: int) -> Step:
         else:
             moving = lam.clone().requires_grad_()
             loss = mixed(ids, y, moving, lam, perm)
-            loss.mean().backward(retain_graph=True)
+            loss.mean().backward(retain_graph=True)  # type: ignore[no-untyped-call]
             assert moving.grad is not None
             lam_adv = (lam + 0.002 * moving.grad.clamp(-1, 1)).clamp(0, 1)
             loss_adv = mixed(ids, y, lam_adv, lam, perm)
             larger = (loss_adv > loss).float().detach()
             final = larger * loss_adv + (1 - larger) * loss
         optimizer.zero_grad()
-        final.mean().backward()
+        final.mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return final.mean().item()
 
@@ -155,6 +156,7 @@ def main() -> None:
     data = split_holdout(datasets.load("trec"), seed=0)
     reader, parts = _encode(TextCNN(), data, 512, ())
     batches = list(training_batches(parts.train, TrainConfig(steps=60), seed=0))
+    assert isinstance(reader, WordReader)
     sizes = (reader, len(data.classes))
     length = int(parts.train.lengths.max())
     steps = {policy: fits_step(TextCNN(), policy, *sizes, TrainConfig()) for policy in POLICIES}

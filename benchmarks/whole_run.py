@@ -72,7 +72,7 @@ def by_hand(plan: Plan) -> None:
         f, g = model.cut(ids, mask)
         loss = F.cross_entropy(f(*g), y)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if number % config.eval_every == 0:
             labels = torch.from_numpy(parts.dev.labels)

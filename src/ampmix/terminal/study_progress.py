@@ -154,8 +154,8 @@ class StudyProgress(Watcher):
     def seconds_left(self) -> float | None:
         """Time left at the pace so far, or at the estimated pace before the first run ends.
 
-        A run weighs what runs of its plan and policy took, else what was expected, else the mean of
-        what is known of its plan, or of all.
+        A run weighs what runs of its plan and policy took, else what was expected, as far as that
+        held for others, else the mean of what is known of its plan, or of all.
         """
         seconds = self._seconds()
         work = sum(seconds[_kind(task)] for task in self._to_do)
@@ -171,7 +171,10 @@ class StudyProgress(Watcher):
 
     def _seconds(self) -> dict[tuple[int, str], float]:
         """Seconds of a run of each plan and policy that is to be done."""
-        known = {**self._expected, **{kind: fmean(own) for kind, own in self._took.items()}}
+        took = {kind: fmean(own) for kind, own in self._took.items()}
+        told = sum(self._expected.get(kind, 0.0) for kind in took)
+        held = sum(took[kind] for kind in took if kind in self._expected) / told if told else 1.0
+        known = {**{kind: held * own for kind, own in self._expected.items()}, **took}
         of_plans: dict[int, list[float]] = {}
         for (plan, _), seconds in known.items():
             of_plans.setdefault(plan, []).append(seconds)

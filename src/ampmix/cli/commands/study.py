@@ -17,6 +17,7 @@ from ampmix.training.config import eval_every
 if TYPE_CHECKING:
     from ampmix.records.store import RunRecord
     from ampmix.studies.executors import Task
+    from ampmix.studies.plan import Plan
     from ampmix.studies.run import Outcome
     from ampmix.studies.study import Study
 
@@ -134,12 +135,20 @@ def describe(study: Study, tasks: list[Task]) -> list[str]:
     counts = [sum(task.plan == i for task in tasks) for i in range(len(study.plans))]
     lines = [
         f"{label(plan, study)}: {', '.join(plan.policy_names)}; "
-        f"{plan.design}, {counted(plan.config.steps, 'step')}: {counted(count, 'run')}"
+        f"{plan.design}{_steps_of(plan)}: {counted(count, 'run')}"
         for plan, count in zip(study.plans, counts, strict=True)
     ]
     parts = f"{counted(len(tasks), 'run')}, {counted(len(study.plans), 'comparison')}"
     total = f"{study.name}: {parts}"
     return [*lines, f"{total}, {len(study.refused)} left out" if study.refused else total]
+
+
+def _steps_of(plan: Plan) -> str:
+    """Steps of a plan's runs, "" where the model is solved for."""
+    from ampmix.baselines.base import Baseline
+
+    solved = isinstance(plan.backbone, Baseline)
+    return "" if solved else f", {counted(plan.config.steps, 'step')}"
 
 
 def label(plan: Any, study: Study) -> str:
