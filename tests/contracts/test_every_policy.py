@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -467,6 +468,7 @@ def test_lightning_trains_with_it(policy: Policy) -> None:
 # --- cost ----------------------------------------------------------------------------------------
 
 TABLE = Path(__file__).parents[2] / "docs/policies.md"
+MEASURED = Path(__file__).parents[2] / "benchmarks/results/policies.json"
 
 
 class Counted(torch.autograd.Function):
@@ -509,12 +511,27 @@ def test_the_table_has_every_policy_with_its_passes_site_and_needs() -> None:
     policies = {name: cls() for name, cls in find("ampmix.policies").items()}
     assert list(rows) == list(policies)
     for name, policy in policies.items():
-        count, site, needs = rows[name]
+        count, _, site, needs = rows[name]
         assert int(count) == passes(policy), name
         assert site.strip("`–") == (policy.mixing_site or "")
         assert ("classes" in needs) is policy.needs_classes
         assert ("dropout" in needs) is policy.needs_dropout
         assert ("words" in needs) is policy.needs_words
+
+
+def test_the_table_has_the_measured_cost_of_a_step() -> None:
+    measured = json.loads(MEASURED.read_text(encoding="utf-8"))["ratios"]
+
+    def told(policy: str) -> str:
+        keys = [f"{backbone} {policy} / none" for backbone in ("cnn", "bilstm", "minilm")]
+        return ", ".join(f"{measured[key]['ratio']:.1f}" for key in keys if key in measured)
+
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        name = cells[0].strip("`")
+        if line.startswith("| `") and name != "none":
+            both = filter(None, (told(name), told(f"{name} + unlabelled")))
+            assert cells[3] == ("; ".join(both) or "–"), name
 
 
 @pytest.mark.parametrize(
