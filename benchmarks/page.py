@@ -222,7 +222,54 @@ def served(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-ELSEWHERE = {"repeated": cover, "until_decided": looks, "redrawn": redrawn, "serve": served}
+def label_errors(found: Mapping[str, Any]) -> Iterator[str]:
+    """Flipped labels that lists of likely mislabelled texts find."""
+    yield "## Likely mislabelled texts"
+    yield ""
+    yield (
+        f"`label_errors.py`: {found['flipped']} of {found['texts']:,} labels of TREC flipped at "
+        "random, out-of-fold probabilities of three models; in per cent."
+    )
+    yield ""
+    yield (
+        f"| model | list | texts | flipped among the first {found['flipped']} | among all listed | "
+        "of the flipped are listed |"
+    )
+    yield "|---|---|---|---|---|---|"
+    for model, lists in found["models"].items():
+        for title, row in lists.items():
+            names = ("of_first", "of_listed", "found")
+            shares = " | ".join(f"{100 * row[name]:.1f}" for name in names)
+            yield f"| {model} | {title} | {row['listed']} | {shares} |"
+    yield ""
+
+
+def refit(found: Mapping[str, Any]) -> Iterator[str]:
+    """Cover of the interval on a model card."""
+    yield "## The interval on the card of a model trained on every label"
+    yield ""
+    yield (
+        f"`refit.py --encoder`: {found['texts']} texts a draw, the best of the cheap models by "
+        "5-fold cross-validation, trained on all of them and measured on up to 4,000 others; means "
+        "in per cent."
+    )
+    yield ""
+    yield "| | draws | interval covers | cross-validated | error of the model | width, points |"
+    yield "|---|---|---|---|---|---|"
+    for name, row in found["draws"].items():
+        means = [100 * sum(row[key]) / len(row[key]) for key in ("covered", "cv", "error", "width")]
+        yield f"| {name} | {len(row['cv'])} | {' | '.join(f'{mean:.1f}' for mean in means)} |"
+    yield ""
+
+
+ELSEWHERE = {
+    "repeated": cover,
+    "until_decided": looks,
+    "redrawn": redrawn,
+    "serve": served,
+    "label_errors": label_errors,
+    "refit": refit,
+}
 """Pages of results that are no times of candidates in turn."""
 
 

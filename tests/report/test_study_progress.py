@@ -88,6 +88,9 @@ def test_what_was_expected_is_set_right_by_runs_that_took_otherwise() -> None:
     expected = {(0, "none"): 40.0, (0, "mixup"): 100.0}
     progress = StudyProgress(["toy"], expected, TASKS, before, [10], 2, Console(file=io.StringIO()))
     assert progress.seconds_left() == pytest.approx((10.0 + 4.0 + 10.0) / 2)
+    expected = {(0, "none"): 0.5, (0, "mixup"): 100.0}  # too little to go by
+    progress = StudyProgress(["toy"], expected, TASKS, before, [10], 2, Console(file=io.StringIO()))
+    assert progress.seconds_left() == pytest.approx((100.0 + 4.0 + 100.0) / 2)
 
 
 def test_runs_done_before_are_counted(tmp_path: Path) -> None:

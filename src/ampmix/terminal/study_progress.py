@@ -172,8 +172,10 @@ class StudyProgress(Watcher):
     def _seconds(self) -> dict[tuple[int, str], float]:
         """Seconds of a run of each plan and policy that is to be done."""
         took = {kind: fmean(own) for kind, own in self._took.items()}
-        told = sum(self._expected.get(kind, 0.0) for kind in took)
-        held = sum(took[kind] for kind in took if kind in self._expected) / told if told else 1.0
+        both = took.keys() & self._expected.keys()
+        told = sum(self._expected[kind] for kind in both)
+        some = told > 0.01 * sum(self._expected.values())  # TF-IDF's, say, tell nothing of others
+        held = sum(took[kind] for kind in both) / told if some else 1.0
         known = {**{kind: held * own for kind, own in self._expected.items()}, **took}
         of_plans: dict[int, list[float]] = {}
         for (plan, _), seconds in known.items():
