@@ -61,13 +61,14 @@ def open_page(browser: Any, path: Path) -> None:
 
 
 def requests_of(browser: Any) -> list[str]:
-    """The addresses that the page has asked for so far."""
+    """The addresses that the page has asked for so far; the browser's first page may still ask."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [
+    asked = [
         message["params"]["request"]["url"]
         for message in messages
         if message["method"] == "Network.requestWillBeSent"
     ]
+    return [url for url in asked if not url.startswith("chrome://")]
 
 
 def errors_of(browser: Any) -> list[str]:
