@@ -94,6 +94,13 @@ bench: $(TESTED)  ## what steps, runs and studies cost (half an hour; benchmarks
 	  $(BIN)/python benchmarks/$$part.py || exit 1; done
 	$(BIN)/python benchmarks/page.py
 
+bench-gpu: $(TESTED)  ## steps and whole studies on one GPU, a quarter of an hour (AMPMIX_DATA=FOLDER)
+	$(BIN)/python benchmarks/replicas.py --device cuda --backbones cnn,bilstm --replicas 1,8,16,32 \
+	  --warm-up 200 --steps 50
+	for study in gpu-minilm gpu-trec; do date; rm -rf ampmix-runs/$$study; \
+	  $(BIN)/ampmix study benchmarks/$$study.toml --no-estimate --replicas 10 --out ampmix-runs/$$study || exit 1; \
+	  date; done
+
 docs: $(TESTED)  ## the site, into site/: strictly, every link checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "Open site/index.html; with its search: python -m http.server -d site"
@@ -113,4 +120,4 @@ format: $(TESTED)  ## put the code into shape
 clean:  ## remove what was built (not ampmix-runs/)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist site
 
-.PHONY: help install demo report-demo test test-all test-fast test-min fuzz check paper paper-smoke kill-test torture bench docs pictures leaderboard format clean
+.PHONY: help install demo report-demo test test-all test-fast test-min fuzz check paper paper-smoke kill-test torture bench bench-gpu docs pictures leaderboard format clean
