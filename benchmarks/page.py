@@ -6,8 +6,9 @@ python benchmarks/page.py
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -30,6 +31,21 @@ BERT_TO_MINILM = 85.1 / 10.6
 STEPS, SEEDS, DATA_SETS = 8000, 10, 5
 
 
+def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    """The lines of a table, and an empty one."""
+    heads = list(heads)
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for row in rows:
+        yield f"| {' | '.join(map(str, row))} |"
+    yield ""
+
+
+def percent(row: Mapping[str, float], names: Iterable[str]) -> list[str]:
+    """Some shares of a row, in per cent."""
+    return [f"{100 * row[name]:.1f}" for name in names]
+
+
 def section(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     """The lines on one file of results."""
     yield f"## {TITLES.get(name, name)}"
@@ -37,30 +53,21 @@ def section(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     yield f"`{name}.py`, {found['date']}, {found['machine']}, torch {found['versions']['torch']}."
     yield ""
     if found.get("ratios"):
-        yield f"| ratio of medians | | {found.get('interval', 'quartiles')} | aim |"
-        yield "|---|---|---|---|"
-        for title, row in found["ratios"].items():
-            low, high = row["quartiles"]
-            yield f"| {title} | {row['ratio']:.2f} | {low:.2f} to {high:.2f} | {row['aim']} |"
-        yield ""
+        heads = ("ratio of medians", "", found.get("interval", "quartiles"), "aim")
+        rows = (
+            (title, f"{row['ratio']:.2f}", "{:.2f} to {:.2f}".format(*row["quartiles"]), row["aim"])
+            for title, row in found["ratios"].items()
+        )
+        yield from table(heads, rows)
     if "roofline" in found:
-        yield "| of the core's measured speed, a step of none reaches | |"
-        yield "|---|---|"
-        for title, share in found["roofline"].items():
-            yield f"| {title} | {share:.0%} |"
-        yield ""
+        shares = ((title, f"{share:.0%}") for title, share in found["roofline"].items())
+        yield from table(("of the core's measured speed, a step of none reaches", ""), shares)
     if "exponents" in found:
-        yield "| cost grows as size to the power of | |"
-        yield "|---|---|"
-        for axis, value in found["exponents"].items():
-            yield f"| {axis} | {value:.2f} |"
-        yield ""
+        powers = ((axis, f"{value:.2f}") for axis, value in found["exponents"].items())
+        yield from table(("cost grows as size to the power of", ""), powers)
     if "median_ms" in found:
-        yield "| | median ms |"
-        yield "|---|---|"
-        for title, value in found["median_ms"].items():
-            yield f"| {title} | {value:,.1f} |"
-        yield ""
+        medians = ((title, f"{value:,.1f}") for title, value in found["median_ms"].items())
+        yield from table(("", "median ms"), medians)
 
 
 def table2(step_ms: Mapping[str, float]) -> Iterator[str]:
@@ -163,17 +170,25 @@ def looks(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"`{found['command']}`: two policies, at most {found['rows'][0]['most']} repeats."
     yield ""
-    yield (
-        "| studies | any claim of a difference, % | at the end only | looks that spend nothing | "
-        "decided, % | at the end only | repeats on average |"
+    heads = (
+        "studies",
+        "any claim of a difference, %",
+        "at the end only",
+        "looks that spend nothing",
+        "decided, %",
+        "at the end only",
+        "repeats on average",
     )
-    yield "|---|---|---|---|---|---|---|"
-    for row in found["rows"]:
-        names = ("alarm", "alarm_fixed", "alarm_naive", "decided", "decided_fixed")
-        shares = " | ".join(f"{100 * row[name]:.1f}" for name in names)
-        kind = f"{row['studies']:,}, {row['kind']}, {row['texts']} texts"
-        yield f"| {kind} | {shares} | {row['repeats']:.1f} |"
-    yield ""
+    names = ("alarm", "alarm_fixed", "alarm_naive", "decided", "decided_fixed")
+    rows = (
+        (
+            f"{row['studies']:,}, {row['kind']}, {row['texts']} texts",
+            *percent(row, names),
+            f"{row['repeats']:.1f}",
+        )
+        for row in found["rows"]
+    )
+    yield from table(heads, rows)
 
 
 def redrawn(found: Mapping[str, Any]) -> Iterator[str]:
@@ -210,16 +225,18 @@ def served(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"`serve.py`, {found['date']}, {found['machine']}, torch {found['versions']['torch']}."
     yield ""
-    yield "| model | requests, clients | requests a second | median, 99 % ms | memory, MiB |"
-    yield "|---|---|---|---|---|"
-    for name, own in found["models"].items():
-        first, *_, last = own["memory_mib"]
-        yield (
-            f"| {name} | {own['requests']:,}, {own['clients']} | "
-            f"{own['requests_per_second']:,.0f} | {own['median_ms']:.0f}, {own['p99_ms']:.0f} | "
-            f"{first:.0f} to {last:.0f} |"
+    heads = ("model", "requests, clients", "requests a second", "median, 99 % ms", "memory, MiB")
+    rows = (
+        (
+            name,
+            f"{own['requests']:,}, {own['clients']}",
+            f"{own['requests_per_second']:,.0f}",
+            f"{own['median_ms']:.0f}, {own['p99_ms']:.0f}",
+            f"{own['memory_mib'][0]:.0f} to {own['memory_mib'][-1]:.0f}",
         )
-    yield ""
+        for name, own in found["models"].items()
+    )
+    yield from table(heads, rows)
 
 
 def label_errors(found: Mapping[str, Any]) -> Iterator[str]:
@@ -231,17 +248,14 @@ def label_errors(found: Mapping[str, Any]) -> Iterator[str]:
         "random, out-of-fold probabilities of three models; in per cent."
     )
     yield ""
-    yield (
-        f"| model | list | texts | flipped among the first {found['flipped']} | among all listed | "
-        "of the flipped are listed |"
+    first = f"flipped among the first {found['flipped']}"
+    heads = ("model", "list", "texts", first, "among all listed", "of the flipped are listed")
+    rows = (
+        (model, title, row["listed"], *percent(row, ("of_first", "of_listed", "found")))
+        for model, lists in found["models"].items()
+        for title, row in lists.items()
     )
-    yield "|---|---|---|---|---|---|"
-    for model, lists in found["models"].items():
-        for title, row in lists.items():
-            names = ("of_first", "of_listed", "found")
-            shares = " | ".join(f"{100 * row[name]:.1f}" for name in names)
-            yield f"| {model} | {title} | {row['listed']} | {shares} |"
-    yield ""
+    yield from table(heads, rows)
 
 
 def refit(found: Mapping[str, Any]) -> Iterator[str]:
@@ -254,12 +268,20 @@ def refit(found: Mapping[str, Any]) -> Iterator[str]:
         "in per cent."
     )
     yield ""
-    yield "| | draws | interval covers | cross-validated | error of the model | width, points |"
-    yield "|---|---|---|---|---|---|"
-    for name, row in found["draws"].items():
-        means = [100 * sum(row[key]) / len(row[key]) for key in ("covered", "cv", "error", "width")]
-        yield f"| {name} | {len(row['cv'])} | {' | '.join(f'{mean:.1f}' for mean in means)} |"
-    yield ""
+    keys = ("covered", "cv", "error", "width")
+    heads = (
+        "",
+        "draws",
+        "interval covers",
+        "cross-validated",
+        "error of the model",
+        "width, points",
+    )
+    rows = (
+        (name, len(row["cv"]), *percent({key: fmean(row[key]) for key in keys}, keys))
+        for name, row in found["draws"].items()
+    )
+    yield from table(heads, rows)
 
 
 ELSEWHERE = {

@@ -49,7 +49,6 @@ WANTED = (
     ("naive AMP / WordAMP", "naive amp", "amp", ">= 6"),
     ("naive Mixup / WordMixup", "naive mixup", "mixup", ""),
 )
-Batch = TrainingBatch
 
 
 def minimal(policy: str, reader: WordReader, classes: int) -> Step:
@@ -58,7 +57,7 @@ def minimal(policy: str, reader: WordReader, classes: int) -> Step:
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-4, weight_decay=1e-8, fused=True)
 
-    def step(batch: Batch) -> float:
+    def step(batch: TrainingBatch) -> float:
         ids, mask, y, *_ = batch
         if policy == "none":
             f, g = model.cut(ids, mask)
@@ -107,7 +106,7 @@ def naive(policy: str, vocabulary: int, classes: int, length: int) -> Step:
         target = lam_label[:, None] * y + (1 - lam_label[:, None]) * y[perm]
         return F.binary_cross_entropy(model(x), target, reduction="none").mean(1)
 
-    def step(batch: Batch) -> float:
+    def step(batch: TrainingBatch) -> float:
         ids = F.pad(batch[0], (0, length - batch[0].shape[1]))
         y = F.one_hot(batch[2], classes).float()
         lam, perm = torch.rand(len(y)), torch.randperm(len(y))
@@ -130,7 +129,7 @@ def naive(policy: str, vocabulary: int, classes: int, length: int) -> Step:
     return step
 
 
-def work_of(batch: Batch, classes: int, parameters: int) -> tuple[float, float, float]:
+def work_of(batch: TrainingBatch, classes: int, parameters: int) -> tuple[float, float, float]:
     """What a step of ``none`` has to do, at least, whoever writes it.
 
     Returns:

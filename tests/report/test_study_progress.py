@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from ampmix._support.components import parse_model
 from ampmix.data.dataset import Examples, TextDataset, Unlabelled
 from ampmix.data.unlabelled import keys_of
 from ampmix.policies.selftrain import SelfTrain
@@ -211,11 +212,12 @@ def test_encoders_are_measured_on_texts_from_all_over(
     tasks = [Task(i, run) for i, one in enumerate(plans) for run in one.runs()]
     asked: list[tuple[str, int, list[int]]] = []
 
-    def fitted(backbone: Any, policy: Any, few: Any, *given: Any, **_: Any) -> Any:
+    def fitted(
+        backbone: Any, policy: Any, few: Any, config: Any, seed: int = 0, on_step: Any = None
+    ) -> None:
         asked.append((backbone.name, len(few.train), np.bincount(few.train.labels).tolist()))
-        for on_step in filter(callable, _.values()):
-            for step in range(8):
-                on_step(step)
+        for step in range(config.steps if on_step else 0):
+            on_step(step)
 
     monkeypatch.setattr("ampmix.studies.estimate.fit", fitted)
     estimate(plans, tasks, {}, budget=1e9)
@@ -232,7 +234,7 @@ def test_a_run_is_measured_on_some_texts_and_told_of_all(rounds: int, tmp_path: 
     A policy that has teachers trains as many models more.
     """
     study = study_of(tmp_path, STUDY.replace("steps = 4", "steps = 1000"))
-    (plan, *_) = study.plans
+    plan = replace(study.plans[0], backbone=parse_model("minilm"))
     if rounds:
         texts = tuple("abcdefgh")
         data = replace(plan.dataset, unlabelled=Unlabelled(texts, keys_of(texts, "words")))
@@ -248,7 +250,8 @@ def test_a_run_is_measured_on_some_texts_and_told_of_all(rounds: int, tmp_path: 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ampmix.studies.estimate.fit", fitted)
-        found = seconds_of_run(plan, plan.policy_names[0], 1e9, lambda: now[0], texts=5)
+        patch.setattr("ampmix.studies.estimate.MEASURED", 5)
+        found = seconds_of_run(plan, plan.policy_names[0], 1e9, lambda: now[0])
     readings = -(-1000 // plan.config.eval_every)
     assert asked == [5, min(5, len(split.dev)), min(5, len(split.test)), 5 if rounds else 0]
     one = 1000 * 2.0 + readings * 0.5 * len(split.dev)

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from ampmix.backbones.base import Backbone
 from ampmix.errors import AmpmixError
 from ampmix.policies.base import Policy
 from ampmix.studies import DEFAULT_POLICIES
-from ampmix.studies.cheap_models import MEASURED
 from ampmix.studies.estimate import seconds_of_run
 from ampmix.studies.plan import FIRST_LOOK, Plan
 from ampmix.training.checks import check_sites
@@ -123,7 +121,7 @@ def choose_encoder(
         with as many steps as fit, but 100 at least, and as few repeats as do.
     """
     left_out: list[str] = []
-    measure = measure or partial(seconds_of_run, texts=MEASURED)
+    measure = measure or seconds_of_run
     for spec in CHOICES:
         plan = _with_own_steps(plan_on, spec, steps)
         if plan is None:
@@ -183,7 +181,7 @@ def with_one_alone(
         steps: of each run, where they were given.
         measure: as of :func:`choose_encoder`.
     """
-    measure = measure or partial(seconds_of_run, texts=MEASURED)
+    measure = measure or seconds_of_run
     ends = time.monotonic() + budget - choice.seconds
     better = takewhile(lambda spec: spec != choice.backbone, CHOICES)
     for spec in better:

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean, median
 
 import numpy as np
@@ -15,7 +16,6 @@ import torch
 
 from ampmix.baselines.base import Baseline
 from ampmix.data.dataset import Split
-from ampmix.policies.none import NoMixup
 from ampmix.records.store import RunRecord
 from ampmix.studies import baseline
 from ampmix.studies.cheap_models import MEASURED
@@ -58,9 +58,8 @@ def estimate(
     """Estimate the computing time of each kind of run.
 
     A kind with finished runs takes their median. Of the others, as many as fit into the budget are
-    begun, for up to 8 steps with two readings of the development set, and extrapolated; encoders on
-    128 texts of each part, so that reading all once, whose outcome is kept for every run, does not
-    count. The rest take as long as others of the same backbone, else as all do, on average.
+    begun, for up to 8 steps with two readings of the development set, and extrapolated. The rest
+    take as long as others of the same backbone, else as all do, on average.
 
     Args:
         plans: the study's.
@@ -82,9 +81,7 @@ def estimate(
         for kind in missing:
             if (rest := end - clock()) <= 0:
                 break
-            plan, policy = plans[kind[0]], kind[1]
-            few = MEASURED if plan.backbone.reads_folder and policy != baseline.NAME else None
-            seconds[kind] = seconds_of_run(plan, policy, rest, clock, few)
+            seconds[kind] = seconds_of_run(plans[kind[0]], kind[1], rest, clock)
     finally:
         torch.set_num_threads(threads)
     measured = len(seconds)
@@ -121,24 +118,24 @@ def seconds_of_run(
     policy: str,
     budget: float,
     clock: Callable[[], float] = time.monotonic,
-    texts: int | None = None,
 ) -> float:
     """Seconds that one run would take, from its beginning.
+
+    Encoders are measured on 128 texts of each part: reading all would take too long, and what is
+    read once for all runs is then hardly counted.
 
     Args:
         plan: with the run.
         policy: its name.
         budget: seconds after which enough is measured.
         clock: tells the time in seconds.
-        texts: of each part that are used to measure, where reading all would take too long for it;
-            what is done once for all runs is then hardly counted.
     """
     started, at = clock(), list[float]()
     whole = plan.split(0)
-    split = whole if texts is None else _some(whole, texts)
     if policy == baseline.NAME:
-        baseline.errors(split)
+        baseline.errors(whole)
         return clock() - started
+    split = _some(whole, MEASURED) if plan.backbone.reads_folder else whole
     if isinstance(plan.backbone, Baseline):
         return _seconds_of_solving(plan, split, clock) * len(whole.train) / len(split.train)
 
@@ -169,10 +166,11 @@ def seconds_of_run(
 
 def _seconds_of_solving(plan: Plan, split: Split, clock: Callable[[], float]) -> float:
     """Seconds that a model takes which is solved for, once its texts have been read."""
+    solve = partial(fit, plan.backbone, plan.policy("none"), split, plan.config)
     if plan.backbone.reads_folder:
-        fit(plan.backbone, NoMixup(), split, plan.config)  # reads them
+        solve()  # reads them
     started = clock()
-    fit(plan.backbone, NoMixup(), split, plan.config)
+    solve()
     return clock() - started
 
 

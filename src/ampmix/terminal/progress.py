@@ -106,8 +106,11 @@ class RunsProgress(Watcher):
 
     def _show(self) -> None:
         failed = f", {self._failed} failed" if self._failed else ""
-        done = f"{self._what}: {self._done} of {self._runs} runs{failed}".removeprefix(": ")
-        description = self._reading or self._what or "training" if self._runs == 1 else done
+        if self._runs == 1:
+            description = self._reading or self._what or "training"
+        else:
+            what = f"{self._what}: " if self._what else ""
+            description = f"{what}{self._done} of {self._runs} runs{failed}"
         share = min(1.0, sum(self._at.values()) / max(self._runs, 1))
         tenth = int(share / PLAIN_SHARE) > self._said and not self._console.is_terminal
         if not share or not (tenth or self._console.is_terminal):
