@@ -66,6 +66,16 @@ def first_of(output: Any) -> Tensor:
     return found
 
 
+def whole_features(model: EncoderModule, ids: Tensor, mask: Tensor) -> Tensor:
+    """The input of the last layer by one call of transformers' own model: every layer whole."""
+    words = model.body.get_input_embeddings()(ids)
+    made = model.body(inputs_embeds=words, attention_mask=mask.long())
+    if model.config.pooled == "head":
+        return made.logits  # type: ignore[no-any-return]
+    tokens = zip(made.last_hidden_state, mask, strict=True)
+    return torch.stack([states[own].mean(0) for states, own in tokens])
+
+
 def hooked(model: EncoderModule, ids: Tensor, mask: Tensor, at: int, change: Any) -> Tensor:
     """Logits of a whole pass in which a hook changes the hidden states that layer `at` gives."""
 
@@ -75,8 +85,7 @@ def hooked(model: EncoderModule, ids: Tensor, mask: Tensor, at: int, change: Any
 
     handle = layers_of(model)[at - 1].register_forward_hook(hook)
     try:
-        embedded = model.body.get_input_embeddings()(ids)
-        return model.output(model.features(embedded, mask))  # type: ignore[no-any-return]
+        return model.output(whole_features(model, ids, mask))  # type: ignore[no-any-return]
     finally:
         handle.remove()
 
@@ -167,8 +176,10 @@ def test_only_what_is_above_the_layer_is_repeated(at: int, folders: dict[str, st
     model, (ids, mask, y) = built(folders["deep bert"]), batch()
     calls: list[int] = []
     for i, layer in enumerate(layers_of(model)):
-        layer.register_forward_hook(lambda *_, i=i: calls.append(i + 1))
-    f, g = model.cut(ids, mask, f"layer.{at}")  # finds the layers, once
+        part = layer.attention.output  # the layer itself is not called where one token is read
+        part.register_forward_hook(lambda *_, i=i: calls.append(i + 1))
+    f, g = model.cut(ids, mask, f"layer.{at}")
+    f(*g)  # finds the layers and which tokens the head reads, once
     calls.clear()
     f, g = model.cut(ids, mask, f"layer.{at}")
     assert calls == list(range(1, at + 1))

@@ -49,8 +49,20 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "convolved deberta": ("DebertaV2Config", {**_DEBERTA, "conv_kernel_size": 3}),
 }
 """One whose layers are one layer, and one with a way around the first."""
-ALL: dict[str, tuple[str, Any]] = {**CONFIGS, **LAYERED, **OTHERS}
-PADDED_BY_1 = {"roberta", "deep roberta", "deep mpnet"}
+LIKE_BERT: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": LAYERED["deep bert"],
+    "roberta": LAYERED["deep roberta"],
+    "electra": LAYERED["deep electra"],
+    "camembert": ("CamembertConfig", {**DEEP, "pad_token_id": 1}),
+    "data2vec-text": ("Data2VecTextConfig", {**DEEP, "pad_token_id": 1}),
+    "ernie": ("ErnieConfig", DEEP),
+    "xlm-roberta": ("XLMRobertaConfig", {**DEEP, "pad_token_id": 1}),
+}
+"""Three layers of each type of model whose layers are built like BERT's."""
+ALL: dict[str, tuple[str, Any]] = {
+    **CONFIGS, **LAYERED, **OTHERS, **{f"deep {kind}": own for kind, own in LIKE_BERT.items()}
+}  # fmt: skip
+PADDED_BY_1 = {kind for kind, (_, options) in ALL.items() if options.get("pad_token_id") == 1}
 
 
 def tokenizer_of(kind: str) -> Any:

@@ -1,4 +1,4 @@
-"""Exclude functions from torch.compile."""
+"""Exclude functions from torch.compile, and see whether it is at work."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from inspect import isfunction
 from typing import Any, TypeVar
 
+import torch
 from torch._compile import _disable_dynamo
 
 Thing = TypeVar("Thing", bound=Callable[..., Any])
@@ -36,3 +37,12 @@ def uncompiled(thing: Thing) -> Thing:
         if isfunction(method):
             setattr(thing, name, _disable_dynamo(method, recursive=False))
     return thing
+
+
+def traced() -> bool:
+    """Return True while a compiler, an exporter or a tracer writes down what is computed.
+
+    >>> traced()
+    False
+    """
+    return torch.compiler.is_compiling() or torch._C._is_tracing()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ampmix._torch.autograd import wanted
+from ampmix._torch.compiling import traced
 
 PLAIN = (Tensor, nn.Parameter)
 """Tensor classes without behaviour of their own."""
@@ -148,7 +149,7 @@ def _wider(*factors: Tensor) -> bool:
     tensors such as those sharded over processes.
     """
     return (
-        not (torch.compiler.is_compiling() or torch._C._is_tracing())
+        not traced()
         and _has_wider()
         and all(type(f) in PLAIN for f in factors)
         and all(f.dtype == torch.float32 and f.is_cpu and f.numel() > 0 for f in factors)

@@ -55,7 +55,8 @@ class Encoder(Backbone):
     A frozen [CLS] of a model made for mean pooling tells little (64 % error against 32 %), so
     ``auto`` means ``mean`` if frozen and ``head`` if not. ``layers`` puts side by side the means
     over the tokens of the embedded words and of the hidden states after a third, two thirds and all
-    of the layers; of a frozen encoder alone.
+    of the layers; of a frozen encoder alone. Where the head reads one token, as BERT's does, the
+    last layer is run for that token alone (:class:`ampmix.backbones.first_token.FirstToken`).
 
     Departures from the paper: its recipe for BERT (Adam at 1e-5, constant, 8,000 steps of 24) stays
     selectable, but :attr:`training_defaults` are AdamW at 1e-4 with warm-up and decay, and the last

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ampmix._torch.random_state import random_state, set_random_state
+from ampmix.backbones.first_token import FirstToken
 
 Take = Callable[[Tensor], Tensor]
 
@@ -52,7 +53,13 @@ class Layers:
         return len(self.forms)
 
     def run(
-        self, body: nn.Module, mask: Tensor, begin: Tensor | Point, stop: int | None = None
+        self,
+        body: nn.Module,
+        mask: Tensor,
+        begin: Tensor | Point,
+        stop: int | None = None,
+        *,
+        first_token: bool = False,
     ) -> tuple[Any, Point | None]:
         """Run the body from embedded words or from between two layers.
 
@@ -62,6 +69,7 @@ class Layers:
             begin: embedded words ``[B, L, e]``; or a point, whose hidden states the next layer
                 then reads, and whatever comes before is skipped.
             stop: how many layers to run up to; the rest is skipped. None for all.
+            first_token: run the last layer for the first token of each text alone.
 
         Returns:
             What the body returns, and the point at `stop` (None without).
@@ -70,6 +78,8 @@ class Layers:
         layers, found = list[nn.Module](own), list[Point]()
         first = begin.at if isinstance(begin, Point) else 0
         last = len(own) if stop is None else stop
+        if first_token:
+            layers[-1] = FirstToken(own[-1], self.forms[-1])
 
         def enter(_: Tensor) -> Tensor:
             assert isinstance(begin, Point)

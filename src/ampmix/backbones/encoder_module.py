@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ampmix._torch.evaluation import in_evaluation
 from ampmix._torch.random_state import seeded, with_random_state
 from ampmix.backbones.base import Cut, CutModule
 from ampmix.backbones.encoder_cache import Cache
 from ampmix.backbones.encoder_heads import EncodeAndClassify, LayersAndClassify
-from ampmix.backbones.encoder_layers import Layers, Point, below, find_layers, probe
+from ampmix.backbones.encoder_layers import Point, below, probe
+from ampmix.backbones.encoder_pooling import means, pooled
+from ampmix.backbones.encoder_tries import TriedLayers
 from ampmix.backbones.feature_cache import (
     Floats,
     at_once,
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
     from ampmix.backbones.encoder import Encoder
 
 TOKEN = np.dtype(np.int32).itemsize  # bytes of a token
-TOLERANCE = 1e-3
-"""How far two ways to the same features may differ, relative to the largest of them."""
 
 
 class EncoderModule(CutModule):
@@ -77,8 +77,7 @@ class EncoderModule(CutModule):
             put(self.body, self.path, nn.Identity())
         self.encoded = Cache()
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
-        self._layers: Layers | None = None
-        self._known: frozenset[int] = frozenset()
+        self._layers = TriedLayers(config)
         self._below: tuple[str, ...] = ()
         self.eval()
         if config.freeze:
@@ -119,21 +118,26 @@ class EncoderModule(CutModule):
         """Compute the input of the last layer, ``[B, d]``, from embedded words ``[B, L, d]``."""
         with seeded(seed, embedded.device):
             if self.config.pooled == "layers":
-                made, states = self._layers_read().read(self.body, mask, embedded, self._read)
-                return _means([*states, made.last_hidden_state], mask)
-            made = self.body(inputs_embeds=embedded, attention_mask=mask.long())
-        return self._pooled(made, mask)
+                layers = self._layers.each(self.body)
+                made, states = layers.read(self.body, mask, embedded, self._read)
+                return means([*states, made.last_hidden_state], mask)
+            if short := self._layers.for_first_token(self.body):
+                made, _ = short.run(self.body, mask, embedded, first_token=True)
+            else:
+                made = self.body(inputs_embeds=embedded, attention_mask=mask.long())
+        return pooled(self.config.pooled, made, mask)
 
     def features_above(self, point: Point, mask: Tensor, seed: int | None = None) -> Tensor:
         """Compute the input of the last layer, ``[B, d]``, from between two layers."""
         with seeded(seed, mask.device), with_random_state(point.state):
-            made, _ = self._layers_at(point.at).run(self.body, mask, point)
-        return self._pooled(made, mask)
+            made, _ = self._layers.apart(self.body, point.at).run(
+                self.body, mask, point, first_token=self._one_token
+            )
+        return pooled(self.config.pooled, made, mask)
 
-    def _pooled(self, made: Any, mask: Tensor) -> Tensor:
-        if self.config.pooled == "head":
-            return made.logits  # type: ignore[no-any-return]
-        return _means([made.last_hidden_state], mask)
+    @property
+    def _one_token(self) -> bool:
+        return self._layers.for_first_token(self.body) is not None
 
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         like = self.output.weight.new_empty(()).expand(ids.shape[0], self.output.in_features)
@@ -175,12 +179,15 @@ class EncoderModule(CutModule):
         begin = Point(self._first, self._frozen(ids, mask)) if frozen else None
         if begin and begin.at == at:
             return begin
-        layers = self._layers_at(at)
+        layers = self._layers.apart(self.body, at)
         words = begin or self.body.get_input_embeddings()(ids)
+        one = at == self._count and self._one_token
         with seeded(seed, ids.device):
-            _, point = layers.run(self.body, mask, words, at)
+            _, point = layers.run(self.body, mask, words, at, first_token=one)
         assert point is not None
-        return point if seed is not None else replace(point, state=None)
+        unread = mask.shape[1] - point.hidden.shape[1]  # what the head does not read is zero
+        hidden = F.pad(point.hidden, (0, 0, 0, unread))
+        return replace(point, hidden=hidden, state=point.state if seed is not None else None)
 
     # --- what is frozen ----------------------------------------------------------------------
 
@@ -211,7 +218,8 @@ class EncoderModule(CutModule):
     def _lower(self, ids: Tensor, mask: Tensor) -> Tensor:
         with torch.no_grad():
             embedded = self.body.get_input_embeddings()(ids)
-            _, point = self._layers_at(self._first).run(self.body, mask, embedded, self._first)
+            layers = self._layers.apart(self.body, self._first)
+            _, point = layers.run(self.body, mask, embedded, self._first)
         assert point is not None
         return point.hidden
 
@@ -277,52 +285,13 @@ class EncoderModule(CutModule):
     def _freeze_below(self) -> None:
         """Freeze all that the hidden states depend on which the layers that train begin with."""
         self.config.check_site_of(f"layer.{self._first}", self._count)
-        names = below(self._layers_at(self._first), self.body, self._first, *probe(self.body))
+        layers = self._layers.apart(self.body, self._first)
+        names = below(layers, self.body, self._first, *probe(self.body))
         modules = dict(self.body.named_modules())
         self._below = tuple(sorted(name for name in names if name in modules))
         for name, parameter in self.body.named_parameters():
             if name in names:
                 parameter.requires_grad_(False)
-
-    def _layers_at(self, at: int) -> Layers:
-        """The layers, after a look whether a run that begins after layer `at` gives the same."""
-        if self._layers is not None and at in self._known:
-            return self._layers
-        body, embedded, mask = self._probe()
-        with torch.no_grad():
-            layers = self._layers or find_layers(body, embedded, mask)
-            if layers is None or not self._agrees(layers, body, embedded, mask, at):
-                way_out = "mix at site word or sent, without train_layers"
-                raise self._unfit(f"run apart after layer {at}", way_out)
-        self._layers, self._known = layers, self._known | {at}
-        return layers
-
-    def _layers_read(self) -> Layers:
-        """The layers, each of which can be read."""
-        self._layers = self._layers or find_layers(*self._probe())
-        if self._layers is None:
-            raise self._unfit("told apart", "use pooling=mean")
-        return self._layers
-
-    def _probe(self) -> tuple[Any, Tensor, Tensor]:
-        """A body that drops nothing, and embedded words and mask of a batch to try it on."""
-        body, (ids, mask) = in_evaluation(self.body), probe(self.body)
-        with torch.no_grad():
-            return body, body.get_input_embeddings()(ids), mask
-
-    def _unfit(self, lacking: str, way_out: str) -> AmpmixError:
-        named = f"{self.config.public_spec} ({self.body.config.model_type})"
-        return AmpmixError(f"the layers of {named} cannot be {lacking}: {way_out}")
-
-    def _agrees(
-        self, layers: Layers, body: nn.Module, embedded: Tensor, mask: Tensor, at: int
-    ) -> bool:
-        whole = self._pooled(body(inputs_embeds=embedded, attention_mask=mask.long()), mask)
-        _, point = layers.run(body, mask, embedded, at)
-        assert point is not None
-        hidden = point.hidden.masked_fill(~mask.unsqueeze(-1), 0.0)
-        apart = self._pooled(layers.run(body, mask, Point(at, hidden))[0], mask)
-        return bool((whole - apart).abs().max() <= TOLERANCE * whole.abs().max())
 
     # --- files -------------------------------------------------------------------------------
 
@@ -362,12 +331,6 @@ class EncoderModule(CutModule):
 def _forget(module: EncoderModule, _: Any) -> None:
     """Drop the features of other weights; no closure, so that modules can be pickled and copied."""
     module.forget()
-
-
-def _means(states: Sequence[Tensor], mask: Tensor) -> Tensor:
-    """Means over the tokens of some hidden states ``[B, L, d]`` side by side."""
-    kept = mask.unsqueeze(-1).to(states[0].dtype)
-    return torch.cat([(state * kept).sum(1) / kept.sum(1) for state in states], 1)
 
 
 def _head_path(whole: Any, classes: int, model: str) -> str:
