@@ -30,8 +30,11 @@ from ampmix.cli.prediction import given_texts
 from ampmix.data.tables.columns import text_columns
 from ampmix.data.tables.spreadsheet import unguarded
 from ampmix.data.tables.stream import open_stream
+from ampmix.models.faster import SAMPLE
 from ampmix.models.predict import CHARACTERS, ROWS, predict_chunks
+from built_encoders import built
 from small_models import WORDS, saved_model
+from tiny_encoders import WORDS as ENCODER_WORDS
 
 CLASSES = ("bad, really", 'so "so"', "good")
 
@@ -191,24 +194,46 @@ def test_many_rows_are_predicted_in_order_in_batches_of_like_length(
     np.testing.assert_allclose(np.stack(streamed), expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
 def test_another_precision_is_used_and_what_it_changes_is_told(
-    folder: Path, classifier: Classifier, capsys: pytest.CaptureFixture[str]
+    precision: str, folders: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The first 256 texts set what counts as close; the next are compared."""
+    model = built(folders["deep bert"]).float().eval()
+    reader = model.config.reader([], "words", 16)
+    classifier = Classifier(model.config, model, reader, CLASSES)
+    classifier.save(tmp_path / "model")
     rng = np.random.default_rng(0)
-    texts = [" ".join(rng.choice(WORDS, rng.integers(1, 30))) for _ in range(ROWS + 300)]
-    chunks = list(predict_chunks(classifier, texts, str, 2, "bfloat16"))
+    texts = [
+        " ".join(rng.choice(ENCODER_WORDS[5:], rng.integers(1, 14))) for _ in range(ROWS + 300)
+    ]
+    chunks = list(predict_chunks(classifier, texts, str, 2, precision))
     found = np.concatenate([chunk.probabilities for chunk in chunks])
     exact = classifier.predict_proba(texts)
-    with torch.autocast("cpu", torch.bfloat16):
-        expected = classifier.predict_proba(texts)
-    assert not np.allclose(expected, exact, atol=1e-5), "the precision must change something"
-    np.testing.assert_allclose(found, expected, atol=1e-2)
-    assert abs(found - expected).mean() < abs(found - exact).mean()
-    changed = int((found[:256].argmax(1) != exact[:256].argmax(1)).sum())
-    assert [(chunk.compared, chunk.changed) for chunk in chunks] == [(256, changed), (0, 0)]
-    assert main(["predict", str(folder), *texts[:3], "--precision", "bfloat16"]) == 0
-    told = "of 3 texts that were read in float32, too, 0 got another label in this precision"
+    assert abs(found - exact).max() > 1e-5, "the precision must change something"
+    assert abs(found - exact).mean() < 0.01
+    others = slice(SAMPLE, 2 * SAMPLE)
+    changed = int((found[others].argmax(1) != exact[others].argmax(1)).sum())
+    assert [(chunk.compared, chunk.changed) for chunk in chunks] == [(SAMPLE, changed), (0, 0)]
+    assert (found.argmax(1) == exact.argmax(1)).mean() >= 0.999
+    file = tmp_path / "texts.csv"
+    file.write_text("text\n" + "\n".join(texts[: 2 * SAMPLE]))
+    command = ["predict", str(tmp_path / "model"), "--precision", precision]
+    assert main([*command, str(file)]) == 0
+    told = (
+        f"of 256 texts that were read in float32, too, {changed} got another label in {precision}"
+    )
     assert told in capsys.readouterr().err
+    assert main([*command, *texts[:3]]) == 0
+    told = f"up to 256 texts are read in float32: {precision} gains nothing"
+    assert told in capsys.readouterr().err
+
+
+def test_int8_of_a_model_without_layers_for_it_is_float32(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(folder), "a", "b", "--precision", "int8"]) == 0
+    assert "has no layers that int8 is for: it is read in float32" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -15,6 +15,10 @@ PRIVATE_NAMES = {
     "torch._dynamo.eval_frame": ("2.4.0", ""),
     "torch._dynamo.external_utils": ("2.4.0", ""),
     "torch._standard_gamma": ("2.4.0", ""),
+    "torch.cpu._is_vnni_supported": (
+        "2.13.0",
+        "absent from 2.4.0: 7 bits of int8 weights are used",
+    ),
     "torch.distributed._composable.fsdp.FSDPModule": (
         "2.4.0",
         "looked for only where torch.distributed.fsdp has no FSDPModule",

@@ -65,10 +65,12 @@ class TriedLayers:
 
         It may where the head reads no other, and unless the run is traced or compiled.
         """
+        if traced():
+            return None
         if self._reads_first is None:
             fit = self._config.pooled == "head" and body.config.model_type in KINDS
             self._reads_first = fit and self._agree_for_first(body)
-        return self._layers if self._reads_first and not traced() else None
+        return self._layers if self._reads_first else None
 
     def _found(self, body: Any) -> Layers | None:
         self._layers = self._layers or find_layers(*_probed(body))

@@ -42,12 +42,15 @@ class Doubts:
     Args:
         max_length: tokens after which the model cuts a text.
         min_confidence: probability below which a text gets no label.
+        precision: that texts are read in.
     """
 
-    def __init__(self, max_length: int, min_confidence: float = 0.0) -> None:
+    def __init__(
+        self, max_length: int, min_confidence: float = 0.0, precision: str = "float32"
+    ) -> None:
         from ampmix.text.coverage import ReadingCoverage
 
-        self._max_length, self._least = max_length, min_confidence
+        self._max_length, self._least, self._precision = max_length, min_confidence, precision
         self._unsure = 0
         self._truncated, self._coverage = 0, ReadingCoverage()
         self._empty = self._compared = self._changed = 0
@@ -79,12 +82,17 @@ class Doubts:
     def notes(self) -> list[str]:
         """Sentences on what was counted."""
         from ampmix.data.tables.table import listed
+        from ampmix.models.faster import SAMPLE
 
         notes = []
         if self._compared:
             notes.append(
                 f"of {counted(self._compared, 'text')} that were read in float32, too, "
-                f"{self._changed:,} got another label in this precision"
+                f"{self._changed:,} got another label in {self._precision}"
+            )
+        elif self._precision != "float32":
+            notes.append(
+                f"up to {SAMPLE} texts are read in float32: {self._precision} gains nothing"
             )
         if self._truncated:
             notes.append(cut(self._truncated, counted(self._max_length, "token")))

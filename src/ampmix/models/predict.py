@@ -6,23 +6,21 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ampmix._torch.evaluation import in_evaluation
-from ampmix._torch.precision import autocast
 from ampmix.backbones.base import CutModule
 from ampmix.models.classifier import Classifier, logits_of
+from ampmix.models.faster import SAMPLE, Faster, Floats
 from ampmix.text.coverage import ReadingCoverage, coverage_of
 from ampmix.text.encoded import Encoded
 
 ROWS, CHARACTERS = 2048, 2**22  # of a chunk, whichever is reached first
 BATCH, TOKENS = 64, 2**13  # texts of a batch (more leave the processor's cache), and their tokens
-
-COMPARED = 256  # texts that are predicted in float32, too, to tell what another precision changes
 
 T = TypeVar("T")
 
@@ -36,7 +34,7 @@ class Predicted(Generic[T]):
     """
 
     items: list[T]
-    probabilities: npt.NDArray[np.float32]
+    probabilities: Floats
     truncated: int
     coverage: ReadingCoverage
     compared: int = 0
@@ -61,29 +59,45 @@ def predict_chunks(
         items: what to predict, such as rows of a table.
         text_of: an item's text.
         threads: chunks predicted at once.
-        precision: of matrix products, ``float32`` or ``bfloat16``.
+        precision: of matrix products, one of :data:`ampmix.models.faster.PRECISIONS`; below
+            float32 texts are read again in it where two classes are close
+            (:class:`ampmix.models.faster.Faster`, whose sample are the first texts).
+
+    Raises:
+        AmpmixError: as ``Faster``.
     """
     model = in_evaluation(classifier.model)
+    exact = partial(probabilities_of, model)
 
-    def predict(chunk: list[T], first: bool) -> Predicted[T]:
+    def predict(chunk: list[T], read: Callable[[Encoded], Floats], first: bool) -> Predicted[T]:
         encoded = classifier.reader.encode([text_of(item) for item in chunk])
-        with autocast(precision, torch.device("cpu")):
-            probabilities = probabilities_of(model, encoded)
+        probabilities = read(encoded)
         coverage = coverage_of(classifier.reader, encoded)
         compared = changed = 0
-        if first and precision != "float32":
-            compared = min(COMPARED, len(chunk))
-            exact = probabilities_of(model, encoded.take(range(compared))).argmax(1)
-            changed = int((probabilities[:compared].argmax(1) != exact).sum())
+        if first and read is not exact:
+            others = range(SAMPLE, min(2 * SAMPLE, len(chunk)))
+            compared = len(others)
+            if compared:
+                wanted = exact(encoded.take(others)).argmax(1)
+                changed = int((probabilities[others].argmax(1) != wanted).sum())
         return Predicted(chunk, probabilities, encoded.truncated, coverage, compared, changed)
+
+    def reading(chunk: list[T]) -> Callable[[Encoded], Floats]:
+        """How all chunks are read, by the first one."""
+        if precision == "float32" or len(chunk) <= SAMPLE:
+            return exact
+        sample = classifier.reader.encode([text_of(item) for item in chunk[:SAMPLE]])
+        return Faster(model, precision, probabilities_of, sample)
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     pending: deque[Future[Predicted[T]]] = deque()
     try:
-        for number, chunk in enumerate(_chunks(items, text_of)):
-            pending.append(pool.submit(predict, chunk, number == 0))
+        read: Callable[[Encoded], Floats] | None = None
+        for chunk in _chunks(items, text_of):
+            first, read = read is None, read or reading(chunk)
+            pending.append(pool.submit(predict, chunk, read, first))
             if len(pending) > threads:
                 yield pending.popleft().result()
         while pending:
@@ -93,7 +107,7 @@ def predict_chunks(
         torch.set_num_threads(before)
 
 
-def probabilities_of(model: CutModule, encoded: Encoded) -> npt.NDArray[np.float32]:
+def probabilities_of(model: CutModule, encoded: Encoded) -> Floats:
     """Class probabilities of encoded texts, ``[n, classes]``, in batches that a cache holds."""
     size = min(BATCH, model.at_once, max(1, TOKENS // int(encoded.lengths.max())))
     return np.asarray(logits_of(model, encoded, batch_size=size).softmax(1).numpy())

@@ -70,10 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
+        choices=("float32", "bfloat16", "int8"),
         default="float32",
-        help="of matrix products (%(default)s); bfloat16 is faster for encoders on processors that "
-        "have it (AMX or AVX-512), and what it changes is told",
+        help="of matrix products (%(default)s); for encoders bfloat16 is faster on processors that "
+        "have it (AMX or AVX-512), int8 on most others; texts whose two likeliest classes are "
+        "close are read in float32, too, and what changes is told",
     )
 
 
@@ -123,10 +124,14 @@ def _column(arguments: argparse.Namespace, classifier: Classifier) -> str | None
     return classifier.column("text")
 
 
+def _doubts(arguments: argparse.Namespace, classifier: Classifier) -> Doubts:
+    return Doubts(classifier.reader.max_length, arguments.min_confidence, arguments.precision)
+
+
 def _predict_lines(arguments: argparse.Namespace, classifier: Classifier, stream: Stream) -> None:
     """Predict the rows of anything but Parquet."""
     output = arguments.output
-    doubts = Doubts(classifier.reader.max_length, arguments.min_confidence)
+    doubts = _doubts(arguments, classifier)
     names = _names(arguments, stream.columns, classifier.classes) if _has_file(arguments) else ()
     _note(output, *stream.notes)
     with _document(arguments, classifier) as document, _writing(arguments) as write:
@@ -157,7 +162,7 @@ def _predict_parquet(arguments: argparse.Namespace, classifier: Classifier, path
             f"not {given}"
         )
     stream = ParquetStream(path, _column(arguments, classifier))
-    doubts = Doubts(classifier.reader.max_length, arguments.min_confidence)
+    doubts = _doubts(arguments, classifier)
     names = _names(arguments, stream.columns, classifier.classes)
     _note(arguments.output, *stream.notes)
     chunks = _predicted(arguments, classifier, stream.rows)
@@ -177,9 +182,19 @@ def _predicted(
     arguments: argparse.Namespace, classifier: Classifier, rows: Iterable[Any]
 ) -> Generator[Predicted[Any], None, None]:
     """The rows in chunks, as the options say."""
+    from ampmix._torch.int8 import is_fast
+    from ampmix.models.faster import has_layers
     from ampmix.models.predict import predict_chunks
 
     threads, precision = arguments.threads, arguments.precision
+    if precision == "int8":
+        if not has_layers(classifier.model):
+            named = classifier.backbone.public_spec
+            said = f"{named} has no layers that int8 is for: it is read in float32"
+            _note(arguments.output, said)
+            precision = "float32"
+        elif not is_fast():
+            _note(arguments.output, "this processor has no VNNI: int8 is hardly faster here")
     return predict_chunks(classifier, rows, lambda row: row.text, threads, precision)
 
 
