@@ -47,7 +47,7 @@ class Faster:
         if precision == "int8" and not int8_products():
             raise AmpmixError(
                 "precision is int8, which PyTorch does not multiply on this machine: "
-                "leave --precision out"
+                "use float32 or bfloat16"
             )
         self._model, self._read, self._precision = model, read, precision
         self._lower = self._lowered(sample) if precision == "int8" else model

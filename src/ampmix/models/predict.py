@@ -83,7 +83,7 @@ def predict_chunks(
         return Predicted(chunk, probabilities, encoded.truncated, coverage, compared, changed)
 
     def reading(chunk: list[T]) -> Callable[[Encoded], Floats]:
-        """How all chunks are read, by the first one."""
+        """Return what reads all chunks, by the first one."""
         if precision == "float32" or len(chunk) <= SAMPLE:
             return exact
         sample = classifier.reader.encode([text_of(item) for item in chunk[:SAMPLE]])
