@@ -126,8 +126,10 @@ class Stacking(ABC):
     in :mod:`ampmix.backbones.stacked`.
     """
 
-    weights: ClassVar[tuple[str, ...]]
-    """Names of the weights with that axis: at least all that train."""
+    @property
+    @abstractmethod
+    def weights(self) -> tuple[str, ...]:
+        """Names of the weights with that axis: at least all that train."""
 
     @abstractmethod
     def cut(

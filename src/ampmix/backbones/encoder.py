@@ -16,6 +16,7 @@ from ampmix.backbones.encoder_module import EncoderModule
 from ampmix.backbones.hf_loading import (
     MINILM,
     check_trained,
+    configuration,
     content_of,
     hub_name,
     layer_count,
@@ -24,6 +25,7 @@ from ampmix.backbones.hf_loading import (
 )
 from ampmix.backbones.hf_reader import HFReader
 from ampmix.backbones.recipes import FINE_TUNED, FROZEN, UPPER, upper_steps
+from ampmix.backbones.stacked.bert import StackedBert
 from ampmix.backbones.stacked.encoder import StackedFrozenEncoder
 from ampmix.backbones.weights import WEIGHTS, header_of
 from ampmix.data.dataset import Split
@@ -249,8 +251,18 @@ class Encoder(Backbone):
 
     @property
     def stacking(self) -> Stacking | None:
-        """The last layer of a frozen encoder has an axis of seeds; fine-tuned ones have none."""
-        return StackedFrozenEncoder(self.dropout) if self.freeze else None
+        """The last layer of a frozen encoder has an axis of seeds, and all of a BERT.
+
+        Other architectures have none, nor have upper layers alone, nor a model that is not there.
+        """
+        if self.freeze:
+            return StackedFrozenEncoder(self.dropout)
+        if self.train_layers:
+            return None
+        try:
+            return StackedBert.of(configuration(self.model), self.pooled, self.dropout)
+        except AmpmixError:
+            return None
 
     def build(self, reader: Reader, classes: int, generator: torch.Generator) -> CutModule:
         """The pretrained module; layers that are new are drawn from `generator`."""

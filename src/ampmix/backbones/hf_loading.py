@@ -52,15 +52,22 @@ def hub_name(model: str) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def layer_count(model: str) -> int:
-    """The number of layers of a model, by its configuration; 0 if that does not say.
+def configuration(model: str) -> Any:
+    """The configuration of a model, as transformers reads it; not to be changed.
 
     Raises AmpmixError if the model cannot be had.
     """
     place, transformers = located(model), needed("transformers", "encoder")
     with explained(model):
-        config = transformers.AutoConfig.from_pretrained(place, **_safely(place))
-    return int(getattr(config, "num_hidden_layers", 0) or 0)
+        return transformers.AutoConfig.from_pretrained(place, **_safely(place))
+
+
+def layer_count(model: str) -> int:
+    """The number of layers of a model, by its configuration; 0 if that does not say.
+
+    Raises AmpmixError if the model cannot be had.
+    """
+    return int(getattr(configuration(model), "num_hidden_layers", 0) or 0)
 
 
 @lru_cache(maxsize=1)
