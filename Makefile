@@ -97,6 +97,8 @@ bench: $(TESTED)  ## what steps, runs and studies cost (half an hour; benchmarks
 bench-gpu: $(TESTED)  ## steps and whole studies on one GPU, a quarter of an hour (AMPMIX_DATA=FOLDER)
 	$(BIN)/python benchmarks/replicas.py --device cuda --backbones cnn,bilstm --replicas 1,8,16,32 \
 	  --warm-up 200 --steps 50
+	$(BIN)/python benchmarks/replicas.py --device cuda --backbones minilm --policies 'amp[site=layer.3]' \
+	  --replicas 1,8 --warm-up 100 --steps 50 --name=-minilm
 	for study in gpu-minilm gpu-trec; do date; rm -rf ampmix-runs/$$study; \
 	  $(BIN)/ampmix study benchmarks/$$study.toml --no-estimate --replicas 10 --out ampmix-runs/$$study || exit 1; \
 	  date; done

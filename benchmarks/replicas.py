@@ -8,7 +8,7 @@ Real batches of TREC (AMPMIX_DATA, else downloaded), each seed its own split. `a
 round, since others may be using the machine; medians over the rounds. Memory is what a GPU had
 allocated at most during the steps; on a CPU it is not measured. Both have what
 :func:`ampmix.training.replicas.footprint` expects of S seeds. Written to
-``results/replicas-DEVICE.json``. `make bench-gpu` does all that is to be measured on a GPU.
+``results/replicas-DEVICE.json``, or another name by `--name`. `make bench-gpu` does all that is to be measured on a GPU.
 """
 
 from __future__ import annotations
@@ -137,6 +137,7 @@ def measured(
             {
                 "backbone": spec(backbone),
                 "policy": spec(policy),
+                "batch_size": config.batch_size,
                 "seeds": n or "alone",
                 "ms_a_step": 1e3 * step,
                 "seed_steps_a_second": max(n, 1) / step,
@@ -147,7 +148,7 @@ def measured(
             }
         )
         print(
-            f"{spec(backbone)[:40]:40s} {spec(policy):6s} {n or 'alone':>5} {1e3 * step:9.2f} ms "
+            f"{spec(backbone)[:40]:40s} {spec(policy):18s} {n or 'alone':>5} {1e3 * step:9.2f} ms "
             f"{rows[-1]['seed_steps_a_second']:9.1f} seed-steps/s  x{rows[-1]['gain']:.2f}",
             flush=True,
         )
@@ -166,6 +167,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="turns")
     parser.add_argument("--warm-up", type=int, default=2, help="steps before (GPU: 200 or more)")
     parser.add_argument("--eager", action="store_true", help="replay no CUDA graphs")
+    parser.add_argument("--name", default="", help="added to the name of the file of results")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     dataset = datasets.load("trec")
@@ -183,11 +185,10 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "device": torch.cuda.get_device_name() if cuda else f"{platform.machine()}, one thread",
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "batch_size": 50,
         "rows": rows,
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"replicas-{device}.json"
+    path = RESULTS / f"replicas-{device}{arguments.name}.json"
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

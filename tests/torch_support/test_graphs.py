@@ -22,6 +22,7 @@ from ampmix._support.components import spec
 from ampmix._torch.cuda_graphs import MOST, WARM, Recorded
 from ampmix._torch.random_state import random_state, with_random_state
 from ampmix.backbones.bilstm_attention import BiLSTMAttention
+from ampmix.backbones.encoder import Encoder
 from ampmix.backbones.text_cnn import TextCNN
 from ampmix.policies.amp import AMP
 from ampmix.policies.mixup import Mixup
@@ -30,9 +31,11 @@ from ampmix.training.config import TrainConfig
 from ampmix.training.optimizer import optimizer_of, set_lr
 from ampmix.training.replicas import _Stack
 from ampmix.training.training_run import Fit, TrainingRun
+from tiny_encoders import TINY
 
 CNN = TextCNN(embedding_dim=8, filter_sizes=(1, 3), feature_maps=4)
 LSTM = BiLSTMAttention(embedding_dim=6, hidden_size=8)
+BERT = Encoder(model=TINY, dropout=0.2)
 BRIEF = replace(CONFIG, steps=60, eval_every=10, schedule="linear", warmup=0.1)
 
 
@@ -116,9 +119,11 @@ POLICIES = [NoMixup(), Mixup(), AMP(), AMP(site="sent", eps=0.1)]
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "policy"),
-    [(CNN, policy) for policy in POLICIES] + [(LSTM, AMP())],
+    [*((CNN, policy) for policy in POLICIES), (LSTM, AMP()), (BERT, AMP()),
+     (BERT, AMP(site="layer.1", eps=0.1, shared_dropout=False))],
     ids=lambda x: spec(x)[:24],
-)
+    indirect=["backbone"],
+)  # fmt: skip
 def test_replayed_steps_are_computed_steps(backbone: Any, policy: Any) -> None:
     fits: list[list[Fit]] = []
     for emulated in (True, False):
@@ -160,7 +165,7 @@ def test_a_recording_is_not_asked_for_its_random_state(monkeypatch: pytest.Monke
         pass
 
 
-@pytest.mark.parametrize("backbone", [CNN, LSTM], ids=lambda x: x.name)
+@pytest.mark.parametrize("backbone", [CNN, LSTM, BERT], ids=lambda x: x.name, indirect=True)
 def test_what_is_recorded_draws_from_its_own_generators_alone(backbone: Any) -> None:
     """Else a replay without a random state would draw other dropout masks in its second pass."""
     stack, _ = stack_of(backbone, AMP(), BRIEF, False)

@@ -39,10 +39,10 @@ def fit_many(
 ) -> list[Fit | Diverged]:
     """Train a backbone with a policy on several splits at once, each with a seed of its own.
 
-    Each is what :func:`ampmix.training.fit.fit` makes of it alone, up to rounding: its own
-    vocabulary, initial weights, batches, pairs, coefficients and dropout masks, its own norm to
-    clip, choice of the step, and end. One that diverges or has trained enough leaves the others as
-    they are.
+    Each is what :func:`ampmix.training.fit.fit` makes of it alone, up to rounding (and, of a
+    fine-tuned BERT, up to which numbers its body's dropout zeroes): its own vocabulary, initial
+    weights, batches, pairs, coefficients and dropout masks, its own norm to clip, choice of the
+    step, and end. One that diverges or has trained enough leaves the others as they are.
 
     The weights have a leading axis of seeds, and so has all that is computed from them; policies
     and the optimiser do not care. Texts lie on the device, losses stay there until the development
