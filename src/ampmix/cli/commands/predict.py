@@ -194,7 +194,7 @@ def _predicted(
             _note(arguments.output, said)
             precision = "float32"
         elif not is_fast():
-            _note(arguments.output, "this processor has no VNNI: int8 is hardly faster here")
+            _note(arguments.output, "this processor has no VNNI: int8 is no faster here")
     return predict_chunks(classifier, rows, lambda row: row.text, threads, precision)
 
 
