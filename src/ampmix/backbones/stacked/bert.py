@@ -150,14 +150,14 @@ class _Body:
         return found.where((ids != self.form.padding).unsqueeze(-1), found.detach())
 
     def embedded(self, words: Tensor) -> Tensor:
-        """What the first layer reads, ``[S, B, L, d]``."""
+        """Return what the first layer reads, ``[S, B, L, d]``."""
         places = self._own("embeddings.position_embeddings.weight")[:, None, : words.shape[2]]
         kinds = self._own("embeddings.token_type_embeddings.weight")[:, None, :1]
         x = self._norm("embeddings.LayerNorm", words + kinds + places)
         return self.drops("embeddings", x, self.form.hidden_dropout)
 
     def features(self, words: Tensor, mask: Tensor) -> Tensor:
-        """What the last layer reads, ``[S, B, d]``."""
+        """Return what the last layer reads, ``[S, B, d]``."""
         return self.pooled(self.run(self.embedded(words), mask), mask)
 
     def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
@@ -221,7 +221,7 @@ class _Body:
 
 @dataclass(frozen=True, eq=False)
 class _Rest(Head):
-    """What is above embedded words (`at` None) or layer `at`, and the last layer, of S models."""
+    """All that is above embedded words (`at` None) or layer `at`, of S models."""
 
     body: _Body
     classify: StackedClassify
