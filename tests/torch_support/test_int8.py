@@ -64,6 +64,14 @@ def test_large_columns_are_evened_out() -> None:
     assert errors[0] < errors[1] / 2
 
 
+@pytest.mark.parametrize(("columns", "blocks"), [(384, 1), (520, 2), (1536, 3), (1031, 1)])
+def test_blocks_are_few_and_equal(columns: int, blocks: int) -> None:
+    own = Int8Linear(nn.Linear(columns, 4), torch.ones(columns))
+    assert len(own._blocks) == blocks
+    x = torch.randn(3, columns)
+    assert own(x).shape == (3, 4)
+
+
 def test_rows_of_zeros_and_one_constant_are_exact_enough() -> None:
     linear = nn.Linear(16, 8)
     own = Int8Linear(linear, torch.ones(16))

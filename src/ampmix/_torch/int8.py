@@ -2,9 +2,9 @@
 
 Every output channel has a scale of its weights, every row a scale and an offset of its inputs
 (dynamic quantisation by token; ZeroQuant, Yao et al., 2022), anew for each :data:`BLOCK` columns.
-Before, columns whose inputs are large
-and whose weights are small are evened out, ``W x = (W s) (x / s)`` (SmoothQuant; Xiao et al.,
-2023): else a few large columns take most of the 256 levels.
+Before, columns whose inputs are large and whose weights are small are evened out,
+``W x = (W s) (x / s)`` (SmoothQuant; Xiao et al., 2023): else a few large columns take most of the
+256 levels.
 """
 
 from __future__ import annotations
@@ -154,5 +154,6 @@ class _Block:
 
 
 def _blocks(columns: int) -> int:
-    """The fewest blocks of equal width that :data:`BLOCK` allows."""
-    return next(n for n in range(-(-columns // BLOCK), columns + 1) if columns % n == 0)
+    """The fewest blocks of equal width that :data:`BLOCK` allows; 1 where those were many."""
+    fewest = -(-columns // BLOCK)
+    return next((n for n in range(fewest, 4 * fewest) if columns % n == 0), 1)

@@ -18,7 +18,6 @@ from ampmix.text.encoded import Encoded
 Floats = npt.NDArray[np.float32]
 Read = Callable[[CutModule, Encoded], Floats]
 """Computes class probabilities of texts, ``[n, classes]``."""
-PRECISIONS = ("float32", "bfloat16", "int8")
 SAMPLE = 256
 """Texts that are read in both precisions, to see how much the lower one moves probabilities."""
 SURE = 0.99

@@ -59,8 +59,8 @@ def predict_chunks(
         items: what to predict, such as rows of a table.
         text_of: an item's text.
         threads: chunks predicted at once.
-        precision: of matrix products, one of :data:`ampmix.models.faster.PRECISIONS`; below
-            float32 texts are read again in it where two classes are close
+        precision: of matrix products, ``float32``, ``bfloat16`` or ``int8``. Below float32 texts
+            are read again in it where two classes are close
             (:class:`ampmix.models.faster.Faster`, whose sample are the first texts).
 
     Raises:
