@@ -8,7 +8,8 @@ Real batches of TREC (AMPMIX_DATA, else downloaded), each seed its own split. `a
 round, since others may be using the machine; medians over the rounds. Memory is what a GPU had
 allocated at most during the steps; on a CPU it is not measured. Both have what
 :func:`ampmix.training.replicas.footprint` expects of S seeds. Written to
-``results/replicas-DEVICE.json``, or another name by `--name`. `make bench-gpu` does all that is to be measured on a GPU.
+``results/replicas-DEVICE.json``, or another name by `--name`. `make bench-gpu` does all that is to
+be measured on a GPU.
 """
 
 from __future__ import annotations
