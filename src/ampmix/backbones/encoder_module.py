@@ -121,8 +121,9 @@ class EncoderModule(CutModule):
                 layers = self._layers.each(self.body)
                 made, states = layers.read(self.body, mask, embedded, self._read)
                 return means([*states, made.last_hidden_state], mask)
-            if short := self._layers.for_first_token(self.body):
-                made, _ = short.run(self.body, mask, embedded, first_token=True)
+            if self._layers.one_token(self.body):
+                layers = self._layers.each(self.body)
+                made, _ = layers.run(self.body, mask, embedded, first_token=True)
             else:
                 made = self.body(inputs_embeds=embedded, attention_mask=mask.long())
         return pooled(self.config.pooled, made, mask)
@@ -130,14 +131,9 @@ class EncoderModule(CutModule):
     def features_above(self, point: Point, mask: Tensor, seed: int | None = None) -> Tensor:
         """Compute the input of the last layer, ``[B, d]``, from between two layers."""
         with seeded(seed, mask.device), with_random_state(point.state):
-            made, _ = self._layers.apart(self.body, point.at).run(
-                self.body, mask, point, first_token=self._one_token
-            )
+            layers, one = self._layers.apart(self.body, point.at), self._layers.one_token(self.body)
+            made, _ = layers.run(self.body, mask, point, first_token=one)
         return pooled(self.config.pooled, made, mask)
-
-    @property
-    def _one_token(self) -> bool:
-        return self._layers.for_first_token(self.body) is not None
 
     def _cut(self, ids: Tensor, mask: Tensor, site: str, generator: torch.Generator | None) -> Cut:
         like = self.output.weight.new_empty(()).expand(ids.shape[0], self.output.in_features)
@@ -181,7 +177,7 @@ class EncoderModule(CutModule):
             return begin
         layers = self._layers.apart(self.body, at)
         words = begin or self.body.get_input_embeddings()(ids)
-        one = at == self._count and self._one_token
+        one = at == self._count and self._layers.one_token(self.body)
         with seeded(seed, ids.device):
             _, point = layers.run(self.body, mask, words, at, first_token=one)
         assert point is not None

@@ -20,6 +20,6 @@ def pooled(pooling: str, output: Any, mask: Tensor) -> Tensor:
 
 
 def means(states: Sequence[Tensor], mask: Tensor) -> Tensor:
-    """Means over the tokens of some hidden states ``[B, L, d]`` side by side."""
+    """Means over the tokens of some hidden states ``[..., L, d]`` side by side."""
     kept = mask.unsqueeze(-1).to(states[0].dtype)
-    return torch.cat([(state * kept).sum(1) / kept.sum(1) for state in states], 1)
+    return torch.cat([(state * kept).sum(-2) / kept.sum(-2) for state in states], -1)

@@ -60,17 +60,17 @@ class TriedLayers:
             raise self._unfit(body, "told apart", "use pooling=mean")
         return layers
 
-    def for_first_token(self, body: Any) -> Layers | None:
-        """The layers, if the last one may be run for the first token alone, else None.
+    def one_token(self, body: Any) -> bool:
+        """Return True if the last layer may be run for the first token alone.
 
         It may where the head reads no other, and unless the run is traced or compiled.
         """
         if traced():
-            return None
+            return False
         if self._reads_first is None:
             fit = self._config.pooled == "head" and body.config.model_type in KINDS
             self._reads_first = fit and self._agree_for_first(body)
-        return self._layers if self._reads_first else None
+        return self._reads_first
 
     def _found(self, body: Any) -> Layers | None:
         self._layers = self._layers or find_layers(*_probed(body))

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ampmix._torch.generators import Ragged
 from ampmix.backbones.base import Cut, Stacking
-from ampmix.backbones.stacked.head import StackedClassify, affine
+from ampmix.backbones.encoder_pooling import means
+from ampmix.backbones.stacked.head import StackedClassify, affine, dropout_scales, looked_up
 from ampmix.mixing.heads import Head
 
 _EMBEDDINGS = ("word_embeddings", "position_embeddings", "token_type_embeddings")
@@ -114,21 +114,14 @@ class _Drops:
     """Dropout masks of the body, drawn where they are first asked for and then the same."""
 
     dropout: Ragged
-    drawn: dict[str, Tensor] = field(default_factory=dict)
+    drawn: dict[str, Tensor | None] = field(default_factory=dict)
 
     def __call__(self, name: str, x: Tensor, p: float) -> Tensor:
         """Values ``[S, B, ...]`` of which a share p is zero and the rest larger."""
-        if p == 0.0:
-            return x
         if name not in self.drawn:
-            kept = x.new_ones(x.shape, dtype=torch.bool)  # rows that only fill up keep all
-            for own, n, generator in zip(
-                kept, self.dropout.sizes, self.dropout.generators, strict=True
-            ):
-                shape = (n, *x.shape[2:])
-                own[:n] = torch.rand(shape, generator=generator, device=x.device) >= p
-            self.drawn[name] = kept
-        return x * self.drawn[name] / (1.0 - p)
+            self.drawn[name] = dropout_scales(x, p, self.dropout)
+        scale = self.drawn[name]
+        return x if scale is None else x * scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,9 +137,7 @@ class _Body:
 
     def words(self, ids: Tensor) -> Tensor:
         """Embedded words ``[S, B, L, d]``; padding gives its row no gradient."""
-        table = self._own("embeddings.word_embeddings.weight")
-        first = torch.arange(len(table), device=ids.device).mul_(table.shape[1]).view(-1, 1, 1)
-        found = F.embedding(ids + first, table.flatten(0, 1))
+        found = looked_up(self._own("embeddings.word_embeddings.weight"), ids)
         return found.where((ids != self.form.padding).unsqueeze(-1), found.detach())
 
     def embedded(self, words: Tensor) -> Tensor:
@@ -164,8 +155,7 @@ class _Body:
         """See :func:`ampmix.backbones.encoder_pooling.pooled`."""
         if self.form.pooling == "head":
             return self._linear("pooler.dense", hidden[:, :, 0]).tanh()
-        kept = mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * kept).sum(2) / kept.sum(2)
+        return means([hidden], mask)
 
     def run(self, hidden: Tensor, mask: Tensor, at: int = 0, stop: int | None = None) -> Tensor:
         """Hidden states after layer `stop` of those after layer `at`, ``[S, B, L, d]``.

@@ -14,18 +14,17 @@ from ampmix._torch.generators import Ragged
 from ampmix.backbones.heads import AffineHead, _kept
 
 
-def dropout_scales(rows: int, weight: Tensor, p: float, dropout: Ragged) -> Tensor | None:
-    """Masks for what layers ``[S, C, d]`` read, ``[S, rows, d]``, each as :func:`dropout_scale`'s.
+def dropout_scales(like: Tensor, p: float, dropout: Ragged) -> Tensor | None:
+    """Draw masks for values ``[S, B, ...]``, each seed's as :func:`dropout_scale` would.
 
     What rows that only fill up keep does not matter.
     """
     if p == 0.0:
         return None
-    drawn = []
-    for n, generator in zip(dropout.sizes, dropout.generators, strict=True):
-        own = torch.rand(n, weight.shape[-1], generator=generator, device=weight.device)
-        drawn.append(own if n == rows else F.pad(own, (0, 0, 0, rows - n)))
-    return (torch.stack(drawn) >= p).to(weight.dtype).div_(1.0 - p)
+    drawn = like.new_zeros(like.shape)
+    for own, n, generator in zip(drawn, dropout.sizes, dropout.generators, strict=True):
+        own[:n] = torch.rand(n, *like.shape[2:], generator=generator, device=like.device)
+    return (drawn >= p).to(like.dtype).div_(1.0 - p)
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ class StackedClassify(AffineHead):
     ) -> StackedClassify:
         """Make the head from the layers called ``output``; dropout zeroes a share p of features."""
         weight = weights["output.weight"]
-        draw = partial(dropout_scales, rows, weight, p, dropout)
+        like = weight.new_empty(()).expand(len(weight), rows, weight.shape[-1])
+        draw = partial(dropout_scales, like, p, dropout)
         return cls(weight, weights["output.bias"], draw(), draw)
 
     def redrawn(self) -> StackedClassify:
@@ -63,16 +63,20 @@ class StackedClassify(AffineHead):
         return torch.bmm(_kept(features, self.scale), self.weight.mT)
 
 
+def looked_up(embeddings: Tensor, ids: Tensor) -> Tensor:
+    """Rows ``[S, B, L, d]`` of tables ``[S, V, d]`` by ids ``[S, B, L]``."""
+    seeds, words, _ = embeddings.shape
+    first = torch.arange(seeds, device=ids.device).mul_(words).view(-1, 1, 1)
+    return F.embedding(ids + first, embeddings.flatten(0, 1))
+
+
 def stacked_words(embeddings: Tensor, ids: Tensor) -> Tensor:
     """Word embeddings ``[S, B, L, d]`` of ids ``[S, B, L]`` from tables ``[S, V, d]``.
 
     Padding is zero and gives its row no gradient, as ``padding_idx`` does, of which a table of
     tables can have but one.
     """
-    seeds, words, _ = embeddings.shape
-    first = torch.arange(seeds, device=ids.device).mul_(words).view(-1, 1, 1)
-    found = F.embedding(ids + first, embeddings.flatten(0, 1))
-    return found * (ids != 0).unsqueeze(-1)
+    return looked_up(embeddings, ids) * (ids != 0).unsqueeze(-1)
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

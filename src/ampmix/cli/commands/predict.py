@@ -90,12 +90,29 @@ def run(arguments: argparse.Namespace) -> int:
             f"min-confidence is {arguments.min_confidence:g}: it is a probability, from 0 to 1"
         )
     classifier = Classifier.load(arguments.model)
+    arguments.precision = _precision(arguments, classifier)
     texts = given_texts(arguments.given)
     if texts is not None:
         _predict_lines(arguments, classifier, of_texts(texts, arguments.guard))
     else:
         _predict_file(arguments, classifier, arguments.given[0])
     return 0
+
+
+def _precision(arguments: argparse.Namespace, classifier: Classifier) -> str:
+    """The precision asked for, or float32 where the model has nothing to read in int8."""
+    if arguments.precision == "int8":
+        from ampmix._torch.int8 import is_fast
+        from ampmix.models.faster import has_layers
+
+        if not has_layers(classifier.model):
+            named = classifier.backbone.public_spec
+            said = f"{named} has no layers that int8 is for: it is read in float32"
+            _note(arguments.output, said)
+            return "float32"
+        if not is_fast():
+            _note(arguments.output, "this processor has no VNNI: int8 is no faster here")
+    return arguments.precision  # type: ignore[no-any-return]
 
 
 def _predict_file(arguments: argparse.Namespace, classifier: Classifier, name: str) -> None:
@@ -182,19 +199,9 @@ def _predicted(
     arguments: argparse.Namespace, classifier: Classifier, rows: Iterable[Any]
 ) -> Generator[Predicted[Any], None, None]:
     """The rows in chunks, as the options say."""
-    from ampmix._torch.int8 import is_fast
-    from ampmix.models.faster import has_layers
     from ampmix.models.predict import predict_chunks
 
     threads, precision = arguments.threads, arguments.precision
-    if precision == "int8":
-        if not has_layers(classifier.model):
-            named = classifier.backbone.public_spec
-            said = f"{named} has no layers that int8 is for: it is read in float32"
-            _note(arguments.output, said)
-            precision = "float32"
-        elif not is_fast():
-            _note(arguments.output, "this processor has no VNNI: int8 is no faster here")
     return predict_chunks(classifier, rows, lambda row: row.text, threads, precision)
 
 
