@@ -38,9 +38,35 @@ def test_the_larger_loss_is_kept_in_half_precision(dtype: torch.dtype, eps: floa
         kept = torch.where(mixed.mask, after, before)
         assert (kept >= torch.maximum(before, after) - tolerance).all()
         unit = torch.finfo(dtype).eps
-        assert torch.allclose(mixed.loss.float(), kept, rtol=4 * unit, atol=4 * unit)
-        lower += int((after < before - tolerance).sum())
-    assert lower, "no loss fell: nothing was tested"
+        assert torch.allclose(mixed.loss.float(), kept, rtol=8 * unit, atol=4 * unit)
+        lower += int((after < before * (1 - 8 * unit)).sum())
+    assert lower or eps < 0.3, "no loss fell: nothing was tested"
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+def test_rounding_to_half_precision_costs_no_third_pass(autocast: bool) -> None:
+    """What bfloat16 rounds is no fall of the loss: the pass at lam is not run again for it."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 3))
+    net = net if autocast else net.bfloat16()
+    passes, fell = 0, 0
+
+    def f(x: Tensor) -> Tensor:
+        nonlocal passes
+        passes += 1
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            return net(x)  # type: ignore[no-any-return]
+
+    for seed in range(10):
+        draws = torch.Generator().manual_seed(seed)
+        g = torch.randn(32, 16, generator=draws).to(torch.float32 if autocast else torch.bfloat16)
+        y = torch.randint(3, (32,), generator=draws)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            mixed = AMP()(f, g, y, generator=draws)
+        assert mixed.gain is not None
+        fell += int((mixed.gain < -1e-5 * mixed.loss.float()).sum())
+    assert fell, "nothing was rounded: nothing was tested"
+    assert passes == 2 * 10
 
 
 @pytest.mark.parametrize("direction", ["gradient", "sign"])

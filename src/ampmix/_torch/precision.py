@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 
@@ -23,6 +23,18 @@ def check_precision(name: str, device: str) -> None:
 def autocast(name: str, device: torch.device) -> AbstractContextManager[object]:
     """Forward passes within are in that precision where it is known to do; losses in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")
+
+
+def unit_of(kinds: Iterable[torch.dtype], device: torch.device) -> float:
+    """Relative distance of two numbers, in the coarsest of these precisions and autocast's.
+
+    >>> unit_of([torch.float32, torch.bfloat16], torch.device("cpu"))
+    0.0078125
+    """
+    found = set(kinds)
+    if torch.is_autocast_enabled(device.type):
+        found.add(torch.get_autocast_dtype(device.type))
+    return max(torch.finfo(kind).eps for kind in found)
 
 
 @contextmanager

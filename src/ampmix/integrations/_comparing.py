@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ampmix._torch.precision import unit_of
 from ampmix.mixing import Loss
 
 
@@ -59,9 +60,7 @@ class Outcome:
 def _rounding(loss: Tensor, trained: list[nn.Parameter]) -> float:
     """Half of the digits of the coarsest precision that a step was computed in."""
     kinds = {p.dtype for p in trained if p.is_floating_point()} | {torch.float32}
-    if torch.is_autocast_enabled(loss.device.type):
-        kinds.add(torch.get_autocast_dtype(loss.device.type))
-    return float(max(torch.finfo(kind).eps for kind in kinds) ** 0.5)
+    return float(unit_of(kinds, loss.device) ** 0.5)
 
 
 def module_loss(module: nn.Module) -> Loss | None:

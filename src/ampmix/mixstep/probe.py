@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ampmix._torch.compiling import uncompiled
+from ampmix._torch.precision import unit_of
 from ampmix._torch.random_state import random_state, set_random_state, with_random_state
 from ampmix._torch.trees import Path, leaves
 from ampmix.errors import AmpmixError
@@ -276,9 +277,7 @@ def alike(a: Any, b: Any) -> bool:
     if not a.is_floating_point():
         return torch.equal(a, b)
     a, b = a.detach(), b.detach()
-    eps = torch.finfo(a.dtype).eps
-    if torch.is_autocast_enabled(a.device.type):
-        eps = max(eps, torch.finfo(torch.get_autocast_dtype(a.device.type)).eps)
+    eps = unit_of([a.dtype], a.device)
     huge = torch.finfo(a.dtype).max ** 0.5
     large = a.abs() >= huge
     if not torch.equal(large, b.abs() >= huge):

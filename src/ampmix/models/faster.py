@@ -49,14 +49,19 @@ class Faster:
                 "use float32 or bfloat16"
             )
         self._model, self._read, self._precision = model, read, precision
-        self._lower = self._lowered(sample) if precision == "int8" else model
-        exact, lower = read(model, sample), self._fast(sample)
+        self._lower, exact = self._lowered(sample)
+        lower = self._fast(sample)
         moved = np.abs(_margins(exact, exact) - _margins(lower, exact))
         self.close = float(np.quantile(moved, SURE))
 
-    def _lowered(self, sample: Encoded) -> CutModule:
+    def _lowered(self, sample: Encoded) -> tuple[CutModule, Floats]:
+        """The model for the lower precision, and what is read of the sample in float32."""
+        if self._precision != "int8":
+            return self._model, self._read(self._model, sample)
         head = [name for name, part in self._model.named_modules() if part is self._model.head]
-        return in_int8(self._model, lambda model: self._read(model, sample), keep=head)
+        exact = list[Floats]()
+        made = in_int8(self._model, lambda model: exact.append(self._read(model, sample)), head)
+        return made, exact[0]
 
     def _fast(self, texts: Encoded) -> Floats:
         with autocast(self._precision, torch.device("cpu")):

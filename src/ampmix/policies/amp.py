@@ -13,7 +13,7 @@ from torch import Tensor
 from ampmix._torch.autograd import gradient_of
 from ampmix._torch.compiling import uncompiled
 from ampmix._torch.generators import Generators, side_by_side
-from ampmix._torch.precision import without_graph
+from ampmix._torch.precision import unit_of, without_graph
 from ampmix._torch.random_state import random_state
 from ampmix.errors import AmpmixError
 from ampmix.mixing import Loss, cross_entropy, interpolate_loss, mix
@@ -223,6 +223,7 @@ class AMP(MixesPairs):
         # a pass that can be repeated is run for lam's gradient alone
         hidden = tuple(part.detach() for part in g) if repeatable else g
         loss_rand, level, grad = passes.at(hidden, lam, retain_graph=not repeatable)
+        unit = unit_of((x.dtype for x in (level, *g) if x.is_floating_point()), level.device)
         lam_adv = max_op(lam, grad, self.eps / self.steps, self.direction, self.clip_lam)
         for _ in range(self.steps - 1):
             grad = passes.at(tuple(part.detach() for part in g), lam_adv, retain_graph=False)[2]
@@ -231,7 +232,7 @@ class AMP(MixesPairs):
         if self.min_op and repeatable and decides_on_device(lam):
             with without_graph():
                 gain = passes.again(hidden, lam_adv)[1] - level
-            keeps = _keeps(gain, _lower(gain, level))
+            keeps = _keeps(gain, _lower(gain, level, unit))
             final, _ = passes.again(g, torch.where(keeps, lam_adv, lam))
             return Mixed(final, lam, lam_adv, gain > 0, perm, gain)
         loss_adv, level_adv = passes.again(g, lam_adv)
@@ -240,7 +241,7 @@ class AMP(MixesPairs):
             everywhere = torch.ones_like(lam, dtype=torch.bool)
             return Mixed(loss_adv, lam, lam_adv, everywhere, perm, gain)
         if repeatable:
-            lower = _lower(gain, level)
+            lower = _lower(gain, level, unit)
             if not f.any_process_has(lower):
                 return Mixed(loss_adv, lam, lam_adv, gain > 0, perm, gain)
             loss_rand, level = passes.again(g, lam)
@@ -251,12 +252,13 @@ class AMP(MixesPairs):
 
 
 @uncompiled
-def _lower(gain: Tensor, loss: Tensor) -> Tensor:
+def _lower(gain: Tensor, loss: Tensor, unit: float) -> Tensor:
     """Return True for rows whose loss is lower at lam_adv by more than rounding, ``[..., B]``.
 
-    Two losses within 8 units in the last place are one number computed twice.
+    Two losses within 8 units in the last place, of the precision that f computes in, are one
+    number computed twice.
     """
-    return gain < loss.abs() * (-8 * torch.finfo(loss.dtype).eps)
+    return gain < loss.abs() * (-8 * unit)
 
 
 @uncompiled
