@@ -7,8 +7,7 @@ MiniLM (real weights) on about 545 training texts of known data sets (AMPMIX_DAT
 downloaded): whole runs of fit(), one thread each, the same seeds in both precisions, which of the
 two first by turns. The differences in error are compared over seeds and test texts
 (:func:`ampmix.statistics.crossed_difference`); seconds are ratios of medians. Written to
-``benchmarks/results/encoder_precision.json``, after each pair that is done; what is there is not run
-again.
+``benchmarks/results/encoder_precision.json`` after each pair; what is there is not run again.
 """
 
 from __future__ import annotations
@@ -60,8 +59,8 @@ def run(pair: Pair) -> tuple[Pair, dict[str, Any]]:
     data = datasets.load(name)
     split = split_holdout(data, seed, TEXTS / len(data.train))
     learner = parse(policy, "ampmix.policies", "policy")
-    seconds, wrong = {}, {}
-    for precision in PRECISIONS[:: 1 if seed % 2 else -1]:
+    seconds, wrong = dict[str, float](), dict[str, str]()
+    for precision in PRECISIONS if seed % 2 else PRECISIONS[::-1]:
         config = settings(MODELS[model], False, len(split.train), precision=precision)
         started = time.perf_counter()
         done = ampmix.fit(MODELS[model], learner, split, config, seed)
@@ -73,8 +72,8 @@ def run(pair: Pair) -> tuple[Pair, dict[str, Any]]:
 def told(runs: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """A row for each data set, model and policy with two seeds or more."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for key, own in sorted(runs.items()):
-        groups.setdefault(tuple(key.split(" | ")[:3]), []).append(own)
+    for key, one in sorted(runs.items()):
+        groups.setdefault(tuple(key.split(" | ")[:3]), []).append(one)
     for group, own in groups.items():
         if len(own) < 2:
             continue
