@@ -5,9 +5,10 @@
 
 MiniLM (real weights) on about 545 training texts of known data sets (AMPMIX_DATA, else
 downloaded): whole runs of fit(), one thread each, the same seeds in both precisions, which of the
-two first by turns. The differences in error are compared over seeds and test texts
-(:func:`ampmix.statistics.crossed_difference`); seconds are ratios of medians. Written to
-``benchmarks/results/encoder_precision.json`` after each pair; what is there is not run again.
+two first by turns; what frozen layers make of texts is kept from before. The differences in error
+are compared over seeds and test texts (:func:`ampmix.statistics.crossed_difference`); seconds are
+ratios of medians. Written to ``benchmarks/results/encoder_precision.json`` after each pair; what is
+there is not run again.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ def run(pair: Pair) -> tuple[Pair, dict[str, Any]]:
     data = datasets.load(name)
     split = split_holdout(data, seed, TEXTS / len(data.train))
     learner = parse(policy, "ampmix.policies", "policy")
+    first = settings(MODELS[model], False, len(split.train), precision="bfloat16", steps=1)
+    ampmix.fit(MODELS[model], learner, split, first, seed)  # imports; what frozen layers encode
     seconds, wrong = dict[str, float](), dict[str, str]()
     for precision in PRECISIONS if seed % 2 else PRECISIONS[::-1]:
         config = settings(MODELS[model], False, len(split.train), precision=precision)

@@ -109,6 +109,12 @@ def no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoders train in float32 in this process, whatever the processor has."""
+    monkeypatch.setattr("ampmix._torch.precision.bfloat16_is_fast", lambda: False)
+
+
+@pytest.fixture(autouse=True)
 def forked_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of ampmix's pools are forked from this process: none imports torch anew.
 

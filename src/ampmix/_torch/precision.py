@@ -20,6 +20,14 @@ def check_precision(name: str, device: str) -> None:
         )
 
 
+def bfloat16_is_fast() -> bool:
+    """Return True on processors that multiply bfloat16 (AVX-512 BF16).
+
+    Intel's for servers have it since 2023, AMD's since Zen 4.
+    """
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
 def autocast(name: str, device: torch.device) -> AbstractContextManager[object]:
     """Forward passes within are in that precision where it is known to do; losses in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")

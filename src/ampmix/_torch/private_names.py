@@ -15,6 +15,10 @@ PRIVATE_NAMES = {
     "torch._dynamo.eval_frame": ("2.4.0", ""),
     "torch._dynamo.external_utils": ("2.4.0", ""),
     "torch._standard_gamma": ("2.4.0", ""),
+    "torch.cpu._is_avx512_bf16_supported": (
+        "2.13.0",
+        "absent from 2.4.0: encoders train in float32 on CPUs unless told otherwise",
+    ),
     "torch.cpu._is_vnni_supported": (
         "2.13.0",
         "absent from 2.4.0: 7 bits of int8 weights are used",

@@ -24,8 +24,8 @@ It selects on the test set, so its errors are too low. Tables and records name i
 """
 OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW"}
 """Names of optimisers, and of their classes in ``torch.optim``."""
-LATER = ("class_weights", "label_smoothing", "patience", "precision", "batches")
 DRAWN = ("random", "length")
+LATER = ("class_weights", "label_smoothing", "patience", "precision", "batches")
 """Settings younger than the first records, whose names they leave alone at their defaults."""
 
 
@@ -98,7 +98,10 @@ class TrainConfig:
         "cpu", "PyTorch device, such as cuda", shown="auto: a GPU if there is one"
     )
     precision: str = _setting(
-        "float32", "precision of matrix products", choices=("float32", "tf32", "bfloat16")
+        "float32",
+        "precision of matrix products",
+        choices=("float32", "tf32", "bfloat16"),
+        shown="float32; of encoders bfloat16 where that is faster",
     )
     eval_every: int = _setting(
         100,
@@ -167,9 +170,9 @@ def settings(backbone: Backbone, known: bool, texts: int = 0, **given: Any) -> T
         backbone: what is trained.
         known: whether on a data set that ampmix knows: the paper trains on those for 8,000 steps.
         texts: how many there are to train on, 0 if that is not known.
-            Without a device, or with ``auto``, it is a GPU if there is one, where encoders compute
-            products in bfloat16.
-        given: fields of :class:`TrainConfig`.
+        given: fields of :class:`TrainConfig`. Without a device, or with ``auto``, it is a GPU if
+            there is one. Without a precision, encoders compute products in bfloat16 on GPUs and, if
+            their layers train, on CPUs that have it (``docs/decisions/0029-bfloat16-on-cpus.md``).
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     fallback = TrainConfig.steps if known else OWN_STEPS
@@ -177,13 +180,22 @@ def settings(backbone: Backbone, known: bool, texts: int = 0, **given: Any) -> T
         from ampmix._torch.devices import best_device
 
         chosen["device"] = best_device()
-    if chosen["device"].startswith("cuda") and backbone.reads_folder:  # an encoder
+    if backbone.reads_folder and _has_bfloat16(chosen["device"], backbone):  # an encoder
         chosen.setdefault("precision", "bfloat16")
     steps = chosen.setdefault("steps", backbone.steps_for(texts) or fallback)
     config = TrainConfig.of(backbone, **chosen)
     if "eval_every" in chosen:
         return config
     return replace(config, eval_every=eval_every(steps, config.selection))
+
+
+def _has_bfloat16(device: str, backbone: Backbone) -> bool:
+    """Return True if training an encoder is faster in bfloat16 there."""
+    from ampmix._torch.precision import bfloat16_is_fast
+
+    if device.startswith("cuda"):
+        return True
+    return device == "cpu" and not backbone.reads_pool and bfloat16_is_fast()
 
 
 def eval_every(steps: int, selection: str = TrainConfig.selection) -> int:

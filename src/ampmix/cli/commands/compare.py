@@ -240,6 +240,7 @@ def describe(ladder: Ladder) -> str:
     """Describe the comparison in a line or two."""
     from ampmix._support import components
     from ampmix.studies.plan import Run
+    from ampmix.training.config import TrainConfig
 
     plan, dataset = ladder.plans[0], ladder.dataset
     parts = [counted(len(dataset.train), "training text")]
@@ -255,8 +256,10 @@ def describe(ladder: Ladder) -> str:
     kept = "" if plan.fraction == 1.0 else f", {plan.fraction:.4g} of the labels kept"
     kept += " by each seed anew" if plan.redraw else ""
     steps = counted(plan.steps(Run(plan.baseline, 0)), "step")
+    precision = plan.config.precision
     return (
         f"{dataset.name}: {', '.join(parts)}, {len(dataset.classes)} classes{kept}; "
         f"{components.spec(plan.backbone)}, {design}, "
-        f"{'at most ' if plan.config.patience else ''}{steps} a run."
+        f"{'at most ' if plan.config.patience else ''}{steps} a run"
+        f"{'' if precision == TrainConfig.precision else f' in {precision}'}."
     )
