@@ -38,26 +38,28 @@ def matmul_speed(
     product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = torch.matmul,
     size: int = 512,
     seconds: float = 1.0,
+    device: str = "cpu",
 ) -> float:
-    """Measured speed of large float32 matrix products on one thread, FLOP/s."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
+    """Measured speed of large float32 matrix products on one thread or a GPU, FLOP/s."""
+    a, b = (torch.randn(size, size, device=device) for _ in range(2))
+    return 2 * size**3 / _median_seconds(lambda: product(a, b), seconds, device)
+
+
+def memory_speed(megabytes: int = 64, seconds: float = 1.0, device: str = "cpu") -> float:
+    """Measured speed at which memory larger than the caches is copied, bytes/s."""
+    a, b = (torch.ones(megabytes * 2**18, device=device) for _ in range(2))
+    return 2 * 4 * a.numel() / _median_seconds(lambda: a.copy_(b), seconds, device)
+
+
+def _median_seconds(do: Callable[[], object], seconds: float, device: str) -> float:
     times: list[float] = []
     while sum(times) < seconds:
         started = time.perf_counter()
-        product(a, b)
+        do()
+        if device != "cpu":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
-    return 2 * size**3 / float(np.median(times))
-
-
-def memory_speed(megabytes: int = 64, seconds: float = 1.0) -> float:
-    """Measured speed at which one thread copies memory larger than its caches, bytes/s."""
-    a, b = (torch.ones(megabytes * 2**18) for _ in range(2))
-    times: list[float] = []
-    while sum(times) < seconds:
-        started = time.perf_counter()
-        a.copy_(b)
-        times.append(time.perf_counter() - started)
-    return 2 * 4 * a.numel() / float(np.median(times))
+    return float(np.median(times))
 
 
 def ratios(

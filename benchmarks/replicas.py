@@ -35,8 +35,9 @@ if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") is None:
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WORKER_ENVIRONMENT})
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from _measuring import RESULTS
+from _measuring import RESULTS, matmul_speed, memory_speed
 from ampmix import datasets
 from ampmix._support.components import parse, parse_list, spec
 from ampmix.data.dataset import Split
@@ -49,6 +50,8 @@ from ampmix.training.training_run import TrainingRun
 
 Steps = Callable[[int], None]
 """Does so many steps."""
+WORK = 5
+"""Steps whose operations are counted."""
 
 
 def alone(backbone: Any, policy: Any, split: Split, config: TrainConfig) -> Steps:
@@ -95,6 +98,20 @@ def timed(steps: Steps, count: int, device: str) -> float:
     return (time.perf_counter() - started) / count
 
 
+def work_of(backbone: Any, policy: Any, split: Split, config: TrainConfig) -> dict[str, float]:
+    """What a step cannot do without, for a seed: operations of matrix products, bytes of Adam.
+
+    Adam reads weight, gradient and two moments, and writes all but the gradient.
+    """
+    cpu = replace(config, device="cpu")
+    one = TrainingRun(backbone, policy, split, cpu, 0, torch.device("cpu"))
+    trained = sum(p.numel() for p in one.model.parameters() if p.requires_grad)
+    steps = alone(backbone, policy, split, cpu)
+    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        steps(WORK)
+    return {"flops": counter.get_total_flops() / WORK, "adam_bytes": 7 * 4.0 * trained}
+
+
 def measured(
     backbone: Any, policy: Any, splits: list[Split], config: TrainConfig, arguments: Any
 ) -> list[dict[str, Any]]:
@@ -131,6 +148,7 @@ def measured(
                 times[n].append(timed(candidates[n], arguments.steps, config.device))
     expected = footprint(backbone, policy, splits[0], config)
     one = float(np.median(times[0]))
+    work = work_of(backbone, policy, splits[0], config)
     for n in sizes:
         step = float(np.median(times[n]))
         gain = [max(n, 1) * a / b for a, b in zip(times[0], times[n], strict=True)]
@@ -146,6 +164,7 @@ def measured(
                 "gain_quartiles": np.percentile(gain, [25, 75]).tolist(),
                 "memory_bytes": memory[n],
                 "footprint_bytes": max(n, 1) * expected,
+                **work,
             }
         )
         print(
@@ -186,6 +205,8 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "device": torch.cuda.get_device_name() if cuda else f"{platform.machine()}, one thread",
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "matrix_speed": matmul_speed(size=4096 if cuda else 512, device=device),
+        "memory_speed": memory_speed(1024 if cuda else 64, device=device),
         "rows": rows,
     }
     RESULTS.mkdir(exist_ok=True)
