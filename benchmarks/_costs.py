@@ -32,8 +32,8 @@ def costs(step_ms: Mapping[str, float], gpu: Mapping[str, float]) -> Iterator[st
         "(see how a step grows). BERT-base has not been measured; it is taken as MiniLM times "
         f"{BERT_TO_MINILM:.0f}, the ratio of their layers' parameters, in batches of 24. Fixed and "
         "random embeddings count alike, though fixed ones save Adam's walk over the table. The "
-        "last column is for one H100 at the measured seed-steps of AMP, seeds side by side, development readings and "
-        "start-up left out; encoders were not measured on one."
+        "last column is for one H100 at the measured seed-steps of AMP, seeds side by side, "
+        "development readings and start-up left out; encoders were not measured on one."
     )
     yield ""
     rows, total = list[tuple[str, ...]](), 0.0
