@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ampmix._support.components import spec
 from ampmix.backbones.bilstm_attention import BiLSTMAttention
 from ampmix.backbones.encoder import Encoder
 from ampmix.backbones.text_cnn import TextCNN
+from ampmix.cli.main import main
 from ampmix.data.dataset import Examples, Split, TextDataset
 from ampmix.data.splits import split_holdout
 from ampmix.errors import AmpmixError
@@ -102,3 +104,16 @@ def test_tf32_is_allowed_for_steps_alone() -> None:
 def test_an_unknown_precision_is_said_to_be() -> None:
     with pytest.raises(AmpmixError, match="bfloat16"):
         TrainConfig(precision="float16")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_another_precision_than_float32_is_said(
+    precision: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = "".join(f"a {word},{i % 2}\n" for i, word in enumerate(WORDS * 3))
+    (tmp_path / "own.csv").write_text("text,label\n" + texts)
+    command = ["compare", str(tmp_path / "own.csv"), "--backbone", "cnn[embedding_dim=8]"]
+    command += ["--steps", "3", "--policies", "none,mixup", "--no-refit", "--ladder", ""]
+    assert main([*command, "--precision", precision, "--out", str(tmp_path / "out")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("3 steps a run in bfloat16." in said) == (precision == "bfloat16")
