@@ -637,14 +637,10 @@ def test_another_backbone_or_part_of_the_labels_is_not_in_the_paper(
 # ------------------------------------------------------------------ plans
 
 
-def test_runs_go_seed_by_seed_from_the_baseline_on_and_back_in_turn() -> None:
+def test_runs_go_seed_by_seed_from_the_baseline_on() -> None:
     names = [baseline.NAME, "none", "amp[eps=0.1]"]
     made = plan(NoMixup(), AMP(eps=0.1), seeds=3).runs()
-    assert made == [
-        *(Run(name, 0) for name in names),
-        *(Run(name, 1) for name in reversed(names)),
-        *(Run(name, 2) for name in names),
-    ]
+    assert made == [Run(name, seed) for seed in range(3) for name in names]
 
 
 def test_the_baselines_specification_knows_no_backbone_and_no_training() -> None:

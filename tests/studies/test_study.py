@@ -65,6 +65,20 @@ def test_a_study_is_the_product_of_its_axes(tmp_path: Path) -> None:
     assert len(study.tasks()) == 6 * 2 * 2 * 2 + 2 * 2
 
 
+@pytest.mark.parametrize("seeds", range(2, 9))
+def test_two_workers_end_within_the_shortest_run_of_each_other(tmp_path: Path, seeds: int) -> None:
+    """The last policy's runs take longest: none of them is the last to begin."""
+    text = STUDY.replace("seeds = 2", f"seeds = {seeds}").replace('"mixup"]', '"mixup", "amp"]')
+    tasks = study_of(tmp_path, text).tasks()
+    assert [task.run.seed for task in tasks] == sorted(task.run.seed for task in tasks)
+    seconds = {baseline.NAME: 0.1, "none": 10.0, "mixup": 10.0, "amp": 17.0}
+    assert {task.run.policy for task in tasks} == set(seconds)
+    busy = [0.0, 0.0]
+    for task in tasks:
+        busy[busy.index(min(busy))] += seconds[task.run.policy]
+    assert abs(busy[0] - busy[1]) <= 10.1
+
+
 def test_grids_take_from_the_top_what_they_do_not_say(tmp_path: Path) -> None:
     text = f"""
 policies = ["none"]

@@ -224,15 +224,10 @@ class Plan:
         return replace(self, seeds=min(looks, self.seeds))
 
     def runs(self) -> list[Run]:
-        """All runs, seed by seed, so that an interrupted comparison leaves complete pairs.
-
-        The policies of every other seed come in reverse: a worker that did the shorter run of one
-        seed takes the longer of the next, so that none is left idle at the end.
-        """
+        """All runs, seed by seed, the policies of each in their order."""
         beside = () if isinstance(self.backbone, Baseline) else (baseline.NAME,)
         names = (*beside, *self.policy_names)
-        turns = (names, names[::-1])
-        return [Run(name, seed) for seed in range(self.runs_each) for name in turns[seed % 2]]
+        return [Run(name, seed) for seed in range(self.runs_each) for name in names]
 
     def steps(self, run: Run) -> int:
         """Steps of a run at most; a baseline's count as one."""

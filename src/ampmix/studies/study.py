@@ -43,16 +43,25 @@ class Study:
     refused: tuple[str, ...] = ()
 
     def tasks(self) -> list[Task]:
-        """All runs, each once, seed by seed over all plans, so that an early stop is balanced.
+        """All runs, each once, seed by seed over all plans, so that an early stop leaves pairs.
 
-        Every other seed in reverse, as in :meth:`ampmix.studies.plan.Plan.runs`.
+        Every other seed is done in reverse, the last among them: a worker that did the shorter run
+        of one seed takes the longer of the next, and the longest run, which the last policy mostly
+        is, is not the last to begin, so that none is left idle at the end.
         """
         once: dict[str, Task] = {}
         for i, plan in enumerate(self.plans):
             for run in plan.runs():
                 once.setdefault(self.run_id(Task(i, run)), Task(i, run))
-        # stable: the policies of a plan stay in their order
-        return sorted(once.values(), key=lambda t: (t.run.seed, t.plan * (-1) ** t.run.seed))
+        by_seed: dict[int, list[Task]] = {}
+        for task in once.values():
+            by_seed.setdefault(task.run.seed, []).append(task)
+        last = max(by_seed, default=0)
+        return [
+            task
+            for seed, own in sorted(by_seed.items())
+            for task in (own if (last - seed) % 2 else own[::-1])
+        ]
 
     def run_id(self, task: Task) -> str:
         """The name of a task's record."""
