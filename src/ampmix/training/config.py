@@ -101,7 +101,7 @@ class TrainConfig:
         "float32",
         "precision of matrix products",
         choices=("float32", "tf32", "bfloat16"),
-        shown="float32; of encoders bfloat16 where that is faster",
+        note="; encoders bfloat16 where that is faster",
     )
     eval_every: int = _setting(
         100,
