@@ -4,7 +4,7 @@
     python benchmarks/replicas.py --device cuda --replicas 1,4,8,16,32 --warm-up 200 [--eager]
 
 Real batches of TREC (AMPMIX_DATA, else downloaded), each seed its own split. `alone` is the step of
-``fit``, one seed after another. On a CPU candidates take turns of a few steps, in a new order each
+``fit``, one seed after another, without recording (on a GPU ``fit`` takes the row of one seed). On a CPU candidates take turns of a few steps, in a new order each
 round, since others may be using the machine; medians over the rounds. Memory is what a GPU had
 allocated at most during the steps; on a CPU it is not measured. Both have what
 :func:`ampmix.training.replicas.footprint` expects of S seeds. Written to
@@ -44,7 +44,8 @@ from ampmix.data.dataset import Split
 from ampmix.data.splits import split_holdout
 from ampmix.training.config import TrainConfig
 from ampmix.training.optimizer import optimizer_of
-from ampmix.training.replicas import _Stack, footprint
+from ampmix.training.replicas import footprint
+from ampmix.training.stack import Stack
 from ampmix.training.step import TrainingStep, stepper, training_batches
 from ampmix.training.training_run import TrainingRun
 
@@ -78,7 +79,7 @@ def stacked(
     runs = [
         TrainingRun(backbone, policy, split, config, i, device) for i, split in enumerate(splits)
     ]
-    stack = _Stack(runs, policy, config, device, (lambda _: None) if eager else None)
+    stack = Stack(runs, policy, config, device, (lambda _: None) if eager else None)
 
     def steps(count: int) -> None:
         losses = [stack.step(batch, 0) for batch in stack.batches.upcoming(count)]

@@ -20,7 +20,7 @@ from ampmix.policies.base import Policy
 from ampmix.training.checks import check_trainable
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
-from ampmix.training.replicas import unstackable
+from ampmix.training.stack import unstackable
 from naive_texts import CLASSES, Reader, rng, slope, texts
 
 ROWS = tuple(" ".join(f"w{(i * k) % 11}" for k in range(1, 3 + i % 6)) for i in range(1, 41))

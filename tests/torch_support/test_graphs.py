@@ -29,7 +29,7 @@ from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.training.config import TrainConfig
 from ampmix.training.optimizer import optimizer_of, set_lr
-from ampmix.training.replicas import _Stack
+from ampmix.training.stack import Stack
 from ampmix.training.training_run import Fit, TrainingRun
 from tiny_encoders import TINY
 
@@ -92,14 +92,14 @@ def stack_of(backbone: Any, policy: Any, config: TrainConfig, emulated: bool) ->
         for part, seed in zip(SPLITS, SEEDS, strict=True)
     ]
     made: list[Emulation] = []
-    stack: _Stack
+    stack: Stack
 
     def recorder(generators: Sequence[torch.Generator]) -> Emulation:
         state = lambda: (stack.weights, dict(stack._optimizer.state))  # noqa: E731
         made.append(Emulation(generators, state))
         return made[-1]
 
-    stack = _Stack(runs, policy, config, cpu, recorder if emulated else None)
+    stack = Stack(runs, policy, config, cpu, recorder if emulated else None)
     return stack, made
 
 
@@ -108,7 +108,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU's device type decides."""
     monkeypatch.setattr("ampmix.policies.amp.decides_on_device", lambda lam: lam.dim() > 1)
     monkeypatch.setattr(
-        "ampmix.training.replicas.optimizer_of",
+        "ampmix.training.stack.optimizer_of",
         lambda parameters, config, _recorded=False: optimizer_of(parameters, config, True),
     )
 

@@ -33,8 +33,9 @@ from ampmix.studies.plan import Run
 from ampmix.studies.run import Watchers, run_study
 from ampmix.studies.study import build
 from ampmix.training.config import TrainConfig
-from ampmix.training.fit import fit
-from ampmix.training.replicas import _Stack, automatic, fit_many, fitting, footprint, unstackable
+from ampmix.training.fit import _recorded, fit
+from ampmix.training.replicas import automatic, fit_many, fitting, footprint
+from ampmix.training.stack import Stack, unstackable
 from ampmix.training.training_run import Diverged, Fit, TrainingRun
 from every_backbone import every_backbone
 from every_policy import at_sites, every_policy_and_site
@@ -267,7 +268,7 @@ def test_no_step_waits_for_the_device(
         TrainingRun(backbone, policy, part, config, seed, cpu)
         for part, seed in zip(SPLITS, SEEDS, strict=True)
     ]
-    stack = _Stack(runs, policy, config, cpu)
+    stack = Stack(runs, policy, config, cpu)
     with Watched() as watched:
         for done, batch in enumerate(stack.batches.upcoming(config.steps)):
             stack.step(batch, done)
@@ -467,3 +468,48 @@ def test_blocks_hold_all_tasks_and_only_like_ones(tasks: list[Task], replicas: l
             assert block == [*range(block[0], block[0] + len(block))]
         own = [task for task in tasks if (task.plan, task.run.policy) == kind]
         assert [ordered[i] for i in places] == own
+
+
+# ------------------------------------------------------------------ one model alone on a GPU
+
+
+@pytest.mark.parametrize("policy", [NoMixup(), AMP(eps=0.1, site="sent")], ids=spec)
+@pytest.mark.parametrize("backbone", [CNN, LSTM, FROZEN], ids=lambda b: b.name, indirect=True)
+def test_one_model_trained_as_a_stack_is_the_model(
+    backbone: Any, policy: Any, double: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+
+    def trained() -> Fit:
+        told.append(([], []))
+        steps, readings = told[-1]
+        tell = {"on_step": steps.append, "on_reading": readings.append}
+        return fit(backbone, policy, SPLITS[1], BRIEF, 3, **tell)  # type: ignore[arg-type]
+
+    alone = trained()
+    monkeypatch.setattr("ampmix.training.fit._recorded", lambda *_: True)
+    assert_equal(trained(), alone, TOLERANCE)
+    (steps, readings), (own_steps, own_readings) = told
+    assert own_steps == steps == list(range(1, BRIEF.steps + 1))
+    np.testing.assert_allclose(own_readings, readings, rtol=0, atol=TOLERANCE)
+
+
+def test_a_stack_of_one_that_diverges_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ampmix.training.fit._recorded", lambda *_: True)
+    with pytest.raises(Diverged, match="step"):
+        fit(CNN, NoMixup(), SPLITS[0], replace(BRIEF, lr=1e30, clip=0.0), 0)
+
+
+def test_steps_are_recorded_on_a_gpu_where_that_is_known_to_pay(
+    folders: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bert = folders["bert"]
+
+    def recorded(backbone: Any, policy: Any) -> bool:
+        return _recorded(backbone, policy, SPLITS[0], CONFIG)
+
+    assert not recorded(CNN, AMP())
+    monkeypatch.setattr("ampmix.training.fit.device_of", lambda _: torch.device("cuda"))
+    assert recorded(CNN, AMP()) and recorded(LSTM, NoMixup())
+    assert not recorded(CNN, NonlinearMixup()), "it has weights of its own"
+    assert not recorded(replace(FROZEN, freeze=False, model=bert), AMP()), "not measured"

@@ -22,7 +22,8 @@ from ampmix.policies.mixup import Mixup
 from ampmix.policies.none import NoMixup
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
-from ampmix.training.replicas import fit_many, unstackable
+from ampmix.training.replicas import fit_many
+from ampmix.training.stack import unstackable
 from ampmix.training.training_run import Fit
 from built_encoders import rng
 from every_policy import at_sites, every_policy_and_site

@@ -27,7 +27,8 @@ from ampmix.training import fit as fit_module
 from ampmix.training.config import TrainConfig
 from ampmix.training.fit import fit
 from ampmix.training.processes import ALONE, Processes
-from ampmix.training.replicas import fit_many, unstackable
+from ampmix.training.replicas import fit_many
+from ampmix.training.stack import unstackable
 from ampmix.training.step import TrainingBatch, TrainingStep, stepper, training_batches
 from small_studies import CNN as SMALL
 from small_studies import contents, write_texts

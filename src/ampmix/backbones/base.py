@@ -126,6 +126,9 @@ class Stacking(ABC):
     in :mod:`ampmix.backbones.stacked`.
     """
 
+    pays_for_one: ClassVar[bool] = True
+    """True if one model alone is to be trained so on a GPU, where its steps are then recorded."""
+
     @property
     @abstractmethod
     def weights(self) -> tuple[str, ...]:

@@ -160,7 +160,7 @@ def workers_of(arguments: argparse.Namespace, devices: Iterable[str]) -> int:
 
 def alone(backbone: Backbone, policies: Iterable[Policy], unlabelled: bool) -> list[str]:
     """Notes on policies whose seeds train one by one whatever --replicas is."""
-    from ampmix.training.replicas import unstackable
+    from ampmix.training.stack import unstackable
 
     reasons = dict.fromkeys(unstackable(backbone, policy, unlabelled) for policy in policies)
     return [f"{reason}: its seeds train one by one" for reason in reasons if reason]

@@ -32,7 +32,8 @@ from ampmix.studies.results import (
 from ampmix.studies.source import Source, check_redraw
 from ampmix.training.checks import check_trainable, sited
 from ampmix.training.config import TrainConfig
-from ampmix.training.replicas import automatic, fit_many, unstackable
+from ampmix.training.replicas import automatic, fit_many
+from ampmix.training.stack import unstackable
 from ampmix.training.training_run import Diverged, Fit
 
 FIRST_LOOK = 2

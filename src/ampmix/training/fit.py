@@ -22,8 +22,9 @@ from ampmix.training.optimizer import optimizer_of
 from ampmix.training.processes import ALONE, Processes
 from ampmix.training.selection import Reading
 from ampmix.training.solve import solve
+from ampmix.training.stack import Stack, unstackable
 from ampmix.training.step import TrainingStep, stepper, training_batches
-from ampmix.training.training_run import Fit, TrainingRun
+from ampmix.training.training_run import Diverged, Fit, TrainingRun
 
 
 def fit(
@@ -45,6 +46,9 @@ def fit(
     streams for initial weights, batches, mixing and dropout are separate, and none depends on the
     policy: with one seed all policies share split, initial weights, batch order and dropout masks.
     No global random state is touched.
+
+    On a GPU steps are recorded once and replayed (:mod:`ampmix.training.stack`), where the backbone
+    and the policy allow: the same result up to rounding.
 
     A policy that has teachers trains several models, one after the other; steps are counted as if
     they were those of one.
@@ -78,6 +82,8 @@ def fit(
     own = sample_weights(weights, len(data.train))
     if isinstance(backbone, Baseline):
         return solve(backbone, data, config, seed, own)
+    if own is None and processes.count == 1 and _recorded(backbone, policy, data, config):
+        return _trained_as_stack(backbone, policy, data, config, seed, on_step, on_reading)
     guesses, notes = None, list[str]()
     fits = 1 + (policy.teachers if data.unlabelled else 0)
     told = _Told(on_step, on_reading, fits)
@@ -91,6 +97,38 @@ def fit(
         guesses = _guesses(run)
     fitted, _ = _trained(backbone, policy, data, config, seed, processes, own, guesses, told)
     return replace(fitted, notes=tuple(notes))
+
+
+def _recorded(backbone: Backbone, policy: Policy, data: Split, config: TrainConfig) -> bool:
+    """Return True if steps are recorded, as a GPU can, and replayed."""
+    stacking = backbone.stacking
+    return (
+        device_of(config.device).type == "cuda"
+        and stacking is not None
+        and stacking.pays_for_one
+        and not unstackable(backbone, policy, bool(data.unlabelled))
+    )
+
+
+def _trained_as_stack(
+    backbone: Backbone,
+    policy: Policy,
+    data: Split,
+    config: TrainConfig,
+    seed: int,
+    on_step: Callable[[int], None] | None,
+    on_reading: Callable[[Reading], None] | None,
+) -> Fit:
+    """Train one model as a stack of one, whose steps a GPU replays."""
+    device = device_of(config.device)
+    one = TrainingRun(backbone, policy, data, config, seed, device)
+    told = _Told(on_step, on_reading, fits=1)
+    (found,) = Stack([one], policy, config, device).train(
+        lambda _, number: told.step(number, config.steps), lambda _, reading: told.reading(reading)
+    )
+    if isinstance(found, Diverged):
+        raise found
+    return found
 
 
 @dataclass

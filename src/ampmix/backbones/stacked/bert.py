@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,8 +36,12 @@ class StackedBert(Stacking):
         dropout: share of the last layer's input.
         hidden_dropout, attention_dropout: shares of the body's.
         padding: the token whose embedding does not train.
+
+    One model alone is trained as transformers computes it: attention is written out here, whose
+    memory grows with the square of the length, and what recorded steps gain was not measured.
     """
 
+    pays_for_one: ClassVar[bool] = False
     layers: int
     heads: int
     eps: float
