@@ -3,11 +3,12 @@
     python benchmarks/replicas.py [--replicas 1,4,8] [--backbones SPECS]
     python benchmarks/replicas.py --device cuda --replicas 1,4,8,16,32 --warm-up 200 [--eager]
 
-Real batches of TREC (AMPMIX_DATA, else downloaded), each seed its own split. `alone` is the step of
-``fit``, one seed after another, without recording (on a GPU ``fit`` takes the row of one seed). On a CPU candidates take turns of a few steps, in a new order each
-round, since others may be using the machine; medians over the rounds. Memory is what a GPU had
-allocated at most during the steps; on a CPU it is not measured. Both have what
-:func:`ampmix.training.replicas.footprint` expects of S seeds. Written to
+Real batches of TREC (AMPMIX_DATA, else downloaded), each seed its own split. `alone` is a step that
+is not recorded, one seed after another; on a GPU ``fit`` takes the row of one seed. On a CPU
+candidates take turns of a few steps, in a new order each round, since others may be using the
+machine; medians over the rounds. Memory is what a GPU had allocated at most during the steps; on a
+CPU it is not measured. Both have what :func:`ampmix.training.replicas.footprint` expects of S seeds,
+and the operations and bytes that a step cannot do without. Written to
 ``results/replicas-DEVICE.json``, or another name by `--name`. `make bench-gpu` does all that is to
 be measured on a GPU.
 """
@@ -56,7 +57,7 @@ WORK = 5
 
 
 def alone(backbone: Any, policy: Any, split: Split, config: TrainConfig) -> Steps:
-    """The steps that fit() takes."""
+    """The steps that fit() takes where they are not recorded."""
     device = torch.device(config.device)
     one = TrainingRun(backbone, policy, split, config, 0, device)
     one.model.train()
