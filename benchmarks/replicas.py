@@ -7,8 +7,8 @@ Real batches of TREC (AMPMIX_DATA, else downloaded), each seed its own split. `a
 is not recorded, one seed after another; on a GPU ``fit`` takes the row of one seed. On a CPU
 candidates take turns of a few steps, in a new order each round, since others may be using the
 machine; medians over the rounds. Memory is what a GPU had allocated at most during the steps; on a
-CPU it is not measured. Both have what :func:`ampmix.training.replicas.footprint` expects of S seeds,
-and the operations and bytes that a step cannot do without. Written to
+CPU it is not measured. Both have what :func:`ampmix.training.replicas.footprint` expects of S
+seeds, and the operations and bytes that a step cannot do without. Written to
 ``results/replicas-DEVICE.json``, or another name by `--name`. `make bench-gpu` does all that is to
 be measured on a GPU.
 """
