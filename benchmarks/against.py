@@ -77,7 +77,9 @@ class Training:
 
         assert self.version.folder in Path(ampmix.__file__).parents
         backbone = parse(self.backbone, "ampmix.backbones", "backbone")
-        config = settings(backbone, True, steps=self.steps, eval_every=self.steps)
+        config = settings(
+            backbone, True, steps=self.steps, eval_every=self.steps, precision="float32"
+        )
         policy = parse(self.policy, "ampmix.policies", "policy")
         data = split_holdout(datasets.load("trec"), seed=0)
         fit(backbone, policy, data, config, self.seed, on_step=self._pause)

@@ -50,7 +50,7 @@ def main() -> None:
     wanted = []
     for name in BACKBONES:
         backbone: Backbone = parse(name, "ampmix.backbones", "backbone")
-        config = settings(backbone, True, steps=arguments.batches)
+        config = settings(backbone, True, steps=arguments.batches, precision="float32")
         reader, parts = _encode(backbone, data, config.max_length, ())
         batches = list(training_batches(parts.train, config, seed=0))
         steps = {

@@ -58,7 +58,7 @@ def main() -> None:
     wanted = []
     for name in arguments.backbones.split(","):
         backbone: Backbone = parse(name, "ampmix.backbones", "backbone")
-        config = settings(backbone, True, steps=arguments.batches)
+        config = settings(backbone, True, steps=arguments.batches, precision="float32")
         reader, parts = _encode(backbone, data, config.max_length, ())
         guesses = torch.rand(len(parts.train), len(data.classes)).softmax(-1)
         plain = training_batches(parts.train, config, 0)

@@ -5,8 +5,8 @@
 TextCNN on TREC, one thread. A run of ours is a command's: reading data, training, development
 readings every 100 steps, the best model saved, the test set, the record. "By hand" is a minimal
 loop of plain PyTorch with the same model, batches and readings and nothing else. For MiniLM (real
-weights) fit() is held against transformers' Trainer at the same steps. Runs alternate; ratios are
-of medians. Written to ``benchmarks/results/whole_run.json``.
+weights) fit() in float32 is held against transformers' Trainer at the same steps. Runs alternate;
+ratios are of medians. Written to ``benchmarks/results/whole_run.json``.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def main() -> None:
     cnn = Plan(data, TextCNN(), policies, 1, 1.0, settings(TextCNN(), True, steps=arguments.steps))
     minilm = parse("minilm", "ampmix.backbones", "backbone")
     steps = max(1, arguments.encoder_steps)
-    few = settings(minilm, True, steps=steps, eval_every=steps)
+    few = settings(minilm, True, steps=steps, eval_every=steps, precision="float32")
     encoder = Plan(data, minilm, policies[:1], 1, 1.0, few)
     times: dict[str, list[float]] = {}
 
