@@ -76,7 +76,8 @@ def test_two_workers_end_within_the_shortest_run_of_each_other(tmp_path: Path, s
     busy = [0.0, 0.0]
     for task in tasks:
         busy[busy.index(min(busy))] += seconds[task.run.policy]
-    assert abs(busy[0] - busy[1]) <= 10.1
+    assert abs(busy[0] - busy[1]) <= 10.2
+    assert tasks[0].run == Run(baseline.NAME, 0), "the cheap model is known first"
 
 
 def test_grids_take_from_the_top_what_they_do_not_say(tmp_path: Path) -> None:

@@ -45,9 +45,10 @@ class Study:
     def tasks(self) -> list[Task]:
         """All runs, each once, seed by seed over all plans, so that an early stop leaves pairs.
 
-        Every other seed is done in reverse, the last among them: a worker that did the shorter run
-        of one seed takes the longer of the next, and the longest run, which the last policy mostly
-        is, is not the last to begin, so that none is left idle at the end.
+        The first seed's come as they are, the cheap model's first. Every other seed is done in
+        reverse, the last among them: a worker that did the shorter run of one seed takes the longer
+        of the next, and the longest run, which the last policy mostly is, is not the last to begin,
+        so that none is left idle at the end.
         """
         once: dict[str, Task] = {}
         for i, plan in enumerate(self.plans):
@@ -56,11 +57,11 @@ class Study:
         by_seed: dict[int, list[Task]] = {}
         for task in once.values():
             by_seed.setdefault(task.run.seed, []).append(task)
-        last = max(by_seed, default=0)
+        first, last = min(by_seed, default=0), max(by_seed, default=0)
         return [
             task
             for seed, own in sorted(by_seed.items())
-            for task in (own if (last - seed) % 2 else own[::-1])
+            for task in (own if seed == first or (last - seed) % 2 else own[::-1])
         ]
 
     def run_id(self, task: Task) -> str:
