@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from _tables import table
+from _tables import opening, table
 from ampmix.studies.file import read
 
 PAPER = Path(__file__).parent.parent / "paper"
@@ -24,18 +24,16 @@ def costs(step_ms: Mapping[str, float], gpu: Mapping[str, float]) -> Iterator[st
         step_ms: of a step on one core, by backbone and policy.
         gpu: seed-steps a second of AMP on a GPU, seeds side by side, by backbone.
     """
-    yield "## What the whole of Tables 2 to 5 costs"
-    yield ""
-    yield (
+    yield from opening(
+        "What the whole of Tables 2 to 5 costs",
         "The runs of `paper/table2.toml` to `table5.toml`, 8,000 steps each. Computed from the "
         "steps above, on TREC, whose questions are short: other data sets take up to twice as long "
         "(see how a step grows). BERT-base has not been measured; it is taken as MiniLM times "
         f"{BERT_TO_MINILM:.0f}, the ratio of their layers' parameters, in batches of 24. Fixed and "
         "random embeddings count alike, though fixed ones save Adam's walk over the table. The "
         "last column is for one H100 at the measured seed-steps of AMP, seeds side by side, "
-        "development readings and start-up left out; encoders were not measured on one."
+        "development readings and start-up left out; encoders were not measured on one.",
     )
-    yield ""
     rows, total = list[tuple[str, ...]](), 0.0
     for name in TABLES:
         hours, steps = defaultdict[str, float](float), defaultdict[str, int](int)

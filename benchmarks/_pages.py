@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
-from _tables import percent, table
+from _tables import opening, percent, table
 
 RULES = {
     "today": "corrected t, one repeat",
@@ -21,13 +21,11 @@ RULES = {
 
 def cover(found: Mapping[str, Any]) -> Iterator[str]:
     """Cover, width and power of intervals of repeated cross-validation."""
-    yield "## Intervals of repeated cross-validation"
-    yield ""
-    yield (
+    yield from opening(
+        "Intervals of repeated cross-validation",
         f"`{found['command']}`: real learners on real texts, five folds. Each cell: lowest "
-        "cover of 95 % intervals over the pairs of learners, and the mean half-width in points."
+        "cover of 95 % intervals over the pairs of learners, and the mean half-width in points.",
     )
-    yield ""
     rows_of = list[tuple[object, ...]]()
     for world in sorted(found["worlds"], key=lambda w: str(w["world"])):
         for repeats in sorted({row["repeats"] for row in world["rows"]}):
@@ -69,10 +67,10 @@ def power(found: Mapping[str, Any]) -> Iterator[str]:
 
 def looks(found: Mapping[str, Any]) -> Iterator[str]:
     """False alarms and repeats of comparisons that go on until they are decided."""
-    yield "## Looks after each repeat"
-    yield ""
-    yield f"`{found['command']}`: two policies, at most {found['rows'][0]['most']} repeats."
-    yield ""
+    yield from opening(
+        "Looks after each repeat",
+        f"`{found['command']}`: two policies, at most {found['rows'][0]['most']} repeats.",
+    )
     heads = (
         "studies",
         "any claim of a difference, %",
@@ -96,15 +94,13 @@ def looks(found: Mapping[str, Any]) -> Iterator[str]:
 
 def redrawn(found: Mapping[str, Any]) -> Iterator[str]:
     """Cover of intervals with a test set, for new training sets."""
-    yield "## Redrawn training sets, with a test set"
-    yield ""
-    yield (
+    yield from opening(
+        "Redrawn training sets, with a test set",
         f"`{found['command']}`: real learners on real texts, 600 to learn from, 500 to test on, "
         "each seed on a share of the 600. Each cell: cover of 95 % intervals of the mean "
         "difference over new texts and training sets, and their half-width in points: without "
-        "`--redraw`, with."
+        "`--redraw`, with.",
     )
-    yield ""
     seeds = sorted({row["seeds"] for row in found["rows"]})
     rows = list[tuple[object, ...]]()
     for row in found["rows"]:
@@ -124,13 +120,11 @@ def redrawn(found: Mapping[str, Any]) -> Iterator[str]:
 
 def label_errors(found: Mapping[str, Any]) -> Iterator[str]:
     """Flipped labels that lists of likely mislabelled texts find."""
-    yield "## Likely mislabelled texts"
-    yield ""
-    yield (
+    yield from opening(
+        "Likely mislabelled texts",
         f"`label_errors.py`: {found['flipped']} of {found['texts']:,} labels of TREC flipped at "
-        "random, out-of-fold probabilities of three models; in per cent."
+        "random, out-of-fold probabilities of three models; in per cent.",
     )
-    yield ""
     first = f"flipped among the first {found['flipped']}"
     heads = ("model", "list", "texts", first, "among all listed", "of the flipped are listed")
     rows = (
@@ -143,14 +137,12 @@ def label_errors(found: Mapping[str, Any]) -> Iterator[str]:
 
 def refit(found: Mapping[str, Any]) -> Iterator[str]:
     """Cover of the interval on a model card."""
-    yield "## The interval on the card of a model trained on every label"
-    yield ""
-    yield (
+    yield from opening(
+        "The interval on the card of a model trained on every label",
         f"`refit.py --encoder`: {found['texts']} texts a draw, the best of the cheap models by "
         "5-fold cross-validation, trained on all of them and measured on up to 4,000 others; means "
-        "in per cent."
+        "in per cent.",
     )
-    yield ""
     keys = ("covered", "cv", "error", "width")
     heads = (
         "",

@@ -1,8 +1,15 @@
-"""Tables in Markdown."""
+"""Headings and tables in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+
+
+def opening(title: str, *said: str) -> Iterator[str]:
+    """The lines of a heading and of paragraphs under it, an empty one after each."""
+    for line in (f"## {title}", *said):
+        yield line
+        yield ""
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:

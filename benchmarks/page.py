@@ -12,7 +12,7 @@ from typing import Any
 
 from _costs import costs
 from _pages import cover, label_errors, looks, redrawn, refit
-from _tables import percent, table
+from _tables import opening, percent, table
 
 HERE = Path(__file__).parent
 TITLES = {
@@ -29,10 +29,10 @@ TITLES = {
 
 def section(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     """The lines on one file of results."""
-    yield f"## {TITLES.get(name, name)}"
-    yield ""
-    yield f"`{name}.py`, {found['date']}, {found['machine']}, torch {found['versions']['torch']}."
-    yield ""
+    yield from opening(
+        f"{TITLES.get(name, name)}",
+        f"`{name}.py`, {found['date']}, {found['machine']}, torch {found['versions']['torch']}.",
+    )
     if found.get("ratios"):
         heads = ("ratio of medians", "", found.get("interval", "quartiles"), "aim")
         rows = (
@@ -53,10 +53,10 @@ def section(name: str, found: Mapping[str, Any]) -> Iterator[str]:
 
 def served(found: Mapping[str, Any]) -> Iterator[str]:
     """The lines on ``serve.json``."""
-    yield "## A model served to many at once"
-    yield ""
-    yield f"`serve.py`, {found['date']}, {found['machine']}, torch {found['versions']['torch']}."
-    yield ""
+    yield from opening(
+        "A model served to many at once",
+        f"`serve.py`, {found['date']}, {found['machine']}, torch {found['versions']['torch']}.",
+    )
     heads = ("model", "requests, clients", "requests a second", "median, 99 % ms", "memory, MiB")
     rows = (
         (
@@ -73,14 +73,12 @@ def served(found: Mapping[str, Any]) -> Iterator[str]:
 
 def replicas(found: Mapping[str, Any]) -> Iterator[str]:
     """Seeds trained as one model: steps, memory, shares of the device's speed."""
-    yield f"## Seeds side by side: {found['device']}"
-    yield ""
-    yield (
+    yield from opening(
+        f"Seeds side by side: {found['device']}",
         f"`replicas.py`, {found['date']}, torch {found['versions']['torch']}, TREC. Operations are "
         "those of matrix products, bytes those that Adam cannot do without; in brackets the share "
-        "of the device's speed as measured in the same run."
+        "of the device's speed as measured in the same run.",
     )
-    yield ""
     heads = ("model", "policy", "seeds", "ms a step", "seed-steps a second", "times one alone",
              "GiB", "TFLOP/s", "Adam's GB/s")  # fmt: skip
 
@@ -110,14 +108,12 @@ def replicas(found: Mapping[str, Any]) -> Iterator[str]:
 
 def encoder_precision(found: Mapping[str, Any]) -> Iterator[str]:
     """Errors and seconds of fine-tuned encoders in both precisions."""
-    yield "## Fine-tuning MiniLM in bfloat16 and in float32"
-    yield ""
-    yield (
+    yield from opening(
+        "Fine-tuning MiniLM in bfloat16 and in float32",
         f"`encoder_precision.py`: about {found['texts']} labelled texts, test errors in per cent, "
         "the difference in points with its 95 % interval over seeds and test texts, and how many "
-        "times as long a run takes in float32."
+        "times as long a run takes in float32.",
     )
-    yield ""
     heads = ("data, layers, policy", "seeds", "float32", "bfloat16", "difference", "times")
     rows = (
         (
@@ -136,14 +132,12 @@ def encoder_precision(found: Mapping[str, Any]) -> Iterator[str]:
 
 def encoders_beside(found: Mapping[str, Any]) -> Iterator[str]:
     """Other libraries on the same texts."""
-    yield "## MiniLM by ampmix and by other libraries"
-    yield ""
-    yield (
+    yield from opening(
+        "MiniLM by ampmix and by other libraries",
         f"`encoders_beside.py`, {found['date']}: {found['texts']} labelled questions of TREC, one "
         "thread, one after the other, each library in an environment of its own; test errors in "
-        "per cent (least and most), median seconds of training."
+        "per cent (least and most), median seconds of training.",
     )
-    yield ""
     rows = (
         (
             row["name"],

@@ -180,7 +180,7 @@ def settings(backbone: Backbone, known: bool, texts: int = 0, **given: Any) -> T
         from ampmix._torch.devices import best_device
 
         chosen["device"] = best_device()
-    if backbone.reads_folder and _has_bfloat16(chosen["device"], backbone):  # an encoder
+    if _faster_in_bfloat16(backbone, chosen["device"]):
         chosen.setdefault("precision", "bfloat16")
     steps = chosen.setdefault("steps", backbone.steps_for(texts) or fallback)
     config = TrainConfig.of(backbone, **chosen)
@@ -189,12 +189,14 @@ def settings(backbone: Backbone, known: bool, texts: int = 0, **given: Any) -> T
     return replace(config, eval_every=eval_every(steps, config.selection))
 
 
-def _has_bfloat16(device: str, backbone: Backbone) -> bool:
-    """Return True if training an encoder is faster in bfloat16 there."""
-    from ampmix._torch.precision import bfloat16_is_fast
-
+def _faster_in_bfloat16(backbone: Backbone, device: str) -> bool:
+    """Return True for encoders on a GPU, and on a CPU that has it if their layers train."""
+    if not backbone.reads_folder:
+        return False
     if device.startswith("cuda"):
         return True
+    from ampmix._torch.precision import bfloat16_is_fast
+
     return device == "cpu" and not backbone.reads_pool and bfloat16_is_fast()
 
 
